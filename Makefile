@@ -1,0 +1,45 @@
+# Needs only Python 3.11+ and make. Every target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= auto
+
+.PHONY: demo test test-slow lint bench docs clean
+.DEFAULT_GOAL := test
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Etude needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/etude train digits-two-phase --run runs/demo --overwrite
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+# The peers (Keras, Lightning, torch) are large and only the benchmarks need them.
+$(VENV)/.ready-bench: $(READY) benchmarks/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(VENV)/.ready-bench
+	$(BIN)/python -m benchmarks
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) site runs .pytest_cache .hypothesis .ruff_cache

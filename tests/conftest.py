@@ -1,0 +1,20 @@
+"""Every test runs on two fake devices, with strict dtype promotion and annotations checked."""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import hypothesis
+import jax
+import jaxtyping
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+hypothesis.settings.register_profile("etude", deadline=None, max_examples=30)
+hypothesis.settings.load_profile("etude")
+
+# Before the first import of etude, so that every annotation in it is checked at run time.
+jaxtyping.install_import_hook("etude", "beartype.beartype")
