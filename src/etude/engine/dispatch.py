@@ -44,7 +44,8 @@ class Dispatcher:
                 columns = len(self.metrics or ())
                 rows = jax.device_put(np.zeros((CAPACITY, columns), np.float32))
             leaves, rows, reached = self._jitted[kind](leaves, rows, origin, argument)
-        assert rows is not None and reached is not None, "a chunk has at least one step"
+        assert rows is not None  # a chunk has at least one step
+        assert reached is not None
         return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)
 
     def _learn_metrics(self, step: Step, state: State, argument: Any) -> None:
