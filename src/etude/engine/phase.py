@@ -160,7 +160,8 @@ class Phase:
         goal: metrics that end the phase once all are reached, `{"valid/accuracy": 0.95}`; a
             metric whose name ends in loss, error, nll or distance is reached from above.
         limit: wall-clock time after which the phase ends.
-        keep: what the next phase starts from: the last weights, or the `Best`.
+        keep: what the next phase starts from: the "last" weights, their "ema" where learners
+            keep one, or those of the `Best` validation.
         rescue: another phase, called when validation goes wrong.
 
     Raises `ConfigurationError` if fields contradict each other, all problems in one message.
@@ -174,7 +175,7 @@ class Phase:
     augment: Callable[[PyTree, Key[Array, ""]], PyTree] | None = None
     goal: Mapping[str, float] = field(default_factory=dict)
     limit: Seconds | None = None
-    keep: Literal["last"] | Best = "last"
+    keep: Literal["last", "ema"] | Best = "last"
     rescue: Rescue | None = None
 
     def __post_init__(self):
@@ -269,5 +270,10 @@ def _contradictions(phase: Phase):
                 f"validation=Validation(data, name={metric.split('/')[0]!r}), or correct the name"
                 + (f" (prefixes here: {prefixes})." if prefixes else ".")
             )
+    if phase.keep not in ("last", "ema") and not isinstance(phase.keep, Best):
+        yield f"keep is 'last', 'ema' or Best(metric); got {phase.keep!r}."
+    averaging = any(learner.ema is not None for learner in phase.learners)
+    if not averaging and (phase.keep == "ema" or any(v.ema for v in phase.validation)):
+        yield "no learner keeps an average to use; pass Learner(..., ema=0.999)."
     if phase.rescue is not None and not phase.validation:
         yield "a rescue is decided after a validation; add one."

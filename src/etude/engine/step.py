@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine import randomness
-from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner, Part, Probe, first_state, take_turn
 from etude.engine.phase import Phase
 from etude.engine.roles import is_array, refuse_shared
@@ -55,14 +54,19 @@ class Plan:
         """The learners of the phase."""
         return tuple(self.phase.learners)
 
-    def model(self, state: State, *, ema: bool = False) -> PyTree:
-        """The model of a state; with `ema`, averaged where a learner keeps an average."""
+    def arrays(self, state: State, *, ema: bool = False) -> PyTree:
+        """The arrays of the model; with `ema`, averaged where a learner keeps an average."""
         arrays = state.model
         if ema:
             for learner in state.learners:
                 if learner.ema is not None:
                     arrays = eqx.combine(learner.ema, arrays)
-        return eqx.combine(arrays, self.static)
+        return arrays
+
+    def model(self, state: State, *, ema: bool = False) -> PyTree:
+        """The model of a state."""
+        return eqx.combine(self.arrays(state, ema=ema), self.static)
+
 
 
 def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> State:
@@ -79,7 +83,12 @@ def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> S
     >>> float(metrics["loss"]), float(state.model)
     (1.0, 2.0)
     """
-    arrays = jax.tree.map(_copied, eqx.filter(model, is_array))
+    arrays = jax.tree.map(copied, eqx.filter(model, is_array))
+    return state_of(plan, arrays, seed=seed, visit=visit)
+
+
+def state_of(plan: Plan, arrays: PyTree, *, seed: int, visit: int, attempt: int = 0) -> State:
+    """The same of arrays that may be given away."""
     learners = tuple(
         first_state(learner, part, arrays)
         for learner, part in zip(plan.learners, plan.parts, strict=True)
@@ -89,13 +98,16 @@ def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> S
         learners=learners,
         step=jnp.int32(0),
         fault=jnp.int32(0),
-        key=randomness.phase_key(seed, plan.phase.name, visit),
+        key=randomness.phase_key(seed, plan.phase.name, visit, attempt),
         order_key=randomness.order_key(seed, plan.phase.name, visit),
     )
 
 
-def _copied(leaf: Array) -> Array:
+def copied(leaf: Array) -> Array:
     # Donation must never reach the arrays that the user holds.
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = jnp.array(jax.random.key_data(leaf), copy=True)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     return jnp.array(leaf, copy=True)
 
 
@@ -163,11 +175,3 @@ def _turns(
     )
     return arrays, state, {name: value[-1] for name, value in metrics.items()}, faults.any()
 
-
-def check_state(plan: Plan, state: State) -> None:
-    """Refuses a state that is not of this plan's phase."""
-    if len(state.learners) != len(plan.learners):
-        raise ConfigurationError(
-            f"The state has {len(state.learners)} learners, phase {plan.phase.name!r} has "
-            f"{len(plan.learners)}: it belongs to another phase."
-        )
