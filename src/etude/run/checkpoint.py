@@ -207,18 +207,28 @@ class CheckpointStore:
             Manifest(name, sequence, entries, files, meta).write(folder)
             _remove_unfinished(folder)  # the arrays of an older checkpoint of this name
         except Exception as error:
-            self._failure = self._explain(name, error)
+            self._failure = self._explain(
+                name, sum(array.nbytes for array in arrays.values()), error
+            )
             with contextlib.suppress(OSError):  # what is left is removed by the next save
                 _remove_unfinished(folder)
 
-    def _explain(self, name: str, error: Exception) -> CheckpointError:
+    def _explain(self, name: str, size: int, error: Exception) -> CheckpointError:
         reason = " ".join(str(error).split())
+        # TensorStore wraps the system's words into a paragraph of its own.
+        full = [
+            text
+            for text in ("No space left on device", "Disk quota exceeded", "File too large")
+            if text in reason
+        ]
         disk = next(path for path in (self._folder, *self._folder.parents) if path.is_dir())
+        free = shutil.disk_usage(disk).free
         failure = CheckpointError(
             f"Checkpoint {name!r} could not be written to {self._folder}: "
-            f"{type(error).__name__}: {reason[:300]}\n"
-            f"{shutil.disk_usage(disk).free / 2**20:.1f} MiB are free there. "
+            f"{full[0] if full else f'{type(error).__name__}: {reason[:300]}'}. "
+            f"It needs about {size / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free there. "
             "Older checkpoints are intact."
+            + (" Free some space, or keep fewer checkpoints." if full else "")
         )
         failure.__cause__ = error
         return failure
