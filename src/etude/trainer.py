@@ -22,34 +22,11 @@ from jaxtyping import PyTree
 from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
 from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Phase
+from etude.engine.program import Executor
 from etude.run import Run
 from etude.training.checks import bind
 from etude.training.hooks import Hooks
-from etude.training.loop import Training
-
-
-@dataclass(frozen=True)
-class NonFinite:
-    """What to do when a loss or an update becomes NaN or infinite.
-
-    Attributes:
-        policy: "stop" raises `NonFiniteError`; "skip" leaves the step out and goes on with the
-            old weights; "rollback" restores the last checkpoint and goes on with other random
-            numbers.
-        retries: roll-backs before giving up.
-
-    >>> NonFinite("rollback", retries=2).retries
-    2
-    """
-
-    policy: Literal["stop", "skip", "rollback"] = "stop"
-    retries: int = 3
-
-    def __post_init__(self):
-        if self.policy not in ("stop", "skip", "rollback"):
-            raise ConfigurationError(
-                f"NonFinite: policy is 'stop', 'skip' or 'rollback'; got {self.policy!r}."
-            )
+from etude.training.loop import NonFinite, Settings, Training
 
 
 @dataclass(frozen=True)
@@ -95,26 +72,25 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         run: str | Path | None = None,
         seed: int = 0,
-        nonfinite: str | NonFinite = "stop",
+        nonfinite: Literal["stop", "skip", "rollback"] | NonFinite = "stop",
         progress: bool = True,
         config: Mapping[str, Any] | None = None,
         overwrite: bool = False,
-        executor: Literal["loop", "dispatch"] | None = None,
+        executor: Executor | None = None,
         on_full_disk: Literal["stop", "continue"] = "stop",
     ):
         if isinstance(nonfinite, str):
-            nonfinite = NonFinite(nonfinite)  # pyright: ignore[reportArgumentType]
-        self.model, self.nonfinite = model, nonfinite
-        self.phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
+            nonfinite = NonFinite(nonfinite)
         self.folder = None if run is None else Path(run)
-        self.seed, self.executor = seed, executor
-        self.config, self.overwrite, self.on_full_disk = config, overwrite, on_full_disk
+        self.config, self.overwrite = config, overwrite
         listed = [Progress(), *callbacks] if progress else list(callbacks)
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
             listed.append(ModelCheckpoint())
-        self.hooks = Hooks(listed)
-        self.bound = bind(
-            model, self.phases, self.hooks, policy=nonfinite.policy, folder=self.folder
+        hooks = Hooks(listed)
+        phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
+        bound = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
+        self.settings = Settings(
+            model, phases, bound, hooks, nonfinite, seed, executor, on_full_disk
         )
 
     def fit(self) -> Result:
@@ -127,8 +103,8 @@ class Trainer:
         """
         if self.folder is None:
             return self._run(None, resume=False)
-        config = self.config or {"phases": [phase.name for phase in self.phases]}
-        run = Run.create(self.folder, config, self.seed, overwrite=self.overwrite)
+        config = self.config or {"phases": [phase.name for phase in self.settings.phases]}
+        run = Run.create(self.folder, config, self.settings.seed, overwrite=self.overwrite)
         return self._run(run, resume=False)
 
     def resume(self, run: str | Path | None = None) -> Result:
@@ -142,7 +118,7 @@ class Trainer:
         return self._run(Run.open(folder), resume=True)
 
     def _run(self, run: Run | None, *, resume: bool) -> Result:
-        training = Training(self, run)
+        training = Training(self.settings, run)
         training.run_through(resume=resume)
         return Result(
             model=training.model(),

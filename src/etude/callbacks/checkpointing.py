@@ -9,6 +9,8 @@ from etude.callbacks.stopping import unknown_metric
 from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Epochs, Seconds, Steps
 
+MINUTE = Seconds(60)
+
 
 class ModelCheckpoint(Callback):
     """Saves the whole state now and then, and keeps the last and the best.
@@ -28,7 +30,7 @@ class ModelCheckpoint(Callback):
 
     def __init__(
         self,
-        every: Steps | Epochs | Seconds = Seconds(60),
+        every: Steps | Epochs | Seconds = MINUTE,
         monitor: str | None = None,
         mode: Literal["min", "max"] = "min",
         top_k: int = 1,

@@ -50,8 +50,8 @@ class Progress(Callback):
             text = f"{_epoch(event)}{rate:,.0f} steps/s  {numbers}"
             self._bar.update(self._task, completed=event.step, text=text)
         else:
-            left = "" if event.total_steps is None else _left(event, rate)
-            self._say(event, f"{_position(event)}  {rate:,.0f} steps/s{left}  {numbers}")
+            place, left = _position(event), _left(event, rate)
+            self._say(event, f"{place}  {rate:,.0f} steps/s{left}  {numbers}")
         return None
 
     def on_validation_end(self, event: Event, metrics: Mapping[str, Any]) -> Request:
@@ -73,8 +73,7 @@ class Progress(Callback):
 
     def _open(self, event: Event) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
+        from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
         self._close()
         self._bar = Bar(
@@ -118,5 +117,7 @@ def _position(event: Event) -> str:
 
 
 def _left(event: Event, rate: float) -> str:
+    if event.total_steps is None:
+        return ""
     seconds = (event.total_steps - event.step) / max(rate, 1e-9)
     return f"  {seconds:,.0f} s left"

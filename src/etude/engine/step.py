@@ -41,7 +41,7 @@ class Plan:
     ) -> "Plan":
         """Binds a phase to a model. Raises `ModelError` where a learner has nothing to train."""
         refuse_shared(model)
-        parts = tuple(Part.of(learner, model) for learner in phase.learners)
+        parts = tuple(Part.of(learner, model) for learner in phase.turns)
         static = eqx.filter(model, is_array, inverse=True)
         return cls(phase, parts, static, skip_nonfinite, probes)
 
@@ -52,7 +52,7 @@ class Plan:
     @property
     def learners(self) -> tuple[Learner, ...]:
         """The learners of the phase."""
-        return tuple(self.phase.learners)
+        return self.phase.turns
 
     def arrays(self, state: State, *, ema: bool = False) -> PyTree:
         """The arrays of the model; with `ema`, averaged where a learner keeps an average."""
@@ -66,7 +66,6 @@ class Plan:
     def model(self, state: State, *, ema: bool = False) -> PyTree:
         """The model of a state."""
         return eqx.combine(self.arrays(state, ema=ema), self.static)
-
 
 
 def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> State:
@@ -130,6 +129,8 @@ def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str
         states.append(after)
         prefix = f"{learner.name}/" if len(plan.learners) > 1 else ""
         metrics |= {prefix + name: value for name, value in found.items()}
+    # Sorted, as JAX sorts a dict at its borders: the names of the columns are learnt there.
+    metrics = dict(sorted(metrics.items()))
     # A step that was already on its way when another failed is not counted.
     step = state.step + (state.fault == 0)
     new = State(arrays, tuple(states), step, fault, state.key, state.order_key)
@@ -165,8 +166,8 @@ def _turns(
     if learner.repeat == 1:
         return turn(arrays, state, context.key)
 
-    def body(carry: PyTree, key: Key[Array, ""]):
-        arrays, state, metrics, fault = turn(*carry, key)
+    def body(carry: tuple[PyTree, LearnerState], key: Key[Array, ""]):
+        arrays, state, metrics, fault = turn(carry[0], carry[1], key)
         return (arrays, state), (metrics, fault)
 
     keys = jax.random.split(context.key, learner.repeat)
@@ -174,4 +175,3 @@ def _turns(
         body, (arrays, state), keys, unroll=plan.unroll
     )
     return arrays, state, {name: value[-1] for name, value in metrics.items()}, faults.any()
-

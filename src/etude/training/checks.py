@@ -92,8 +92,8 @@ def _bind_one(
         state = jax.eval_shape(lambda a: state_of(plan, a, seed=0, visit=0), arrays)
         columns(plan, state)
     evaluators, names = {}, frozenset()
-    for validation in phase.validation:
-        measure = validation.measure or default_measure(phase.learners[0])
+    for validation in phase.validations:
+        measure = validation.measure or default_measure(phase.turns[0])
         evaluator = evaluators[validation.name] = Evaluator(measure, plan.static)
         found = evaluator.names(arrays, validation.data)
         names |= {f"{validation.name}/{name}" for name in found}
@@ -112,4 +112,3 @@ def _unmeasured(phase: Phase, metrics: frozenset[str]) -> list[str]:
 
 def _star(name: str) -> str:
     return name.rsplit("/", 1)[0] + "/*"
-

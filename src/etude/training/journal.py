@@ -6,6 +6,7 @@ import numpy as np
 
 from etude.callbacks.base import StepMetrics
 from etude.run import History, Run
+from etude.run.timing import What
 from etude.training.record import MemoryHistory
 from etude.training.visit import Visit
 
@@ -45,7 +46,7 @@ class Journal:
         self.history.append(self._place(visit) | {"event": what} | details)
         self.history.flush()
 
-    def took(self, visit: Visit, what: str, seconds: float, steps: int = 0) -> None:
+    def took(self, visit: Visit, what: What, seconds: float, steps: int = 0) -> None:
         """How long something took."""
         if self.run is not None:
             self.run.timing.append(

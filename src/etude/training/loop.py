@@ -4,7 +4,9 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 """
 
 import time
-from typing import Any, Protocol
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -14,7 +16,7 @@ from etude.callbacks.base import Event, Reason, StepMetrics
 from etude.callbacks.checkpointing import ModelCheckpoint
 from etude.engine import randomness
 from etude.engine.chunk import CAPACITY, Chunk
-from etude.engine.errors import NonFiniteError
+from etude.engine.errors import ConfigurationError, NonFiniteError
 from etude.engine.phase import Phase, reached
 from etude.engine.program import Executor, Program
 from etude.engine.roles import is_array
@@ -33,7 +35,31 @@ class Interrupted(KeyboardInterrupt):
     """Training was interrupted by SIGTERM or Ctrl-C; the message says how to go on."""
 
 
-class _Fault(Exception):
+@dataclass(frozen=True)
+class NonFinite:
+    """What to do when a loss or an update becomes NaN or infinite.
+
+    Attributes:
+        policy: "stop" raises `NonFiniteError`; "skip" leaves the step out and goes on with the
+            old weights; "rollback" restores the last checkpoint and goes on with other random
+            numbers.
+        retries: roll-backs before giving up.
+
+    >>> NonFinite("rollback", retries=2).retries
+    2
+    """
+
+    policy: Literal["stop", "skip", "rollback"] = "stop"
+    retries: int = 3
+
+    def __post_init__(self):
+        if self.policy not in ("stop", "skip", "rollback"):
+            raise ConfigurationError(
+                f"NonFinite: policy is 'stop', 'skip' or 'rollback'; got {self.policy!r}."
+            )
+
+
+class _FaultError(Exception):
     """A loss or an update of a learner was not finite."""
 
     def __init__(self, visit: Visit, learner: str, metrics: dict[str, float]):
@@ -45,17 +71,18 @@ class _Fault(Exception):
         )
 
 
-class Settings(Protocol):
-    """What the loop takes from a trainer."""
+@dataclass(frozen=True)
+class Settings:
+    """What the loop needs to know; `Trainer` documents it."""
 
     model: Any
     phases: tuple[Phase, ...]
     bound: dict[str, Bound]
     hooks: Hooks
-    nonfinite: Any
+    nonfinite: NonFinite
     seed: int
     executor: Executor | None
-    on_full_disk: str
+    on_full_disk: Literal["stop", "continue"]
 
 
 class Training:
@@ -105,7 +132,8 @@ class Training:
                 if index == len(phases):
                     return True
                 self.root = self._begin(phases[index], visit.outcome(), visit.global_step)
-        except _Fault as fault:
+                self._save()
+        except _FaultError as fault:
             self._roll_back(fault)
             return False
 
@@ -151,7 +179,7 @@ class Training:
         self.journal.steps(visit, metrics, seconds)
         if fault:
             learner = visit.plan.learners[fault - 1].name or f"number {fault}"
-            raise _Fault(visit, learner, metrics.last())
+            raise _FaultError(visit, learner, metrics.last())
         event = self._event(visit)
         self.hooks.steps(event, metrics)
         per_epoch = event.steps_per_epoch
@@ -163,17 +191,18 @@ class Training:
     def _boundary(self, visit: Visit) -> int:
         """The next step at which something other than steps must happen."""
         phase, done = visit.phase, visit.processed
-        intervals = [phase.in_steps(v.every) for v in phase.validation]
+        intervals = [phase.in_steps(v.every) for v in phase.validations]
         if self.hooks.epochs and phase.data.steps_per_epoch:
             intervals.append(phase.data.steps_per_epoch)
-        wanted = [(done // n + 1) * n for n in intervals]
-        wanted.append(self.hooks.next_step(self._event(visit)))
-        return min(s for s in [*wanted, phase.total_steps] if s is not None)
+        ends = [(done // n + 1) * n for n in intervals]
+        for end in (self.hooks.next_step(self._event(visit)), phase.total_steps):
+            ends += [] if end is None else [end]
+        return min(ends)
 
     def _validate(self, visit: Visit) -> bool:
         """The validations that are due; whether there was any."""
         phase, found = visit.phase, {}
-        due = [v for v in phase.validation if visit.due(phase.in_steps(v.every))]
+        due = [v for v in phase.validations if visit.due(phase.in_steps(v.every))]
         if not due or visit.step == visit.processed:
             return False
         for validation in due:
@@ -314,7 +343,7 @@ class Training:
             return None
         restored = run.checkpoints.restore()
         for sentence in restored.skipped:
-            run.warn(sentence)
+            warnings.warn(sentence, stacklevel=2)
         meta = restored.meta
         phases = {bound.plan.phase.name: bound.plan.phase for bound in self.settings.bound.values()}
 
@@ -333,7 +362,7 @@ class Training:
         run.history.truncate(meta["history"])
         return root
 
-    def _roll_back(self, fault: _Fault) -> None:
+    def _roll_back(self, fault: _FaultError) -> None:
         """Back to the last checkpoint, with other random numbers; or gives up."""
         policy = self.settings.nonfinite
         attempt = fault.visit.attempt + 1

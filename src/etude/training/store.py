@@ -1,5 +1,6 @@
 """The visits of a training to a checkpoint, and back."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -65,7 +66,7 @@ def restore_visits(run: Run, restored: Restored, seed: int, begin: Begin) -> Vis
             )
         visit.take_back(position, restored.arrays, f"{depth}/")
         visits.append(visit)
-    for outer, inner in zip(visits, visits[1:], strict=False):
+    for outer, inner in itertools.pairwise(visits):
         outer.child = inner
     return visits[0]
 
@@ -88,5 +89,3 @@ def known_phase(name: str, phases: Mapping[str, Phase], run: Run) -> Phase:
             f"{suggest(name, phases)}"
         )
     return phases[name]
-
-

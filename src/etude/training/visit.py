@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from etude.callbacks.base import Reason
 from etude.engine.phase import Best, Phase
-from etude.engine.program import Program
+from etude.engine.program import Executor, Program
 from etude.engine.snapshot import from_host, to_host
 from etude.engine.state import State
 from etude.engine.step import Plan
@@ -42,7 +42,7 @@ class Visit:
     #: the rescue under way
     child: "Visit | None" = None
     program: Program | None = None
-    executor: str | None = None
+    executor: Executor | None = None
     entered: float = field(default_factory=time.monotonic)
 
     @property
@@ -113,7 +113,16 @@ class Visit:
         self, position: dict[str, Any], arrays: dict[str, np.ndarray], prefix: str
     ) -> None:
         """Takes back what `position` and `arrays` gave."""
-        for name in ("step", "processed", "begun", "closed", "detail", "seconds", "best_value", "executor"):
+        for name in (
+            "step",
+            "processed",
+            "begun",
+            "closed",
+            "detail",
+            "seconds",
+            "best_value",
+            "executor",
+        ):
             setattr(self, name, position[name])
         self.reason = None if position["reason"] is None else Reason[position["reason"]]
         mine = f"{prefix}state", f"{prefix}best"
