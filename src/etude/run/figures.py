@@ -9,7 +9,7 @@ import numpy as np
 from etude.run.history import Column, as_columns
 
 TRAIN, VALID, RESCUE = "#2563a8", "#d9730d", "#b3261e"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.alpha": 0.25, "axes.titlelocation": "left", "axes.titleweight": "bold",
     "legend.frameon": False, "figure.constrained_layout.use": True, "savefig.dpi": 140,
