@@ -36,7 +36,9 @@ class OptimizerConfig(Config):
     Source of the algorithms: optax, which cites the papers.
 
     >>> OptimizerConfig(optimizer_type="adamw", learning_rate=1e-3, weight_decay=0.01).beta1
-    >>> OptimizerConfig(optimizer_type="adam", learning_rate=1e-3, weight_decay=0.01)
+    >>> OptimizerConfig(  # doctest: +ELLIPSIS
+    ...     optimizer_type="adam", learning_rate=1e-3, weight_decay=0.01
+    ... )
     Traceback (most recent call last):
     pydantic_core._pydantic_core.ValidationError: 1 validation error for OptimizerConfig
       Value error, OptimizerConfig: adam does not take weight_decay: use optimizer_type='adamw', \

@@ -34,7 +34,7 @@ class SchedulerConfig(Config):
     decay reaches its minimum at update `total_steps` and stays there. A field at None takes the
     default that its description names, and one that the type would ignore is refused.
 
-    >>> SchedulerConfig(scheduler_type="step", step_size=10, milestones=(3,))
+    >>> SchedulerConfig(scheduler_type="step", step_size=10, milestones=(3,))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     pydantic_core._pydantic_core.ValidationError: 1 validation error for SchedulerConfig
       Value error, SchedulerConfig: step does not take milestones: leave it out \
@@ -252,10 +252,10 @@ _SHAPES: dict[str, Callable[[SchedulerConfig, float, float, Any], optax.Schedule
     "exponential": lambda config, rate, floor, length: optax.exponential_decay(
         rate, config.decay_steps or 1000, config.decay_rate or 0.95, end_value=floor
     ),
-    "linear": lambda config, rate, floor, length: optax.linear_schedule(rate, floor, length),
+    "linear": lambda config, rate, floor, length: shapes.polynomial(rate, floor, 1.0, length),
     "multistep": _multistep,
     "onecycle": _one_cycle,
-    "polynomial": lambda config, rate, floor, length: optax.polynomial_schedule(
+    "polynomial": lambda config, rate, floor, length: shapes.polynomial(
         rate, floor, config.power or 2.0, length
     ),
     "step": lambda config, rate, floor, length: optax.exponential_decay(

@@ -7,6 +7,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -22,14 +23,31 @@ def with_warmup(schedule: optax.Schedule, warmup_steps: int) -> optax.Schedule:
     """
     if warmup_steps < 0:
         raise ValueError(f"with_warmup: warmup_steps must be 0 or more, got {warmup_steps}")
-    if warmup_steps == 0:
-        return schedule
 
     def warmed(step: Any) -> Any:
-        ramp = jnp.minimum((step + 1) / warmup_steps, 1.0)
-        return ramp * schedule(jnp.maximum(step - warmup_steps, 0))
+        # Optax's schedules mix whole and floating numbers, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            rate = schedule(jnp.maximum(step - warmup_steps, 0))
+            return rate * jnp.minimum((step + 1) / max(warmup_steps, 1), 1.0)
 
     return warmed
+
+
+def polynomial(peak: float, floor: float, power: float, total_steps: int) -> optax.Schedule:
+    """From `peak` to `floor` as a power of what is left: `(1 - s / total_steps) ** power`.
+
+    >>> schedule = polynomial(1.0, 0.2, power=1.0, total_steps=4)
+    >>> [round(float(schedule(step)), 3) for step in range(6)]
+    [1.0, 0.8, 0.6, 0.4, 0.2, 0.2]
+    """
+
+    def schedule(step: Any) -> Any:
+        # Clipped after the subtraction. Optax (0.2.8) clips before: once compiled its rest ends at
+        # -1e-8 for some lengths, and the power of that is NaN.
+        left = jnp.clip(1.0 - step / total_steps, 0.0, 1.0)
+        return floor + (peak - floor) * left**power
+
+    return schedule
 
 
 def noam(peak: float, warmup_steps: int) -> optax.Schedule:
@@ -65,6 +83,7 @@ def one_cycle(
     top, last = pct_start * total_steps - 1, total_steps - 1
 
     def schedule(step: Any) -> Any:
+        step = jnp.asarray(step, float)
         rise = jnp.clip(step / top, 0.0, 1.0)
         fall = jnp.clip((step - top) / (last - top), 0.0, 1.0)
         up = start + (peak - start) * 0.5 * (1 - jnp.cos(jnp.pi * rise))
@@ -99,7 +118,7 @@ def cosine_restarts(
         step = jnp.asarray(step, jnp.int32)
         cycle = jnp.searchsorted(first, step, side="right") - 1
         within = step % cycle_length if cycle_mult == 1 else step - first[cycle]
-        fraction = within / lengths[cycle]
+        fraction = within.astype(lengths.dtype) / lengths[cycle]
         rate = floor + (peak - floor) * 0.5 * (1 + jnp.cos(jnp.pi * fraction))
         return rate if total_steps is None else jnp.where(step < total_steps, rate, floor)
 
