@@ -3,6 +3,7 @@
 An augmentation here is a function `(signals, key) -> signals`; fix its settings with
 `functools.partial`.
 
+>>> import jax.numpy as jnp
 >>> from functools import partial
 >>> from etude.augment import gaussian_noise, time_shift
 >>> augment = compose(partial(time_shift, max_shift=5), partial(gaussian_noise, snr_db=20.0))
