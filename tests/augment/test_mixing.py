@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from etude.augment import cutmix, mixup, patch_mixup, soft_labels
+from etude import augment
+from etude.augment import soft_labels
 
+# Compiled, as in a training step; uncompiled calls would take most of the time of these tests.
+SETTINGS = ("alpha", "num_classes", "probability")
+mixup = jax.jit(augment.mixup, static_argnames=SETTINGS)
+cutmix = jax.jit(augment.cutmix, static_argnames=SETTINGS)
+patch_mixup = jax.jit(augment.patch_mixup, static_argnames=SETTINGS[:2])
 KEY = jax.random.key(5)
 MIXERS = [mixup, cutmix, patch_mixup]
 
 
-def marked_batch(size=64, length=200):
+def marked_batch(size=64, length=100):
     """Sample i is constant i, of class i: the result shows what it is made of."""
     return jnp.tile(jnp.arange(float(size))[:, None, None], (1, 1, length)), jnp.arange(size)
 
@@ -48,19 +54,20 @@ def test_cutmix_spans_are_contiguous_and_differ_between_samples():
 def test_cutmix_replaces_every_position_equally_often():
     inputs, labels = jnp.stack([jnp.zeros(10), jnp.ones(10)]), jnp.arange(2)
     keys = jax.random.split(KEY, 20_000)
-    mixed = jax.vmap(lambda k: cutmix((inputs, labels), k, num_classes=2)[0][0])(keys)
+    first = jax.jit(jax.vmap(lambda k: cutmix((inputs, labels), k, num_classes=2)[0][0]))
+    mixed = first(keys)
     rates = np.asarray(mixed).mean(axis=0)
     np.testing.assert_allclose(rates, rates.mean(), atol=5 * 0.5 / 20_000**0.5)
 
 
 def test_mixing_weights_follow_the_beta_distribution():
-    inputs = jnp.arange(4000.0)[:, None]
-    labels = jnp.stack([jnp.arange(4000.0), jnp.ones(4000)], axis=1)  # linear: carries the mix
+    inputs = jnp.arange(1000.0)[:, None]
+    labels = jnp.stack([jnp.arange(1000.0), jnp.ones(1000)], axis=1)  # linear: carries the mix
     mixed, soft = mixup((inputs, labels), KEY, alpha=0.5)
     np.testing.assert_allclose(mixed[:, 0], soft[:, 0], rtol=1e-4, atol=1e-2)
-    # With one-hot labels of 4000 classes the larger and smaller weight can be read directly.
-    _, soft = mixup((inputs, jnp.arange(4000)), KEY, alpha=0.5, num_classes=4000)
-    weights = np.asarray(soft)[np.arange(4000), np.arange(4000)]
+    # With one-hot labels of 1000 classes the larger and smaller weight can be read directly.
+    _, soft = mixup((inputs, jnp.arange(1000)), KEY, alpha=0.5, num_classes=1000)
+    weights = np.asarray(soft)[np.arange(1000), np.arange(1000)]
     partnered = weights < 1 - 1e-6  # a sample may be its own partner
     draws = np.where(partnered, weights, 1.0)
     assert stats.kstest(draws, stats.beta(0.5, 0.5).cdf).pvalue > 1e-3
@@ -94,11 +101,11 @@ def test_zero_alpha_is_the_identity(mix):
 @pytest.mark.parametrize("mix", [mixup, cutmix])
 def test_probability_is_per_sample_and_labels_are_always_soft(mix):
     """In an original a skipped batch came back with integer labels."""
-    inputs, labels = marked_batch(400)
-    mixed, soft = mix((inputs, labels), KEY, num_classes=400, probability=0.0)
+    inputs, labels = marked_batch(300)
+    mixed, soft = mix((inputs, labels), KEY, num_classes=300, probability=0.0)
     np.testing.assert_array_equal(mixed, inputs)
-    np.testing.assert_array_equal(soft, jnp.eye(400))
-    mixed, _ = mix((inputs, labels), KEY, num_classes=400, probability=0.5)
+    np.testing.assert_array_equal(soft, jnp.eye(300))
+    mixed, _ = mix((inputs, labels), KEY, num_classes=300, probability=0.5)
     changed = np.any(np.asarray(mixed != inputs), axis=(1, 2)).mean()
     assert 0.4 < changed < 0.6
 

@@ -172,7 +172,7 @@ def test_policy_draws_a_sub_policy_per_sample():
 
 def test_default_policy_leaves_the_expected_part_alone():
     x = jnp.tile(jnp.sin(jnp.arange(3000.0)), (600, 1))
-    changed = default_policy()(x, KEY)
+    changed = jax.jit(default_policy())(x, KEY)
     untouched = np.all(np.asarray(changed == x), axis=1).mean()
     # Sub-policies that draw none of their steps: .7 * .5, .5 * .7, .5 * .5.
     np.testing.assert_allclose(untouched, (0.35 + 0.35 + 0.25) / 3, atol=0.09)

@@ -61,7 +61,7 @@ def test_keeps_shape_and_dtype_and_depends_on_the_key_alone(augment, dtype):
 def test_each_sample_has_its_own_draw(augment):
     """The originals drew once per batch."""
     x = jnp.tile(signals(1, 40), (12, 1))
-    changed = np.asarray(augment(x, KEY))
+    changed = np.asarray(jax.jit(augment)(x, KEY))
     assert len(np.unique(changed, axis=0)) >= 6
 
 
@@ -95,7 +95,8 @@ def test_time_masking_reaches_full_width_and_the_fill_value():
 
 
 def test_several_masks():
-    masked = time_masking(jnp.ones((2000, 60)), KEY, 3, num_masks=4) == 0
+    mask = jax.jit(lambda x: time_masking(x, KEY, 3, num_masks=4))
+    masked = mask(jnp.ones((2000, 60))) == 0
     assert 3 < masked.sum(axis=1).max() <= 12
 
 

@@ -53,26 +53,33 @@ which decouples the decay ...
         "type": "write optimizer_type",
     }
 
-    name: str = Field("", description="A label for logs and reports; free text.")
+    name: str = Field(default="", description="A label for logs and reports; free text.")
     optimizer_type: OptimizerName = Field(description="The optimizer, by its name in optax.")
     learning_rate: float = Field(
         gt=0, description="The step size: of every update, or at the peak of the schedule."
     )
     weight_decay: float | None = Field(
-        None, ge=0, description="Shrink factor: a weight loses learning_rate * this * itself."
+        default=None,
+        ge=0,
+        description="Shrink factor: a weight loses learning_rate * this * itself.",
     )
-    beta1: _Fraction | None = Field(None, description="Decay of the mean of the gradients.")
+    beta1: _Fraction | None = Field(default=None, description="Decay of the mean of the gradients.")
     beta2: _Fraction | None = Field(
-        None, description="Decay of the mean of the squared gradients (`alpha` of torch's RMSprop)."
+        default=None,
+        description="Decay of the mean of the squared gradients (`alpha` of torch's RMSprop).",
     )
-    eps: _Positive | None = Field(None, description="Added to a denominator for stability.")
-    momentum: _Fraction | None = Field(None, description="Decay of the accumulated direction.")
-    nesterov: bool | None = Field(None, description="Look ahead along the momentum.")
+    eps: _Positive | None = Field(default=None, description="Added to a denominator for stability.")
+    momentum: _Fraction | None = Field(
+        default=None, description="Decay of the accumulated direction."
+    )
+    nesterov: bool | None = Field(default=None, description="Look ahead along the momentum.")
     gradient_clip_norm: _Positive | None = Field(
-        None, description="Longest allowed global norm of the gradient; longer ones are rescaled."
+        default=None,
+        description="Longest allowed global norm of the gradient; longer ones are rescaled.",
     )
     gradient_clip_value: _Positive | None = Field(
-        None, description="Largest allowed magnitude of each gradient element; applied first."
+        default=None,
+        description="Largest allowed magnitude of each gradient element; applied first.",
     )
 
     @model_validator(mode="after")
@@ -213,10 +220,10 @@ def _tolerant(
         with jax.numpy_dtype_promotion("standard"):
             return inner.init(params)
 
-    def update(gradients: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"):
-            updates, state = inner.update(gradients, state, params, **extra)
-        return jax.tree.map(lambda u, g: u.astype(g.dtype), updates, gradients), state
+            steps, state = inner.update(updates, state, params, **extra_args)
+        return jax.tree.map(lambda s, u: s.astype(u.dtype), steps, updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -52,61 +52,83 @@ class SchedulerConfig(Config):
         "type": "write scheduler_type",
     }
 
-    name: str = Field("", description="A label for logs and reports; free text.")
+    name: str = Field(default="", description="A label for logs and reports; free text.")
     scheduler_type: SchedulerName = Field(description="The shape of the schedule.")
-    warmup_steps: int = Field(0, ge=0, description="Updates of linear warm-up; noam needs one.")
-    min_lr: float | None = Field(None, ge=0, description="Lowest rate, absolute. Default 0.")
+    warmup_steps: int = Field(
+        default=0, ge=0, description="Updates of linear warm-up; noam needs one."
+    )
+    min_lr: float | None = Field(
+        default=None, ge=0, description="Lowest rate, absolute. Default 0."
+    )
     min_lr_ratio: float | None = Field(
-        None, ge=0, le=1, description="Lowest rate as a part of learning_rate, instead of min_lr."
+        default=None,
+        ge=0,
+        le=1,
+        description="Lowest rate as a part of learning_rate, instead of min_lr.",
     )
     total_steps: _Steps | None = Field(
-        None, description="Update at which the schedule ends, warm-up included. Default: the run."
+        default=None,
+        description="Update at which the schedule ends, warm-up included. Default: the run.",
     )
     cycle_length: _Steps | None = Field(
-        None, description="cosine: the same as total_steps. cosine_restarts: the first cycle."
+        default=None,
+        description="cosine: the same as total_steps. cosine_restarts: the first cycle.",
     )
     cycle_mult: _Steps | None = Field(
-        None,
+        default=None,
         description="cosine_restarts: each cycle is this many times the one before. Default 1.",
     )
     decay_rate: _Open | None = Field(
-        None, description="exponential: factor per decay_steps updates. Default 0.95."
+        default=None, description="exponential: factor per decay_steps updates. Default 0.95."
     )
-    decay_steps: _Steps | None = Field(None, description="exponential: see there. Default 1000.")
-    step_size: _Steps | None = Field(None, description="step: updates between drops. Default 1000.")
+    decay_steps: _Steps | None = Field(
+        default=None, description="exponential: see there. Default 1000."
+    )
+    step_size: _Steps | None = Field(
+        default=None, description="step: updates between drops. Default 1000."
+    )
     gamma: _Open | None = Field(
-        None, description="step, multistep: factor at each drop. Default 0.1."
+        default=None, description="step, multistep: factor at each drop. Default 0.1."
     )
     milestones: tuple[_Steps, ...] | None = Field(
-        None, description="multistep: updates, from the start of training, at which the rate drops."
+        default=None,
+        description="multistep: updates, from the start of training, at which the rate drops.",
     )
     power: float | None = Field(
-        None, gt=0, description="polynomial: exponent of what is left of the decay. Default 2."
+        default=None,
+        gt=0,
+        description="polynomial: exponent of what is left of the decay. Default 2.",
     )
     pct_start: _Open | None = Field(
-        None, description="onecycle: part of the cycle before the peak. Default 0.3."
+        default=None, description="onecycle: part of the cycle before the peak. Default 0.3."
     )
     div_factor: float | None = Field(
-        None, ge=1, description="onecycle: peak over first rate. Default 25."
+        default=None, ge=1, description="onecycle: peak over first rate. Default 25."
     )
     final_div_factor: float | None = Field(
-        None, ge=1, description="onecycle: first rate over last rate, unless min_lr. Default 1e4."
+        default=None,
+        ge=1,
+        description="onecycle: first rate over last rate, unless min_lr. Default 1e4.",
     )
     mode: Literal["min", "max"] | None = Field(
-        None, description="plateau: whether small or large values are good. Default min."
+        default=None, description="plateau: whether small or large values are good. Default min."
     )
-    factor: _Open | None = Field(None, description="plateau: factor at each drop. Default 0.1.")
+    factor: _Open | None = Field(
+        default=None, description="plateau: factor at each drop. Default 0.1."
+    )
     patience: _Steps | None = Field(
-        None, description="plateau: looks without improvement before a drop. Default 10."
+        default=None, description="plateau: looks without improvement before a drop. Default 10."
     )
     threshold: float | None = Field(
-        None, gt=0, description="plateau: smallest improvement that counts, absolute. Default 1e-4."
+        default=None,
+        gt=0,
+        description="plateau: smallest improvement that counts, absolute. Default 1e-4.",
     )
     cooldown: int | None = Field(
-        None, ge=0, description="plateau: looks after a drop that do not count. Default 0."
+        default=None, ge=0, description="plateau: looks after a drop that do not count. Default 0."
     )
     window: _Steps | None = Field(
-        None, description="plateau: updates averaged into one look. Default 1."
+        default=None, description="plateau: updates averaged into one look. Default 1."
     )
 
     @model_validator(mode="after")

@@ -41,28 +41,43 @@ class TrainingConfig(Config):
         "device": "leave it out: JAX chooses; set JAX_PLATFORMS to overrule it",
     }
 
-    name: str = Field("", description="A label for the run; free text.")
+    name: str = Field(default="", description="A label for the run; free text.")
     batch_size: int = Field(ge=1, description="Samples per batch.")
     num_epochs: int = Field(ge=1, description="Passes through the training data.")
     optimizer: OptimizerConfig = Field(description="The optimizer.")
     scheduler: SchedulerConfig | None = Field(
-        None, description="The learning-rate schedule. None: a constant rate."
+        default=None, description="The learning-rate schedule. None: a constant rate."
     )
     gradient_clip_norm: float | None = Field(
-        None, gt=0, description="Longest allowed global gradient norm; short for the optimizer's."
+        default=None,
+        gt=0,
+        description="Longest allowed global gradient norm; short for the optimizer's.",
     )
     gradient_accumulation_steps: int = Field(
-        1, ge=1, description="Batches whose gradients are averaged into one optimizer update."
+        default=1,
+        ge=1,
+        description="Batches whose gradients are averaged into one optimizer update.",
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="Dtype of the forward and backward pass; weights stay float32."
+        default="float32",
+        description="Dtype of the forward and backward pass; weights stay float32.",
     )
-    checkpoint_dir: Path | None = Field(None, description="Where checkpoints go. None: the run's.")
-    save_frequency: int = Field(1000, ge=1, description="Optimizer updates between checkpoints.")
-    max_checkpoints: int = Field(5, ge=1, description="Checkpoints kept; older ones are deleted.")
-    log_frequency: int = Field(100, ge=1, description="Optimizer updates between log entries.")
-    use_wandb: bool = Field(False, description="Log to Weights & Biases.")
-    wandb_project: str | None = Field(None, description="Project of Weights & Biases to log to.")
+    checkpoint_dir: Path | None = Field(
+        default=None, description="Where checkpoints go. None: the run's."
+    )
+    save_frequency: int = Field(
+        default=1000, ge=1, description="Optimizer updates between checkpoints."
+    )
+    max_checkpoints: int = Field(
+        default=5, ge=1, description="Checkpoints kept; older ones are deleted."
+    )
+    log_frequency: int = Field(
+        default=100, ge=1, description="Optimizer updates between log entries."
+    )
+    use_wandb: bool = Field(default=False, description="Log to Weights & Biases.")
+    wandb_project: str | None = Field(
+        default=None, description="Project of Weights & Biases to log to."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingConfig":
