@@ -65,9 +65,9 @@ class Event:
     steps_per_epoch: int | None
     #: steps done in all phases together
     global_step: int
-    #: steps per epoch that the phase will validate at, run folder if there is one
+    #: the run folder, if there is one
     folder: Path | None
-    #: builds a copy of the model as it is now
+    #: builds a copy of the newest model; in `on_steps_end` alone it may be a chunk ahead of `step`
     model: Callable[[], Any]
 
     @property

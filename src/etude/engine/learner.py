@@ -207,12 +207,13 @@ def take_turn(
         for probe in probes:
             metrics |= _scalars(learner, probe(updates, trainable))
         updates, norms = _clip(learner, updates)
-        metrics |= norms | _learning_rate(state.optimizer)
+        metrics |= norms
         extra = {"value": metrics["loss"]} if "loss" in metrics else {}
         optimizer = optax.with_extra_args_support(learner.optimizer)
         # Optax mixes Python numbers and integer counts freely; ours stay strict.
         with jax.numpy_dtype_promotion("standard"):
             steps, optimizer_state = optimizer.update(updates, state.optimizer, trainable, **extra)
+        metrics |= _learning_rate(optimizer_state)
         updated = optax.apply_updates(trainable, steps)
     if "loss" in metrics:
         finite &= jnp.isfinite(metrics["loss"])

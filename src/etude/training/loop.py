@@ -167,6 +167,9 @@ class Training:
             if pending is not None:
                 self._read(visit, pending)
             pending = chunk
+            if self.hooks.every_step:  # who looks at every step sees the model of that step
+                self._read(visit, pending)
+                pending = None
         if pending is not None:
             self._read(visit, pending)
         self._poll()
