@@ -98,8 +98,8 @@ class ResidentSteps:
             kind = int(self._kinds[position])
             yield kind, self._steps[kind], (self.source.arrays, self._order[1])
 
-    def close(self) -> None:
-        """Forgets the order: another visit to the phase has another one."""
+    def enter(self, entropy: tuple[int, ...]) -> None:
+        """Another visit to the phase: another order, which the key of its state gives."""
         self._order = (-1, None)
 
 
