@@ -36,6 +36,7 @@ def loops() -> list[Peer]:
     return [
         Peer("étude", ours.Ours),
         Peer(LIMIT, by_hand.Scan),
+        Peer("étude, the engine alone", ours.Engine),
         Peer("by hand, jit per step", by_hand.Steps),
         *[
             Peer(f"Keras on JAX, {n} steps per execution", in_keras.maker(n), ("keras",))
@@ -52,7 +53,11 @@ def convolutions() -> list[Peer]:
     """The peers of the convolutional network."""
     from benchmarks import by_hand, ours
 
-    return [Peer("étude", ours.Ours), Peer("by hand, jit per step", by_hand.Steps)]
+    return [
+        Peer("étude", ours.Ours),
+        Peer("by hand, jit per step", by_hand.Steps),
+        Peer("étude, the engine alone", ours.Engine),
+    ]
 
 
 LIMIT = "by hand, scan of an epoch"

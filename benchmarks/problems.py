@@ -57,14 +57,14 @@ def convolutional(name: str, steps: int, batch: int = 64, length: int = 2048) ->
     return Problem(name, title, batch, x[:, None].astype(np.float32), y, tuple(layers))
 
 
-def a() -> Problem:
+def a(samples: int = 10_000) -> Problem:
     """Large enough that arithmetic dominates."""
-    return perceptron("a", (784, 256, 128, 10), 64, 10_000)
+    return perceptron("a", (784, 256, 128, 10), 64, samples)
 
 
-def b() -> Problem:
+def b(samples: int = 10_000) -> Problem:
     """So small that everything else dominates."""
-    return perceptron("b", (2, 64, 64, 2), 32, 10_000)
+    return perceptron("b", (2, 64, 64, 2), 32, samples)
 
 
 def c() -> Problem:

@@ -1,6 +1,8 @@
 """Rounds: every peer in turn, again and again, so that a busy machine slows all of them alike."""
 
+import os
 import statistics
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
 from benchmarks.peers import Peer, Training
@@ -30,15 +32,16 @@ def race(
     """
     missing = [f"{p.name}: not installed ({', '.join(p.missing())})" for p in peers if p.missing()]
     peers = [peer for peer in peers if not peer.missing()]
-    trainings = [peer.make(problem) for peer in peers]
-    losses = [training.train(WARM_EPOCHS)[1] for training in trainings]
-    epochs = [_epochs(training, seconds) for training in trainings]
     found: list[list[float]] = [[] for _ in peers]
-    for number in range(rounds):
-        order = range(len(peers)) if number % 2 else reversed(range(len(peers)))
-        for index in order:
-            taken = trainings[index].train(epochs[index])[0]
-            found[index].append(taken / (epochs[index] * problem.steps))
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        trainings = [peer.make(problem) for peer in peers]
+        losses = [training.train(WARM_EPOCHS)[1] for training in trainings]
+        epochs = [_epochs(training, seconds) for training in trainings]
+        for number in range(rounds):
+            order = range(len(peers)) if number % 2 else reversed(range(len(peers)))
+            for index in order:
+                taken = trainings[index].train(epochs[index])[0]
+                found[index].append(taken / (epochs[index] * problem.steps))
     rows = [Row(*row) for row in zip((p.name for p in peers), found, losses, strict=True)]
     return rows, missing
 
