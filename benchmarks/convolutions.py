@@ -8,4 +8,5 @@ def report(quick: bool) -> str:
     """The table of problem (c)."""
     problem = problems.convolutional("c", steps=2, length=512) if quick else problems.c()
     contestants = peers.convolutions()
-    return compare(problem, contestants, contestants[1].name, 3 if quick else 11, 0.0)
+    limit = contestants[1].name
+    return compare(problem, contestants, limit, 3 if quick else 11, 0.0, budget=60.0)

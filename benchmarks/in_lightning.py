@@ -21,7 +21,7 @@ class Defaults:
     def __init__(self, problem: Problem):
         import torch
 
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
         torch.manual_seed(0)
         self.module = _module(problem, self.log)
         self.data = in_torch.loader(problem)

@@ -2,6 +2,7 @@
 
 import os
 import statistics
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
@@ -22,13 +23,14 @@ class Row:
 
 
 def race(
-    problem: Problem, peers: list[Peer], rounds: int, seconds: float
+    problem: Problem, peers: list[Peer], rounds: int, seconds: float, budget: float
 ) -> tuple[list[Row], list[str]]:
     """Trains with every peer in turn: `(rows, sentences about what is missing)`.
 
     Every peer first trains `WARM_EPOCHS` epochs, which compiles it and says whether it learns as
     the others do; then as many epochs per round as take about `seconds`, in an order that turns
-    round from one round to the next.
+    round from one round to the next. Past a budget of seconds no round begins after the third:
+    on a crowded machine torch's threads, which wait for each other, are slow beyond all bounds.
     """
     missing = [f"{p.name}: not installed ({', '.join(p.missing())})" for p in peers if p.missing()]
     peers = [peer for peer in peers if not peer.missing()]
@@ -37,7 +39,10 @@ def race(
         trainings = [peer.make(problem) for peer in peers]
         losses = [training.train(WARM_EPOCHS)[1] for training in trainings]
         epochs = [_epochs(training, seconds) for training in trainings]
+        begin = time.perf_counter()
         for number in range(rounds):
+            if number >= 3 and time.perf_counter() - begin > budget:
+                break
             order = range(len(peers)) if number % 2 else reversed(range(len(peers)))
             for index in order:
                 taken = trainings[index].train(epochs[index])[0]
