@@ -6,6 +6,7 @@ and the growth of the process.
 
 import resource
 import sys
+import threading
 
 import jax
 
@@ -35,8 +36,9 @@ def report(quick: bool) -> str:
     notes = [
         "In copies of the model; Adam's state is two, and the model that the caller holds is one.",
         "At most one extra copy is allowed. On the device: the largest sum over "
-        "`jax.live_arrays()` between the chunks, less the data.",
-        "Growth: of the peak resident memory, from the finished imports to the last step.",
+        "`jax.live_arrays()` during the training, less the data.",
+        "Growth: of the peak resident memory, from the finished imports to the end, checkpoints and "
+        "what they import included.",
     ]
     return section("Memory", table(head, rows), notes)
 
@@ -51,11 +53,18 @@ def main(peer: str) -> None:
     data = problem()
     jax.block_until_ready(jax.numpy.zeros(1) + 1)
     before = _peak()
-    training, live = make(data), 0
-    for _ in range(2):
-        training.train(1)
-        live = max(live, sum(x.nbytes for x in jax.live_arrays()) - data.x.nbytes - data.y.nbytes)
-    print(live, _peak() - before)
+    training, live, done = make(data), [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.01):
+            live.append(sum(x.nbytes for x in jax.live_arrays() if not x.is_deleted()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    training.train(2)
+    done.set()
+    watcher.join()
+    print(max(live) - data.x.nbytes - data.y.nbytes, _peak() - before)
 
 
 def _peak() -> int:
