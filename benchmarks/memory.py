@@ -37,7 +37,7 @@ def report(quick: bool) -> str:
         "In copies of the model; Adam's state is two, and the model that the caller holds is one.",
         "At most one extra copy is allowed. On the device: the largest sum over "
         "`jax.live_arrays()` during the training, less the data.",
-        "Growth: of the peak resident memory, from the finished imports to the end, checkpoints and "
+        "Growth: of the peak resident memory from the imports to the end, with checkpoints and "
         "what they import included.",
     ]
     return section("Memory", table(head, rows), notes)
