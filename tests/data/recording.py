@@ -1,5 +1,7 @@
 """A rule that counts the samples it sees, driven by the real program."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,13 +24,12 @@ def count(data, length, steps, numbers, seed=0, executor=None, cuts=()):
     program = Program(plan, state, (seed, 1, 0), executor)
     at = [0, *cuts, steps]
     try:
-        for first, until in zip(at, at[1:], strict=False):
+        for first, until in pairwise(at):
             state, chunk = program.advance(state, first, until - first)
             assert chunk.read()[1] == until
-        traces = program
     finally:
         program.close()
-    return np.asarray(jax.device_get(state.model)), traces
+    return np.asarray(jax.device_get(state.model)), program
 
 
 class Squares:

@@ -76,16 +76,13 @@ def test_grain_data_sets_of_samples_and_of_batches():
 
 
 def test_a_broken_sample_is_named():
-    def broken(index):
-        return {3: ValueError("torn page")}.get(index)
-
     class Broken(Squares):
         def __getitem__(self, index):
             if index == 3:
                 raise ValueError("torn page")
             return super().__getitem__(index)
 
-    with pytest.raises(DataError, match="Sample 3.*torn page"):
+    with pytest.raises(DataError, match=r"Sample 3.*torn page"):
         list(AccessData(Broken(5), 2).batches((0,), 0, 0))
 
 

@@ -45,9 +45,8 @@ def test_a_buffer_that_is_filled_again_does_not_change_earlier_batches():
             buffer[:] = i
             yield buffer
 
-    assert [batch[0].item() for batch in list(StreamData(fill).sequential()) for batch in [batch[0]]] == [
-        0, 1, 2, 3, 4
-    ]  # fmt: skip
+    batches = list(StreamData(fill).sequential())
+    assert [batch[0].item() for batch, _ in batches] == [0, 1, 2, 3, 4]
 
 
 def test_shapes_may_grow_through_the_program():
