@@ -15,7 +15,9 @@ def count(data, length, steps, numbers, seed=0, executor=None, cuts=()):
 
     def rule(trainable, rest, batch, context):
         seen = numbers(batch)
-        return et.Proposal(None, {"samples": jnp.float32(seen.shape[0])}, trainable.at[seen].add(1))
+        return et.Proposal(
+            None, {"samples": jnp.float32(seen.shape[0])}, trainable.at[seen].add(1.0)
+        )
 
     model = jnp.zeros(length)
     phase = et.Phase("count", et.Learner(rule), data, et.Steps(steps))

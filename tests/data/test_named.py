@@ -84,10 +84,10 @@ def test_the_root_and_the_variable(tmp_path, monkeypatch):
 
 def test_bad_folders(tmp_path):
     put(tmp_path / "a", labels=19)
-    with pytest.raises(DataError, match="20 images.*19 labels"):
+    with pytest.raises(DataError, match=r"20 images.*19 labels"):
         load("mnist", tmp_path / "a")
     put(tmp_path / "b", classes=11)
-    with pytest.raises(DataError, match="train-labels.*Label 10 of sample 10"):
+    with pytest.raises(DataError, match=r"train-labels.*Label 10 of sample 10"):
         load("mnist", tmp_path / "b")
     put(tmp_path / "c")
     (tmp_path / "c" / FILES[2]).unlink()
@@ -101,7 +101,7 @@ def test_offline(monkeypatch):
 
     monkeypatch.delenv("ETUDE_DATA", raising=False)
     monkeypatch.setattr("sklearn.datasets.fetch_openml", refused)
-    with pytest.raises(DataError, match="offline.*ETUDE_DATA"):
+    with pytest.raises(DataError, match=r"offline.*ETUDE_DATA"):
         load("mnist")
 
 
@@ -132,7 +132,7 @@ def test_digits_are_split_once_and_evenly():
 
 
 def test_wrong_arguments():
-    with pytest.raises(DataError, match="Did you mean 'mnist' or 'fashion-mnist'|'mnist'"):
+    with pytest.raises(DataError, match="Did you mean 'mnist'"):
         load("mnits")
     with pytest.raises(DataError, match="fraction"):
         load("digits", valid=1.0)

@@ -13,7 +13,7 @@ array([64, 81], dtype=int32)
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -78,7 +78,7 @@ class AccessData:
         shuffle: bool = True,
         drop_last: bool = False,
         workers: int = 0,
-        worker_kind: Literal["thread", "process"] = "thread",
+        worker_kind: str = "thread",
         transform: Callable[[Any], Any] | None = None,
         classes: int | None = None,
         allow_nonfinite: bool = False,

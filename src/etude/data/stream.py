@@ -51,7 +51,7 @@ class StreamData:
 
     def __init__(
         self,
-        batches: Iterable[Any] | Callable[[int], Iterable[Any]],
+        batches: Any,
         steps_per_epoch: int | None = None,
         *,
         allow_nonfinite: bool = False,
