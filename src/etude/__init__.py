@@ -2,6 +2,16 @@
 
 from importlib.metadata import version as _version
 
+from etude.callbacks import (
+    Callback as Callback,
+    EarlyStopping as EarlyStopping,
+    LearningRateMonitor as LearningRateMonitor,
+    ModelCheckpoint as ModelCheckpoint,
+    Progress as Progress,
+    Reason as Reason,
+    Save as Save,
+    Stop as Stop,
+)
 from etude.data.arrays import ArrayData as ArrayData
 from etude.engine.errors import (
     ConfigurationError as ConfigurationError,
@@ -31,5 +41,8 @@ from etude.engine.rule import (
     Rule as Rule,
 )
 from etude.engine.step import Plan as Plan, init_state as init_state, train_step as train_step
+from etude.trainer import NonFinite as NonFinite, Result as Result, Trainer as Trainer
+from etude.training.loop import Interrupted as Interrupted
+from etude.training.store import ResumeError as ResumeError
 
 __version__ = _version("etude")

@@ -88,15 +88,29 @@ class Evaluator:
         if not results:
             raise ConfigurationError("The validation data are empty. Give them at least a sample.")
         weights = np.asarray(sizes, np.float64) / sum(sizes)
-        return {name: self._total(name, results, weights) for name in results[0]}
+        found: dict[str, Any] = {}
+        for name in results[0]:
+            found |= self._total(name, [result[name] for result in results], weights)
+        return found
 
-    def _total(self, name: str, results: list[dict[str, Any]], weights: np.ndarray) -> Any:
-        values = [result[name] for result in results]
-        if isinstance(values[0], Metric):
-            total = reduce(self._merge, values).compute()
-            total = jax.device_get(total)
-            return jax.tree.map(lambda x: float(x) if np.ndim(x) == 0 else x.tolist(), total)
-        return float(np.dot(weights, np.asarray(jax.device_get(values), np.float64)))
+    def names(self, arrays: PyTree, source: Source) -> frozenset[str]:
+        """The names of the metrics, found by tracing the measure on the first batch."""
+        batch, _ = next(iter(source.sequential()))
+        shapes = self._run.eval_shape(arrays, batch, Context.at(jax.random.key(0)))
+        merged = {name for name, value in shapes.items() if isinstance(value, Metric)}
+        return frozenset(shapes) | {f"{name}/*" for name in merged}
+
+    def _total(self, name: str, values: list[Any], weights: np.ndarray) -> dict[str, Any]:
+        if not isinstance(values[0], Metric):
+            return {name: float(np.dot(weights, np.asarray(jax.device_get(values), np.float64)))}
+        total = jax.device_get(reduce(self._merge, values).compute())
+        if isinstance(total, Mapping):
+            return {f"{name}/{part}": _plain(value) for part, value in total.items()}
+        return {name: _plain(total)}
+
+
+def _plain(value: Any) -> float | list[Any]:
+    return float(value) if np.ndim(value) == 0 else np.asarray(value).tolist()
 
 
 def _checked(name: str, value: Any) -> Any:

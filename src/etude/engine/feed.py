@@ -18,8 +18,9 @@ AHEAD = 4
 class Feed:
     """The steps of a hosted source, for a `Dispatcher`; a jump in the steps seeks."""
 
-    def __init__(self, source: Hosted, entropy: tuple[int, ...], step: Step):
-        self.source, self.entropy, self.step = source, entropy, step
+    def __init__(self, source: Hosted, step: Step):
+        self.source, self.step = source, step
+        self.entropy: tuple[int, ...] = ()
         self._next: int | None = None
         self._reader: _Reader | None = None
 
@@ -40,6 +41,11 @@ class Feed:
         while True:
             yield from self.source.batches(self.entropy, epoch, position)
             epoch, position = epoch + 1, 0
+
+    def enter(self, entropy: tuple[int, ...]) -> None:
+        """Another visit to the phase: another order, read from wherever it is asked for."""
+        self.entropy = entropy
+        self.close()
 
     def close(self) -> None:
         """Stops the thread."""

@@ -1,6 +1,6 @@
 """A learner: a rule, the part of the model it trains, and the optimizer of its updates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -17,7 +17,7 @@ from etude.engine.roles import Role, is_array, owned, roles
 from etude.engine.rule import Context, Proposal, Rule
 from etude.engine.state import LearnerState
 
-Probe = Callable[[PyTree, PyTree], dict[str, Array]]
+Probe = Callable[[PyTree, PyTree], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -205,12 +205,14 @@ def take_turn(
         updates = _like_trainable(learner, proposal.updates, trainable)
         finite = _finite(updates)
         for probe in probes:
-            metrics |= probe(updates, trainable)
+            metrics |= _scalars(learner, probe(updates, trainable))
         updates, norms = _clip(learner, updates)
         metrics |= norms | _learning_rate(state.optimizer)
         extra = {"value": metrics["loss"]} if "loss" in metrics else {}
         optimizer = optax.with_extra_args_support(learner.optimizer)
-        steps, optimizer_state = optimizer.update(updates, state.optimizer, trainable, **extra)
+        # Optax mixes Python numbers and integer counts freely; ours stay strict.
+        with jax.numpy_dtype_promotion("standard"):
+            steps, optimizer_state = optimizer.update(updates, state.optimizer, trainable, **extra)
         updated = optax.apply_updates(trainable, steps)
     if "loss" in metrics:
         finite &= jnp.isfinite(metrics["loss"])
@@ -225,7 +227,8 @@ def take_turn(
         return after, new, metrics, ~finite
     # Nothing moves in a skipped turn, so that it can be told from one that never was.
     after, new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), (after, new), (arrays, state))
-    new = eqx.tree_at(lambda s: s.skipped, new, state.skipped + ~finite)
+    skipped = state.skipped + (~finite).astype(jnp.int32)
+    new = eqx.tree_at(lambda s: s.skipped, new, skipped)
     fault = jnp.bool(False)
     if state.loss_scale is not None:
         scale = state.loss_scale.after(finite)
@@ -261,7 +264,7 @@ def _learning_rate(state: PyTree) -> dict[str, Array]:
     kinds = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
     for node in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, kinds)):
         if isinstance(node, kinds) and "learning_rate" in node.hyperparams:
-            return {"learning_rate": node.hyperparams["learning_rate"]}
+            return {"learning_rate": jnp.asarray(node.hyperparams["learning_rate"])}
     return {}
 
 

@@ -160,7 +160,8 @@ class Phase:
         goal: metrics that end the phase once all are reached, `{"valid/accuracy": 0.95}`; a
             metric whose name ends in loss, error, nll or distance is reached from above.
         limit: wall-clock time after which the phase ends.
-        keep: what the next phase starts from: the last weights, or the `Best`.
+        keep: what the next phase starts from: the "last" weights, their "ema" where learners
+            keep one, or those of the `Best` validation.
         rescue: another phase, called when validation goes wrong.
 
     Raises `ConfigurationError` if fields contradict each other, all problems in one message.
@@ -174,23 +175,27 @@ class Phase:
     augment: Callable[[PyTree, Key[Array, ""]], PyTree] | None = None
     goal: Mapping[str, float] = field(default_factory=dict)
     limit: Seconds | None = None
-    keep: Literal["last"] | Best = "last"
+    keep: Literal["last", "ema"] | Best = "last"
     rescue: Rescue | None = None
 
     def __post_init__(self):
-        # Canonical forms, so that nothing downstream asks "one or several?".
-        learners, validation = self.learners, self.validation
-        if isinstance(learners, Learner):
-            learners = (learners,)
-        if isinstance(validation, Validation):
-            validation = (validation,)
-        object.__setattr__(self, "learners", tuple(learners))
-        object.__setattr__(self, "validation", tuple(validation))
         problems = [*_wrong_types(self)]
         if not problems:
             problems = [*_contradictions(self)]
         if problems:
             raise ConfigurationError(f"Phase {self.name!r}: " + " ".join(problems))
+
+    @property
+    def turns(self) -> tuple[Learner, ...]:
+        """The learners, in the order of their turns."""
+        return (self.learners,) if isinstance(self.learners, Learner) else tuple(self.learners)
+
+    @property
+    def validations(self) -> tuple[Validation, ...]:
+        """The validations, one or several."""
+        if isinstance(self.validation, Validation):
+            return (self.validation,)
+        return tuple(self.validation)
 
     @property
     def total_steps(self) -> int | None:
@@ -226,7 +231,7 @@ def reached(goal: Mapping[str, float], metrics: Mapping[str, float]) -> bool:
 
 
 def _wrong_types(phase: Phase):
-    for learner in phase.learners:
+    for learner in phase.turns:
         if not isinstance(learner, Learner):
             yield (
                 f"learners must be Learner objects; got {type(learner).__name__}. Wrap a rule: "
@@ -239,7 +244,7 @@ def _wrong_types(phase: Phase):
         )
     if not isinstance(phase.length, Steps | Epochs):
         yield f"length must be Steps(n) or Epochs(n); got {phase.length!r}."
-    for validation in phase.validation:
+    for validation in phase.validations:
         if not isinstance(validation, Validation):
             yield (f"validation must be Validation(data, ...); got {type(validation).__name__}.")
 
@@ -247,18 +252,18 @@ def _wrong_types(phase: Phase):
 def _contradictions(phase: Phase):
     if not phase.name:
         yield "it needs a name."
-    if not phase.learners:
+    if not phase.turns:
         yield "it needs at least one learner."
-    names = [learner.name for learner in phase.learners]
+    names = [learner.name for learner in phase.turns]
     if len(names) > 1 and (len(set(names)) < len(names) or "" in names):
         yield f"several learners need different names; got {names}. Pass Learner(..., name=...)."
-    intervals = [phase.length, *(v.every for v in phase.validation)]
+    intervals = [phase.length, *(v.every for v in phase.validations)]
     if phase.data.steps_per_epoch is None and any(isinstance(i, Epochs) for i in intervals):
         yield (
             "its data do not know the length of an epoch. Give lengths and intervals as "
             "Steps(n), or pass steps_per_epoch to the source."
         )
-    prefixes = [v.name for v in phase.validation]
+    prefixes = [v.name for v in phase.validations]
     if len(set(prefixes)) < len(prefixes):
         yield f"several validations need different names; got {prefixes}."
     watched = [*phase.goal, *([phase.keep.metric] if isinstance(phase.keep, Best) else [])]
@@ -269,5 +274,10 @@ def _contradictions(phase: Phase):
                 f"validation=Validation(data, name={metric.split('/')[0]!r}), or correct the name"
                 + (f" (prefixes here: {prefixes})." if prefixes else ".")
             )
-    if phase.rescue is not None and not phase.validation:
+    if phase.keep not in ("last", "ema") and not isinstance(phase.keep, Best):
+        yield f"keep is 'last', 'ema' or Best(metric); got {phase.keep!r}."
+    averaging = any(learner.ema is not None for learner in phase.turns)
+    if not averaging and (phase.keep == "ema" or any(v.ema for v in phase.validations)):
+        yield "no learner keeps an average to use; pass Learner(..., ema=0.999)."
+    if phase.rescue is not None and not phase.validations:
         yield "a rescue is decided after a validation; add one."

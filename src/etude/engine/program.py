@@ -25,14 +25,12 @@ class Program:
     with, so that resuming stays bitwise.
     """
 
-    def __init__(
-        self, plan: Plan, state: State, entropy: tuple[int, ...], executor: Executor | None = None
-    ):
+    def __init__(self, plan: Plan, state: State, executor: Executor | None = None):
         source = plan.phase.data
         self._loop: Any = None
         self._steps: ResidentSteps | Feed
         if isinstance(source, Resident):
-            self._columns = _columns(plan, source, state)
+            self._columns = columns(plan, state)
             if executor != "dispatch":
                 traced = trace_loop(plan, source, state, len(self._columns))
                 on_cpu = jax.default_backend() == "cpu"
@@ -43,10 +41,7 @@ class Program:
             self._steps = ResidentSteps(plan.unrolled(), source)
         else:
             unrolled = plan.unrolled()
-            self._columns = ()
-            self._steps = Feed(
-                source, entropy, lambda state, batch: train_step(unrolled, state, batch)
-            )
+            self._steps = Feed(source, lambda state, batch: train_step(unrolled, state, batch))
         self._dispatcher = Dispatcher()
 
     @property
@@ -57,7 +52,9 @@ class Program:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the columns of a chunk's rows; known once a chunk was started."""
-        return self._columns or self._dispatcher.metrics or ()
+        if self._loop is not None:
+            return self._columns
+        return self._dispatcher.metrics or ()
 
     def advance(self, state: State, first: int, steps: int) -> tuple[State, Chunk]:
         """Starts `steps` steps from step `first` on, and returns without waiting for them.
@@ -71,19 +68,33 @@ class Program:
         state, rows, status = self._loop(state, self._arrays, until)
         return state, Chunk(first, rows, status)
 
-    def close(self) -> None:
-        """Stops reading ahead and forgets the order of the data."""
+    def enter(self, entropy: tuple[int, ...]) -> None:
+        """Another visit begins, whose data are read in the order of `entropy`."""
         if self._loop is None:
-            self._steps.close()
+            self._steps.enter(entropy)
+
+    def close(self) -> None:
+        """Stops reading ahead."""
+        self.enter(())
 
 
-def _columns(plan: Plan, source: Resident, state: State) -> tuple[str, ...]:
-    """The names of the metrics of a step, the same for every kind of batch."""
+def columns(plan: Plan, state: State) -> tuple[str, ...]:
+    """The names of the metrics of a step on resident data, the same for every kind of batch.
+
+    Traces the step, so that a loss or a rule that cannot work is found before anything runs.
+    """
+    source = plan.phase.data
+    assert isinstance(source, Resident)
     found = []
     for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
         order = jax.eval_shape(source.order, state.order_key)
         shapes = jax.eval_shape(
-            lambda s, o, fetch=fetch: fetched_step(plan, source, fetch, s, o)[1], state, order
+            lambda s, a, o, fetch=fetch: fetched_step(plan, source.steps_per_epoch, fetch, s, a, o)[
+                1
+            ],
+            state,
+            source.arrays,
+            order,
         )
         found.append(tuple(shapes))
     if len(set(found)) > 1:

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine import randomness
-from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner, Part, Probe, first_state, take_turn
 from etude.engine.phase import Phase
 from etude.engine.roles import is_array, refuse_shared
@@ -42,7 +41,7 @@ class Plan:
     ) -> "Plan":
         """Binds a phase to a model. Raises `ModelError` where a learner has nothing to train."""
         refuse_shared(model)
-        parts = tuple(Part.of(learner, model) for learner in phase.learners)
+        parts = tuple(Part.of(learner, model) for learner in phase.turns)
         static = eqx.filter(model, is_array, inverse=True)
         return cls(phase, parts, static, skip_nonfinite, probes)
 
@@ -53,16 +52,20 @@ class Plan:
     @property
     def learners(self) -> tuple[Learner, ...]:
         """The learners of the phase."""
-        return tuple(self.phase.learners)
+        return self.phase.turns
 
-    def model(self, state: State, *, ema: bool = False) -> PyTree:
-        """The model of a state; with `ema`, averaged where a learner keeps an average."""
+    def arrays(self, state: State, *, ema: bool = False) -> PyTree:
+        """The arrays of the model; with `ema`, averaged where a learner keeps an average."""
         arrays = state.model
         if ema:
             for learner in state.learners:
                 if learner.ema is not None:
                     arrays = eqx.combine(learner.ema, arrays)
-        return eqx.combine(arrays, self.static)
+        return arrays
+
+    def model(self, state: State, *, ema: bool = False) -> PyTree:
+        """The model of a state."""
+        return eqx.combine(self.arrays(state, ema=ema), self.static)
 
 
 def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> State:
@@ -79,7 +82,12 @@ def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> S
     >>> float(metrics["loss"]), float(state.model)
     (1.0, 2.0)
     """
-    arrays = jax.tree.map(_copied, eqx.filter(model, is_array))
+    arrays = jax.tree.map(copied, eqx.filter(model, is_array))
+    return state_of(plan, arrays, seed=seed, visit=visit)
+
+
+def state_of(plan: Plan, arrays: PyTree, *, seed: int, visit: int, attempt: int = 0) -> State:
+    """The same of arrays that may be given away."""
     learners = tuple(
         first_state(learner, part, arrays)
         for learner, part in zip(plan.learners, plan.parts, strict=True)
@@ -89,13 +97,16 @@ def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> S
         learners=learners,
         step=jnp.int32(0),
         fault=jnp.int32(0),
-        key=randomness.phase_key(seed, plan.phase.name, visit),
+        key=randomness.phase_key(seed, plan.phase.name, visit, attempt),
         order_key=randomness.order_key(seed, plan.phase.name, visit),
     )
 
 
-def _copied(leaf: Array) -> Array:
+def copied(leaf: Array) -> Array:
     # Donation must never reach the arrays that the user holds.
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = jnp.array(jax.random.key_data(leaf), copy=True)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     return jnp.array(leaf, copy=True)
 
 
@@ -118,8 +129,10 @@ def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str
         states.append(after)
         prefix = f"{learner.name}/" if len(plan.learners) > 1 else ""
         metrics |= {prefix + name: value for name, value in found.items()}
+    # Sorted, as JAX sorts a dict at its borders: the names of the columns are learnt there.
+    metrics = dict(sorted(metrics.items()))
     # A step that was already on its way when another failed is not counted.
-    step = state.step + (state.fault == 0)
+    step = state.step + (state.fault == 0).astype(jnp.int32)
     new = State(arrays, tuple(states), step, fault, state.key, state.order_key)
     return new, metrics
 
@@ -153,8 +166,8 @@ def _turns(
     if learner.repeat == 1:
         return turn(arrays, state, context.key)
 
-    def body(carry: PyTree, key: Key[Array, ""]):
-        arrays, state, metrics, fault = turn(*carry, key)
+    def body(carry: tuple[PyTree, LearnerState], key: Key[Array, ""]):
+        arrays, state, metrics, fault = turn(carry[0], carry[1], key)
         return (arrays, state), (metrics, fault)
 
     keys = jax.random.split(context.key, learner.repeat)
@@ -162,12 +175,3 @@ def _turns(
         body, (arrays, state), keys, unroll=plan.unroll
     )
     return arrays, state, {name: value[-1] for name, value in metrics.items()}, faults.any()
-
-
-def check_state(plan: Plan, state: State) -> None:
-    """Refuses a state that is not of this plan's phase."""
-    if len(state.learners) != len(plan.learners):
-        raise ConfigurationError(
-            f"The state has {len(state.learners)} learners, phase {plan.phase.name!r} has "
-            f"{len(plan.learners)}: it belongs to another phase."
-        )
