@@ -23,7 +23,7 @@ def count(data, length, steps, numbers, seed=0, executor=None, cuts=()):
     phase = et.Phase("count", et.Learner(rule), data, et.Steps(steps))
     plan = et.Plan.of(phase, model)
     state = et.init_state(plan, model, seed=seed)
-    program = Program(plan, state, (seed, 1, 0), executor)
+    program = Program(plan, state, executor)
     at = [0, *cuts, steps]
     try:
         for first, until in pairwise(at):
