@@ -245,7 +245,7 @@ def _finite(tree: PyTree) -> Bool[Array, ""]:
     # (XLA's own keep the order of additions and do not vectorise on a CPU), and a factor this
     # small lets no finite values overflow. It is not zero, lest XLA think it knows the answer.
     def seen(leaf: Array) -> Array:
-        values = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+        values = leaf.astype(jnp.float32) if leaf.dtype.itemsize < 4 else leaf
         rows = values.reshape(-1, leaf.shape[-1] if leaf.ndim else 1)
         return jnp.isfinite(jnp.sum(rows @ jnp.full(rows.shape[1], 2.0**-64, rows.dtype)))
 
