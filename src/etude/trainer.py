@@ -25,8 +25,9 @@ from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.run import Run
 from etude.training.checks import bind
+from etude.training.faults import NonFinite
 from etude.training.hooks import Hooks
-from etude.training.loop import NonFinite, Settings, Training
+from etude.training.loop import Settings, Training
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Calls the callbacks and collects what they ask for."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ class Hooks:
         )
         self.stop: Stop | None = None
         self.save = False
+        self._initial = json.dumps(self.states())
 
     @property
     def requested(self) -> bool:
@@ -33,6 +35,11 @@ class Hooks:
     def probes(self) -> tuple[Probe, ...]:
         """What callbacks measure inside the compiled step."""
         return tuple(c.probe for c in self.callbacks if overrides(c, "probe"))
+
+    def begin(self) -> None:
+        """A training begins: what callbacks remember of another one is forgotten."""
+        self.stop, self.save = None, False
+        self.restore(json.loads(self._initial))
 
     def call(self, hook: str, event: Event, *arguments: Any) -> None:
         """Calls one hook of every callback, in order."""

@@ -10,19 +10,18 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
-import numpy as np
 
 from etude.callbacks.base import Event, Reason, StepMetrics
 from etude.callbacks.checkpointing import ModelCheckpoint
 from etude.engine import randomness
 from etude.engine.chunk import CAPACITY, Chunk
-from etude.engine.errors import ConfigurationError, NonFiniteError
 from etude.engine.phase import Phase, reached
 from etude.engine.program import Executor, Program
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
 from etude.run import CheckpointError, Run
 from etude.training.checks import Bound
+from etude.training.faults import FaultError, NonFinite, given_up
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
 from etude.training.pace import Pace
@@ -33,42 +32,6 @@ from etude.training.visit import Visit
 
 class Interrupted(KeyboardInterrupt):
     """Training was interrupted by SIGTERM or Ctrl-C; the message says how to go on."""
-
-
-@dataclass(frozen=True)
-class NonFinite:
-    """What to do when a loss or an update becomes NaN or infinite.
-
-    Attributes:
-        policy: "stop" raises `NonFiniteError`; "skip" leaves the step out and goes on with the
-            old weights; "rollback" restores the last checkpoint and goes on with other random
-            numbers.
-        retries: roll-backs before giving up.
-
-    >>> NonFinite("rollback", retries=2).retries
-    2
-    """
-
-    policy: Literal["stop", "skip", "rollback"] = "stop"
-    retries: int = 3
-
-    def __post_init__(self):
-        if self.policy not in ("stop", "skip", "rollback"):
-            raise ConfigurationError(
-                f"NonFinite: policy is 'stop', 'skip' or 'rollback'; got {self.policy!r}."
-            )
-
-
-class _FaultError(Exception):
-    """A loss or an update of a learner was not finite."""
-
-    def __init__(self, visit: Visit, learner: str, metrics: dict[str, float]):
-        bad = [name for name, value in metrics.items() if not np.isfinite(value)]
-        self.visit, self.metric = visit, ", ".join(bad) or "the updates (the loss is finite)"
-        self.sentence = (
-            f"Phase {visit.phase.name!r}, step {visit.step}, learner {learner!r}: "
-            f"not finite: {self.metric}."
-        )
 
 
 @dataclass(frozen=True)
@@ -99,7 +62,10 @@ class Training:
         self.visits: dict[str, int] = {}
         self.validations: list[dict[str, Any]] = []
         self.reasons: list[tuple[str, Reason]] = []
+        self.rollbacks = 0
         self.root: Visit | None = None
+        #: visits whose beginning the callbacks have seen in this sitting, but not their end
+        self.open: list[Visit] = []
 
     def run_through(self, *, resume: bool) -> None:
         """All phases, from the first or from a checkpoint, with every way to end."""
@@ -133,7 +99,7 @@ class Training:
                     return True
                 self.root = self._begin(phases[index], visit.outcome(), visit.global_step)
                 self._save()
-        except _FaultError as fault:
+        except FaultError as fault:
             self._roll_back(fault)
             return False
 
@@ -178,8 +144,7 @@ class Training:
         metrics = StepMetrics(self._program(visit).metrics, chunk.first + 1, rows)
         self.journal.steps(visit, metrics, seconds)
         if fault:
-            learner = visit.plan.learners[fault - 1].name or f"number {fault}"
-            raise _FaultError(visit, learner, metrics.last())
+            raise FaultError(visit, fault, metrics)
         event = self._event(visit)
         self.hooks.steps(event, metrics)
         per_epoch = event.steps_per_epoch
@@ -245,6 +210,8 @@ class Training:
     # Visits: how they begin and end.
 
     def _first(self) -> Visit:
+        self.visits, self.validations, self.reasons = {}, [], []
+        self.hooks.begin()
         arrays = jax.tree.map(copied, eqx.filter(self.settings.model, is_array))
         return self._begin(self.settings.phases[0], arrays, 0)
 
@@ -252,8 +219,9 @@ class Training:
         number = self.visits.get(phase.name, 0)
         self.visits[phase.name] = number + 1
         plan = self.settings.bound[phase.name].plan
-        state = state_of(plan, arrays, seed=self.settings.seed, visit=number)
-        return Visit(phase, plan, number=number, attempt=0, origin=origin, state=state)
+        attempt = self.rollbacks
+        state = state_of(plan, arrays, seed=self.settings.seed, visit=number, attempt=attempt)
+        return Visit(phase, plan, number, attempt, origin, state)
 
     def _open(self, visit: Visit) -> None:
         visit.entered = time.monotonic()
@@ -331,6 +299,7 @@ class Training:
             "validations": self.validations,
             "reasons": [[name, reason.name] for name, reason in self.reasons],
             "executors": self.executors,
+            "rollbacks": self.rollbacks,
             "callbacks": self.hooks.states(),
         }
 
@@ -357,32 +326,32 @@ class Training:
         root = restore_visits(run, restored, self.settings.seed, begin)
         self.visits, self.validations = meta["visit_counts"], meta["validations"]
         self.reasons = [(name, Reason[reason]) for name, reason in meta["reasons"]]
-        self.executors = meta["executors"]
+        # A roll-back keeps the ways of the phases that it forgets.
+        self.executors |= meta["executors"]
+        self.rollbacks = meta["rollbacks"]
         self.hooks.restore(meta["callbacks"])
         run.history.truncate(meta["history"])
         return root
 
-    def _roll_back(self, fault: _FaultError) -> None:
+    def _roll_back(self, fault: FaultError) -> None:
         """Back to the last checkpoint, with other random numbers; or gives up."""
-        policy = self.settings.nonfinite
-        attempt = fault.visit.attempt + 1
-        if policy.policy != "rollback" or attempt > policy.retries:
-            tried = f" {policy.retries} roll-backs did not help." if attempt > 1 else ""
-            cure = (
-                "Lower the learning rate, clip the updates (Learner(clip_norm=1.0)), check the "
-                "data, or choose nonfinite='skip' or 'rollback'."
-            )
-            last = "" if self.run is None else f" The last checkpoint is in {self.run.path}."
-            raise NonFiniteError(f"{fault.sentence}{tried}{last} {cure}") from None
-        self._wait_for_checkpoints()
-        self.root = self._restore() or self._first()
-        visit = self.root.innermost
-        visit.attempt = attempt
-        key = randomness.phase_key(self.settings.seed, visit.phase.name, visit.number, attempt)
-        visit.state = eqx.tree_at(lambda s: s.key, visit.state, key)
-        self.journal.event(visit, "rollback", attempt=attempt, fault=fault.sentence)
+        policy, made = self.settings.nonfinite, self.rollbacks
+        if policy.policy != "rollback" or made >= policy.retries:
+            raise given_up(fault, made, None if self.run is None else self.run.path) from None
+        for visit in reversed(self.open):
+            self.hooks.call("on_phase_end", self._event(visit), Reason.ROLLBACK)
+        self.open.clear()
         for program in self.programs.values():
             program.close()
+        self._wait_for_checkpoints()
+        self.root = self._restore() or self._first()
+        # Counted here and not in the checkpoint that was restored: none can be forgotten.
+        self.rollbacks = made + 1
+        visit = self.root.innermost
+        visit.attempt = self.rollbacks
+        number = self.settings.seed, visit.phase.name, visit.number, visit.attempt
+        visit.state = eqx.tree_at(lambda s: s.key, visit.state, randomness.phase_key(*number))
+        self.journal.event(visit, "rollback", attempt=self.rollbacks, fault=fault.sentence)
         self._save()
 
     def _poll(self) -> None:
