@@ -50,6 +50,15 @@ class Hooks:
             elif isinstance(request, Save):
                 self.save = True
 
+    def fail(self, event: Event, error: BaseException) -> None:
+        """Training ends by an exception: every callback closes, also if another one cannot."""
+        for callback in self.callbacks:
+            try:
+                callback.on_exception(event, error)
+            except Exception as second:
+                name = type(callback).__name__
+                error.add_note(f"{name}.on_exception failed as well: {second!r}")
+
     def steps(self, event: Event, metrics: StepMetrics) -> None:
         """A chunk was read."""
         self.call("on_steps_end", event, metrics)

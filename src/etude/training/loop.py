@@ -3,6 +3,7 @@
 Nothing here is compiled, and nothing here runs inside a chunk of steps.
 """
 
+import contextlib
 import time
 import warnings
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Training:
 
     def __init__(self, settings: Settings, run: Run | None):
         self.settings, self.run, self.hooks = settings, run, settings.hooks
-        self.journal = Journal(run)
+        self.journal = Journal(run, settings.on_full_disk)
         self.pace = Pace(1 if self.hooks.every_step else CAPACITY)
         self.signals = Signals()
         self.programs: dict[str, Program] = {}
@@ -69,23 +70,20 @@ class Training:
 
     def run_through(self, *, resume: bool) -> None:
         """All phases, from the first or from a checkpoint, with every way to end."""
-        try:
-            with self.signals:
+        with self.signals:
+            try:
                 self.root = (self._restore() if resume else None) or self._first()
                 self.hooks.call("on_train_begin", self._event())
                 while not self._all_phases():
                     pass  # after a roll-back
-                self.hooks.call("on_train_end", self._event())
+                # The end is told last, so that whatever fails before is told as an exception.
                 self._save()
                 self._wait_for_checkpoints()
-        except BaseException as error:
-            self._end_badly(error)
-            raise
-        finally:
-            for program in self.programs.values():
-                program.close()
-            if self.run is not None:
-                self.run.close()
+                self.hooks.call("on_train_end", self._event())
+            except BaseException as error:
+                self._end_badly(error)
+                raise
+            self._shut()
 
     def _all_phases(self) -> bool:
         """Runs the phases from where the root visit stands; False after a roll-back."""
@@ -260,37 +258,46 @@ class Training:
     # Checkpoints, interruptions, faults.
 
     def _save(self) -> None:
-        """Hands a checkpoint of everything to the writer, and removes superfluous ones."""
+        """Hands a checkpoint of everything to the writer."""
         if self.run is None:
             return
-        visit, began = self._visit(), time.perf_counter()
-        event = self._event(visit.innermost)
-        name = f"{event.global_step:09d}-{event.phase}"
-        self.hooks.call("on_checkpoint", event, name)
+        self._wait_for_checkpoints()
         try:
-            self.run.checkpoints.poll()
-            save_visits(self.run, name, visit, self._session())
-            kept = self.run.checkpoints.names()
-            for callback in self.hooks.callbacks:
-                if isinstance(callback, ModelCheckpoint):
-                    for old in callback.superfluous(kept):
-                        self.run.checkpoints.remove(old)
-        except CheckpointError as error:
+            self._hand_over(self.run)
+        except (CheckpointError, OSError) as error:
             self._full_disk(error)
-        self.journal.took(visit, "checkpoint", time.perf_counter() - began)
+
+    def _hand_over(self, run: Run) -> None:
+        began, event = time.perf_counter(), self._event()
+        name = f"{event.global_step:09d}-{event.phase}"
+        # Told first, so that what callbacks make of it is in it.
+        self.hooks.call("on_checkpoint", event, name)
+        save_visits(run, name, self._visit(), self._session())
+        self.journal.took(self._visit(), "checkpoint", time.perf_counter() - began)
 
     def _wait_for_checkpoints(self) -> None:
+        """Returns when the last checkpoint is on the disk."""
         if self.run is None:
             return
         try:
             self.run.checkpoints.wait()
-        except CheckpointError as error:
+            self._prune(self.run)
+        except (CheckpointError, OSError) as error:
             self._full_disk(error)
 
-    def _full_disk(self, error: CheckpointError) -> None:
+    def _prune(self, run: Run) -> None:
+        """Removes the checkpoints that nobody needs, now that the last one is whole."""
+        keepers = [c for c in self.hooks.callbacks if isinstance(c, ModelCheckpoint)]
+        names = run.checkpoints.names()
+        unwanted = [set(keeper.superfluous(names)) for keeper in keepers]
+        for name in names:
+            if all(name in some for some in unwanted):
+                run.checkpoints.remove(name)
+
+    def _full_disk(self, error: Exception) -> None:
         if self.settings.on_full_disk == "stop":
             raise error
-        self.journal.event(self._visit(), "checkpoint_failed", error=str(error))
+        warnings.warn(f"{error} The training goes on without it.", stacklevel=2)
 
     def _session(self) -> dict[str, Any]:
         return {
@@ -307,12 +314,10 @@ class Training:
         """The visit at the newest whole checkpoint; None if there is none yet."""
         run = self.run
         assert run is not None
-        if not run.checkpoints.names():
+        if run.checkpoints.empty():
             run.history.truncate(0)
             return None
         restored = run.checkpoints.restore()
-        for sentence in restored.skipped:
-            warnings.warn(sentence, stacklevel=2)
         meta = restored.meta
         phases = {bound.plan.phase.name: bound.plan.phase for bound in self.settings.bound.values()}
 
@@ -359,18 +364,45 @@ class Training:
             raise Interrupted(self.signals.name)
 
     def _end_badly(self, error: BaseException) -> None:
-        """Saves what can be saved, closes the callbacks, and says how to go on."""
-        if self.root is None:
+        """Saves what can be saved, says how to go on, and closes callbacks and files."""
+        with contextlib.ExitStack() as after:  # what fails does not keep the rest from being done
+            after.callback(self._shut, error)
+            if self.root is None:
+                return
+            after.callback(self.hooks.fail, self._event(), error)
+            if isinstance(error, Interrupted):
+                step, name = self.root.innermost.step, error.args[0]
+                error.args = (f"Interrupted by {name} at step {step}. {self._save_for_later()}",)
+            elif self.run is not None and isinstance(error, Exception):
+                error.add_note(f"Go on from its last checkpoint: etude resume {self.run.path}")
+
+    def _save_for_later(self) -> str:
+        """Saves the state at an interruption; says what came of it."""
+        run = self.run
+        if run is None:
+            return "Nothing is saved, because there is no run folder; pass run='runs/name'."
+        with contextlib.suppress(CheckpointError):  # of an earlier one: this one may be whole
+            run.checkpoints.wait()
+        try:
+            self._hand_over(run)
+            run.checkpoints.wait()
+        except (CheckpointError, OSError) as failure:
+            return f"{failure} Go on from the last checkpoint with: etude resume {run.path}"
+        return f"The state is saved; go on with: etude resume {run.path}"
+
+    def _shut(self, error: BaseException | None = None) -> None:
+        """Stops reading ahead, and closes the files of the run."""
+        for program in self.programs.values():
+            program.close()
+        if self.run is None:
             return
-        if isinstance(error, Interrupted):
-            saved = ""
-            if self.run is not None:
-                self._save()
-                self._wait_for_checkpoints()
-                saved = f" The state is saved; go on with: etude resume {self.run.path}"
-            step = self._visit().innermost.step
-            error.args = (f"Interrupted by {error.args[0]} at step {step}.{saved}",)
-        self.hooks.call("on_exception", self._event(), error)
+        try:
+            self.run.close()
+        except (CheckpointError, OSError) as failure:
+            if error is not None:
+                error.add_note(str(failure))
+            else:
+                self._full_disk(failure)
 
     # Views.
 
