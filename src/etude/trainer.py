@@ -12,6 +12,7 @@
 (1.0, 'LENGTH')
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,12 @@ class Trainer:
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
             listed.append(ModelCheckpoint())
         hooks = Hooks(listed)
+        for callback in hooks.impatient:
+            warnings.warn(
+                f"{type(callback).__name__} has on_batch_end, so every step is a chunk of its own, "
+                "which is slow. on_steps_end gets the metrics of every step without that.",
+                stacklevel=2,
+            )
         phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
         bound = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
         self.settings = Settings(

@@ -17,8 +17,9 @@ class Hooks:
 
     def __init__(self, callbacks: Sequence[Callback]):
         self.callbacks = list(callbacks)
-        #: someone needs every step, or the ends of epochs
-        self.every_step = any(overrides(c, "on_batch_end") for c in callbacks)
+        #: those who need every step
+        self.impatient = [c for c in callbacks if overrides(c, "on_batch_end")]
+        self.every_step = bool(self.impatient)
         self.epochs = any(
             overrides(c, "on_epoch_begin") or overrides(c, "on_epoch_end") for c in callbacks
         )

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 
-from etude.callbacks.base import Event, Reason, StepMetrics
+from etude.callbacks.base import Event, Reason, StepMetrics, Stop
 from etude.callbacks.checkpointing import ModelCheckpoint
 from etude.engine import randomness
-from etude.engine.chunk import CAPACITY, Chunk
+from etude.engine.chunk import Chunk
 from etude.engine.phase import Phase, reached
 from etude.engine.program import Executor, Program
 from etude.engine.roles import is_array
@@ -55,7 +55,7 @@ class Training:
     def __init__(self, settings: Settings, run: Run | None):
         self.settings, self.run, self.hooks = settings, run, settings.hooks
         self.journal = Journal(run, settings.on_full_disk)
-        self.pace = Pace(1 if self.hooks.every_step else CAPACITY)
+        self.pace = Pace()
         self.signals = Signals()
         self.programs: dict[str, Program] = {}
         self.executors: dict[str, Executor] = {}
@@ -107,13 +107,14 @@ class Training:
         while visit.reason is None or visit.child is not None:
             if visit.child is not None:  # a rescue is under way, perhaps since before a resume
                 self._run_visit(visit.child)
-                visit.state = with_model(visit.state, visit.child.outcome())
-                visit.child = None
+                self._take_over(visit, visit.child)
                 continue
             self._advance(visit)
-            measured = self._validate(visit)
+            # What ends the visit is known before the validation, which is also made at the end.
+            ending = self.hooks.stop or visit.ending()
+            measured = self._validate(visit, last=ending is not None)
             # Decided before the checkpoint is made, so that a resume need not decide again.
-            self._decide(visit, measured)
+            self._decide(visit, measured, ending)
             visit.processed = visit.step
             if self.hooks.take_save():
                 self._save()
@@ -121,12 +122,18 @@ class Training:
 
     def _advance(self, visit: Visit) -> None:
         """Steps up to the next boundary; one chunk is made while the one before is read."""
+        self._poll()
         target, ahead, pending = self._boundary(visit), visit.step, None
+        if ahead < target and not self.hooks.requested:
+            self._begin_epoch(visit)
         self.pace.start()
-        while ahead < target and not self.hooks.requested and self.signals.name is None:
+        while ahead < target and not self.hooks.requested and not self._interrupts(visit):
             steps = min(self.pace.steps(), target - ahead)
+            program = self._program(visit)
             with jax.transfer_guard("disallow"):
-                visit.state, chunk = self._program(visit).advance(visit.state, ahead, steps)
+                visit.state, chunk = program.advance(
+                    visit.state, ahead, steps, lambda: self._interrupts(visit)
+                )
             ahead += steps
             if pending is not None:
                 self._read(visit, pending)
@@ -134,6 +141,10 @@ class Training:
         if pending is not None:
             self._read(visit, pending)
         self._poll()
+
+    def _interrupts(self, visit: Visit) -> bool:
+        """Whether a signal or the time limit asks for the end of the chunk."""
+        return self.signals.name is not None or visit.late
 
     def _read(self, visit: Visit, chunk: Chunk) -> None:
         """Waits for a chunk, writes its metrics down and shows them to the callbacks."""
@@ -148,8 +159,13 @@ class Training:
         per_epoch = event.steps_per_epoch
         if self.hooks.epochs and per_epoch and visit.step % per_epoch == 0:
             self.hooks.call("on_epoch_end", event)
-            if not visit.finished:
-                self.hooks.call("on_epoch_begin", event)
+
+    def _begin_epoch(self, visit: Visit) -> None:
+        """Tells that an epoch begins, once: not again after a resume in it."""
+        event = self._event(visit)
+        if self.hooks.epochs and event.steps_per_epoch and event.epoch >= visit.epochs_begun:
+            visit.epochs_begun = event.epoch + 1
+            self.hooks.call("on_epoch_begin", event)
 
     def _boundary(self, visit: Visit) -> int:
         """The next step at which something other than steps must happen."""
@@ -157,16 +173,20 @@ class Training:
         intervals = [phase.in_steps(v.every) for v in phase.validations]
         if self.hooks.epochs and phase.data.steps_per_epoch:
             intervals.append(phase.data.steps_per_epoch)
+        if self.hooks.every_step:
+            intervals.append(1)
         ends = [(done // n + 1) * n for n in intervals]
         for end in (self.hooks.next_step(self._event(visit)), phase.total_steps):
             ends += [] if end is None else [end]
         return min(ends)
 
-    def _validate(self, visit: Visit) -> bool:
-        """The validations that are due; whether there was any."""
+    def _validate(self, visit: Visit, *, last: bool) -> bool:
+        """The validations that are due, all of them at the `last`; whether there was any."""
         phase, found = visit.phase, {}
-        due = [v for v in phase.validations if visit.due(phase.in_steps(v.every))]
-        if not due or visit.step == visit.processed:
+        if visit.step == visit.processed:
+            return False
+        due = [v for v in phase.validations if last or visit.step % phase.in_steps(v.every) == 0]
+        if not due:
             return False
         for validation in due:
             began = time.perf_counter()
@@ -188,22 +208,25 @@ class Training:
         self.hooks.call("on_validation_end", self._event(visit), found)
         return True
 
-    def _decide(self, visit: Visit, measured: bool) -> None:
+    def _decide(self, visit: Visit, measured: bool, ending: Stop | None) -> None:
         """Whether the visit ends here, and whether a rescue must come first."""
-        stop, phase = self.hooks.take_stop(), visit.phase
+        # A stop that the validation asked for says more than the length that is reached.
+        ending, phase = self.hooks.take_stop() or ending, visit.phase
         if measured and reached(phase.goal, self.validations[-1]):
             visit.reason, visit.detail = Reason.GOAL, str(dict(phase.goal))
-        elif stop is not None:
-            visit.reason, visit.detail = stop.reason, stop.detail
-        elif visit.finished:
-            visit.reason = Reason.LENGTH
-        elif phase.limit is not None and visit.elapsed >= phase.limit.count:
-            visit.reason = Reason.TIME
+        elif ending is not None:
+            visit.reason, visit.detail = ending.reason, ending.detail
         if measured and phase.rescue is not None and phase.rescue.when(self.validations):
             rescue = phase.rescue.phase
             self.journal.event(visit, "rescue", by=rescue.name)
             visit.child = self._begin(rescue, visit.state.model, visit.global_step)
             visit.state = without_model(visit.state)
+
+    def _take_over(self, visit: Visit, rescue: Visit) -> None:
+        """The visit goes on with what its rescue has made."""
+        visit.state, visit.child = with_model(visit.state, rescue.outcome()), None
+        visit.origin = rescue.global_step - visit.step
+        self._enter(visit)
 
     # Visits: how they begin and end.
 
@@ -223,16 +246,19 @@ class Training:
 
     def _open(self, visit: Visit) -> None:
         visit.entered = time.monotonic()
-        entropy = randomness.order_entropy(self.settings.seed, visit.phase.name, visit.number)
-        if visit.child is None and visit.reason is None:
-            self._program(visit).enter(entropy)
+        if visit.child is None:
+            self._enter(visit)
         if not visit.begun:
             self.journal.event(visit, "phase_begin")
             visit.begun = True
-        event = self._event(visit)
-        self.hooks.call("on_phase_begin", event)
-        if self.hooks.epochs and event.steps_per_epoch and visit.step % event.steps_per_epoch == 0:
-            self.hooks.call("on_epoch_begin", event)
+        self.open.append(visit)
+        self.hooks.call("on_phase_begin", self._event(visit))
+
+    def _enter(self, visit: Visit) -> None:
+        """Points the program of the phase to the data of this visit."""
+        if visit.reason is None:
+            entropy = randomness.order_entropy(self.settings.seed, visit.phase.name, visit.number)
+            self._program(visit).enter(entropy)
 
     def _close(self, visit: Visit) -> None:
         reason = visit.reason
@@ -242,7 +268,9 @@ class Training:
             self.journal.event(visit, "phase_end", reason=reason.name, **details)
             self.reasons.append((visit.phase.name, reason))
             visit.closed = True
+        self.open.remove(visit)
         self.hooks.call("on_phase_end", self._event(visit), reason)
+        self.hooks.take_stop()  # the visit has ended already, and another one is not meant
 
     def _program(self, visit: Visit) -> Program:
         """The compiled program of a phase; compiled at its first visit."""
@@ -308,6 +336,8 @@ class Training:
             "executors": self.executors,
             "rollbacks": self.rollbacks,
             "callbacks": self.hooks.states(),
+            # Asked for, but not decided upon when a signal came.
+            "stop": self.hooks.stop and [self.hooks.stop.reason.name, self.hooks.stop.detail],
         }
 
     def _restore(self) -> Visit | None:
@@ -335,6 +365,9 @@ class Training:
         self.executors |= meta["executors"]
         self.rollbacks = meta["rollbacks"]
         self.hooks.restore(meta["callbacks"])
+        stop = meta["stop"]
+        self.hooks.stop = None if stop is None else Stop(Reason[stop[0]], stop[1])
+        self.hooks.save = False
         run.history.truncate(meta["history"])
         return root
 
@@ -420,8 +453,13 @@ class Training:
             steps_per_epoch=visit.phase.data.steps_per_epoch,
             global_step=visit.global_step,
             folder=None if self.run is None else self.run.path,
-            model=lambda: visit.plan.model(jax.tree.map(copied, visit.state)),
+            model=lambda: self._model_of(visit),
         )
+
+    def _model_of(self, visit: Visit) -> Any:
+        """A copy of the model as it is now; during a rescue, the rescue has it."""
+        arrays = jax.tree.map(copied, visit.innermost.state.model)
+        return eqx.combine(arrays, visit.plan.static)
 
     def model(self) -> Any:
         """The model that the training leaves."""
