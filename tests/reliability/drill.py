@@ -139,9 +139,14 @@ def train(trainer: et.Trainer) -> et.Result:
     return trainer.fit()
 
 
+def weights_of(model: Any) -> bytes:
+    """All bits of a model."""
+    return b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(model))
+
+
 def weights(result: et.Result) -> bytes:
-    """All bits of the model."""
-    return b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(result.model))
+    """All bits of the model that a training left."""
+    return weights_of(result.model)
 
 
 def history(folder: Path) -> bytes:
