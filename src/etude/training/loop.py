@@ -282,7 +282,8 @@ class Training:
             began = time.perf_counter()
             kept = name in self.executors  # a run keeps its executor, to keep its bits
             wanted = self.executors[name] if kept else self.settings.executor
-            program = self.programs[name] = Program(visit.plan, visit.state, wanted)
+            metrics = self.settings.bound[name].metrics
+            program = self.programs[name] = Program(visit.plan, visit.state, wanted, metrics)
             self.executors[name] = program.executor
             self.journal.took(visit, "compile", time.perf_counter() - began)
         return self.programs[name]
