@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
@@ -52,7 +52,7 @@ class Run:
     @classmethod
     def create(
         cls, folder: Path, config: Mapping[str, Any] | None, seed: int, overwrite: bool = False
-    ) -> Self:
+    ) -> "Run":
         """Make a new run in `folder`, which is absent or empty, or a run if `overwrite`.
 
         Raises RunError if there is something else, or if `config` is not plain YAML, and
@@ -92,7 +92,7 @@ class Run:
         return cls(folder, lock)
 
     @classmethod
-    def open(cls, folder: Path, *, lock: bool = True) -> Self:
+    def open(cls, folder: Path, *, lock: bool = True) -> "Run":
         """Open the run in `folder`: to go on writing it, or with `lock=False` to read it.
 
         Raises RunError, with similar names, if there is no run, and LockedError while another
@@ -149,7 +149,7 @@ class Run:
         """Wait for the last checkpoint, write what is pending, release the lock."""
         self._closing.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Run":
         return self
 
     def __exit__(self, *exception: object) -> None:
