@@ -105,7 +105,7 @@ class Training:
         """All phases, from the first or from a checkpoint, with every way to end."""
         try:
             with self.signals:
-                self.root = (self._restore() if resume else None) or self._first()
+                self.root = (self._rewind() if resume else None) or self._first()
                 self.hooks.call("on_train_begin", self._event())
                 while not self._all_phases():
                     pass  # after a roll-back
@@ -334,13 +334,23 @@ class Training:
             "callbacks": self.hooks.states(),
         }
 
-    def _restore(self) -> Visit | None:
-        """The visit at the newest whole checkpoint; None if there is none yet."""
+    def _rewind(self) -> Visit | None:
+        """The visit at the newest whole checkpoint, with the history of that moment."""
         run = self.run
         assert run is not None
         if not run.checkpoints.names():
             run.history.truncate(0)
             return None
+        root, meta = self._restore(run)
+        run.history.truncate(meta["history"])
+        return root
+
+    def load(self, run: Run) -> Any:
+        """The model at the newest whole checkpoint of a run, which is only read."""
+        self.root, _ = self._restore(run)
+        return self.model()
+
+    def _restore(self, run: Run) -> tuple[Visit, dict[str, Any]]:
         restored = run.checkpoints.restore()
         for sentence in restored.skipped:
             warnings.warn(sentence, stacklevel=2)
@@ -359,8 +369,7 @@ class Training:
         self.reasons = [(name, Reason[reason]) for name, reason in meta["reasons"]]
         self.executors = meta["executors"]
         self.hooks.restore(meta["callbacks"])
-        run.history.truncate(meta["history"])
-        return root
+        return root, meta
 
     def _roll_back(self, fault: _FaultError) -> None:
         """Back to the last checkpoint, with other random numbers; or gives up."""
@@ -375,7 +384,7 @@ class Training:
             last = "" if self.run is None else f" The last checkpoint is in {self.run.path}."
             raise NonFiniteError(f"{fault.sentence}{tried}{last} {cure}") from None
         self._wait_for_checkpoints()
-        self.root = self._restore() or self._first()
+        self.root = self._rewind() or self._first()
         visit = self.root.innermost
         visit.attempt = attempt
         key = randomness.phase_key(self.settings.seed, visit.phase.name, visit.number, attempt)
@@ -423,6 +432,6 @@ class Training:
         )
 
     def model(self) -> Any:
-        """The model that the training leaves."""
-        visit = self._visit()
+        """The model that the training leaves, or has so far."""
+        visit = self._visit().innermost
         return eqx.combine(visit.outcome(), visit.plan.static)
