@@ -16,7 +16,7 @@ Array([1., 1.], dtype=float32)
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -62,6 +62,7 @@ class Proposal(eqx.Module):
     model: PyTree = None
 
 
+@runtime_checkable
 class Rule(Protocol):
     """Computes updates for the part of a model that learns."""
 

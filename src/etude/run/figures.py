@@ -9,7 +9,7 @@ import numpy as np
 from etude.run.history import Column, as_columns
 
 TRAIN, VALID, RESCUE = "#2563a8", "#d9730d", "#b3261e"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.alpha": 0.25, "axes.titlelocation": "left", "axes.titleweight": "bold",
     "legend.frameon": False, "figure.constrained_layout.use": True, "savefig.dpi": 140,
@@ -101,11 +101,14 @@ def _draw_metric(
             axes.axvspan(first, last + 1, color=colour, alpha=0.09, lw=0)
         axes.annotate(
             f"{phase} (rescue)" if rescue else phase, ((first + last) / 2, 1.0),
-            xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8, color=colour,
+            xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+            ha="center", va="bottom", fontsize=8, color=colour,
         )  # fmt: skip
     if train is not None:
-        axes.plot(train.step, train.value, color=TRAIN, lw=0.6, alpha=0.35)
-        if len(train.step) > 20 and "learning_rate" not in metric:
+        noisy = len(train.step) > 20 and "learning_rate" not in metric
+        width, alpha = (0.6, 0.35) if noisy else (1.6, 1.0)
+        axes.plot(train.step, train.value, color=TRAIN, lw=width, alpha=alpha)
+        if noisy:
             for _, _, first, last in spans:  # never smooth over the end of a phase
                 inside = (train.step >= first) & (train.step <= last)
                 weight = 1 - 1 / max(2, inside.sum() / 25)

@@ -26,7 +26,8 @@ table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:left;padding:.35rem .8rem .35rem 0;border-bottom:1px solid var(--line);
 vertical-align:top;overflow-wrap:anywhere}th{font-weight:600}
 pre{background:var(--card);padding:1rem;border-radius:6px;overflow:auto;font-size:.85rem}
-img{width:100%;max-width:50rem;display:block;margin:1rem 0}
+td:first-child{white-space:nowrap}
+img{max-width:min(100%,50rem);display:block;margin:1rem 0}
 """
 
 

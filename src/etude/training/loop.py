@@ -283,7 +283,8 @@ class Training:
         name = visit.phase.name
         if name not in self.programs:
             began = time.perf_counter()
-            wanted = self.executors.get(name, self.settings.executor)
+            kept = name in self.executors  # a run keeps its executor, to keep its bits
+            wanted = self.executors[name] if kept else self.settings.executor
             program = self.programs[name] = Program(visit.plan, visit.state, wanted)
             self.executors[name] = program.executor
             self.journal.took(visit, "compile", time.perf_counter() - began)

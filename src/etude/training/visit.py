@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from etude.callbacks.base import Reason
 from etude.engine.phase import Best, Phase
-from etude.engine.program import Executor, Program
+from etude.engine.program import Program
 from etude.engine.snapshot import from_host, to_host
 from etude.engine.state import State
 from etude.engine.step import Plan
@@ -42,7 +42,6 @@ class Visit:
     #: the rescue under way
     child: "Visit | None" = None
     program: Program | None = None
-    executor: Executor | None = None
     entered: float = field(default_factory=time.monotonic)
 
     @property
@@ -101,7 +100,6 @@ class Visit:
             "detail": self.detail,
             "seconds": self.elapsed,
             "best_value": self.best_value,
-            "executor": self.executor,
         }
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
@@ -121,7 +119,6 @@ class Visit:
             "detail",
             "seconds",
             "best_value",
-            "executor",
         ):
             setattr(self, name, position[name])
         self.reason = None if position["reason"] is None else Reason[position["reason"]]
