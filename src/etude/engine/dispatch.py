@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from etude.engine.chunk import CAPACITY, Chunk, status, write
+from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
 from etude.engine.errors import RuleError
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
-from etude.engine.step import Plan, train_step
+from etude.engine.step import Plan
 
 #: A step on some kind of batch: `step(state, argument) -> (state, metrics)`.
 Step = Callable[[State, Any], tuple[State, dict[str, Array]]]
@@ -79,8 +79,7 @@ class ResidentSteps:
         def on(fetch: Fetch) -> Step:
             def step(state: State, argument: Any) -> tuple[State, dict[str, Array]]:
                 arrays, order = argument
-                position = state.step % source.steps_per_epoch
-                return train_step(plan, state, fetch(arrays, order, position))
+                return fetched_step(plan, source.steps_per_epoch, fetch, state, arrays, order)
 
             return step
 

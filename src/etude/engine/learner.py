@@ -210,7 +210,9 @@ def take_turn(
         metrics |= norms | _learning_rate(state.optimizer)
         extra = {"value": metrics["loss"]} if "loss" in metrics else {}
         optimizer = optax.with_extra_args_support(learner.optimizer)
-        steps, optimizer_state = optimizer.update(updates, state.optimizer, trainable, **extra)
+        # Optax mixes Python numbers and integer counts freely; ours stay strict.
+        with jax.numpy_dtype_promotion("standard"):
+            steps, optimizer_state = optimizer.update(updates, state.optimizer, trainable, **extra)
         updated = optax.apply_updates(trainable, steps)
     if "loss" in metrics:
         finite &= jnp.isfinite(metrics["loss"])
@@ -225,7 +227,8 @@ def take_turn(
         return after, new, metrics, ~finite
     # Nothing moves in a skipped turn, so that it can be told from one that never was.
     after, new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), (after, new), (arrays, state))
-    new = eqx.tree_at(lambda s: s.skipped, new, state.skipped + ~finite)
+    skipped = state.skipped + (~finite).astype(jnp.int32)
+    new = eqx.tree_at(lambda s: s.skipped, new, skipped)
     fault = jnp.bool(False)
     if state.loss_scale is not None:
         scale = state.loss_scale.after(finite)

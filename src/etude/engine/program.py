@@ -41,7 +41,6 @@ class Program:
             self._steps = ResidentSteps(plan.unrolled(), source)
         else:
             unrolled = plan.unrolled()
-            self._columns = ()
             self._steps = Feed(source, lambda state, batch: train_step(unrolled, state, batch))
         self._dispatcher = Dispatcher()
 
@@ -53,7 +52,9 @@ class Program:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the columns of a chunk's rows; known once a chunk was started."""
-        return self._columns or self._dispatcher.metrics or ()
+        if self._loop is not None:
+            return self._columns
+        return self._dispatcher.metrics or ()
 
     def advance(self, state: State, first: int, steps: int) -> tuple[State, Chunk]:
         """Starts `steps` steps from step `first` on, and returns without waiting for them.
@@ -88,7 +89,12 @@ def columns(plan: Plan, state: State) -> tuple[str, ...]:
     for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
         order = jax.eval_shape(source.order, state.order_key)
         shapes = jax.eval_shape(
-            lambda s, o, fetch=fetch: fetched_step(plan, source, fetch, s, o)[1], state, order
+            lambda s, a, o, fetch=fetch: fetched_step(plan, source.steps_per_epoch, fetch, s, a, o)[
+                1
+            ],
+            state,
+            source.arrays,
+            order,
         )
         found.append(tuple(shapes))
     if len(set(found)) > 1:

@@ -132,7 +132,7 @@ def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str
     # Sorted, as JAX sorts a dict at its borders: the names of the columns are learnt there.
     metrics = dict(sorted(metrics.items()))
     # A step that was already on its way when another failed is not counted.
-    step = state.step + (state.fault == 0)
+    step = state.step + (state.fault == 0).astype(jnp.int32)
     new = State(arrays, tuple(states), step, fault, state.key, state.order_key)
     return new, metrics
 
