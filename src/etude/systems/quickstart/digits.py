@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +38,7 @@ class Digits(Configuration):
     labels: int = Field(100, ge=50, le=997, description="labelled training images; 997 is all")
     width: int = Field(128, ge=1, description="width of the encoder's hidden layers")
     features: int = Field(64, ge=1, description="outputs of the encoder")
-    pretrain_epochs: int = Field(80, ge=1, description="epochs without labels")
+    pretrain_epochs: int = Field(150, ge=1, description="epochs without labels")
     pretrain_batch: int = Field(128, ge=2, le=997, description="images per contrastive step")
     pretrain_rate: float = Field(2e-3, gt=0, description="learning rate without labels")
     head_steps: int = Field(300, ge=1, description="steps of the head on the frozen encoder")
@@ -57,7 +58,7 @@ def trials(config: Digits) -> list[Trial]:
     ]
 
 
-def trainer(config: Digits, method: str, seed: int, **options: Any) -> Trainer:
+def trainer(config: Digits, method: str, seed: int, /, **options: Any) -> Trainer:
     """The trainer of one trial."""
     phases = [*_pretraining(config, seed)] if method == PRETRAINED else []
     rate = config.tune_rate if phases else config.scratch_rate
@@ -147,7 +148,8 @@ def _labelled(config: Digits, seed: int) -> ArrayData:
 
 
 def _untrained(config: Digits, seed: int) -> Network:
-    return Network(jax.random.key(seed), config.width, config.features)
+    # Compiled as a whole: operation by operation the random weights take a second.
+    return eqx.filter_jit(Network)(jax.random.key(seed), config.width, config.features)
 
 
 recipe = Recipe(
