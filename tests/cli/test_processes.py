@@ -38,7 +38,9 @@ def wait_for_steps(process, history, count):
     raise AssertionError(f"training has not begun: {process.communicate()}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_interrupted_training_exits_with_3_and_resumes_to_the_same_bytes(tmp_path, number):
     process = start("train", "tiny", *LENGTH, "--run", "cut", folder=tmp_path)
     wait_for_steps(process, tmp_path / "cut/history.jsonl", 50)
