@@ -19,13 +19,13 @@ class Split:
     images: Float[np.ndarray, "samples 64"]
     labels: Int[np.ndarray, " samples"]
 
-    def labelled(self, count: int, seed: int) -> "Split":
-        """A subset of `count` samples with the classes in their proportions, or all of them.
+    def labelled(self, count: int | None, seed: int) -> "Split":
+        """A subset of `count` samples with the classes in their proportions; all, if None.
 
         >>> len(digits()["train"].labelled(100, seed=0).labels)
         100
         """
-        if count >= len(self.labels):
+        if count is None:
             return self
         chosen, _ = train_test_split(
             np.arange(len(self.labels)), train_size=count, stratify=self.labels, random_state=seed
