@@ -48,8 +48,6 @@ def digits() -> dict[str, Split]:
     train, valid, train_labels, valid_labels = train_test_split(
         images, labels, test_size=VALID, stratify=labels, random_state=0
     )
-    return {
-        "train": Split(train, train_labels),
-        "valid": Split(valid, valid_labels),
-        "test": Split(test_images, test_labels),
-    }
+    cut = {"train": (train, train_labels), "valid": (valid, valid_labels)}
+    cut["test"] = test_images, test_labels
+    return {name: Split(np.asarray(x), np.asarray(y)) for name, (x, y) in cut.items()}
