@@ -1,4 +1,4 @@
-"""A full disk, made by a limit on the size of files: the policy holds, the last good one survives."""
+"""A full disk, by a limit on the size of files: the policy holds, the last good one survives."""
 
 import resource
 
@@ -65,7 +65,7 @@ def whole(tmp_path_factory):
 
 def test_stop_says_why_and_leaves_the_last_good_one(whole, tmp_path):
     closed = drill.At("on_exception", 1, lambda: None)
-    with pytest.raises(CheckpointError, match="'000000012-fit' could not be written.*too large"):
+    with pytest.raises(CheckpointError, match=r"'000000012-fit' could not be written.*too large"):
         trainer(tmp_path / "run", full_at(3), closed).fit()
     assert closed.left == 0
     assert names(tmp_path / "run") == ["000000004-fit", "000000008-fit"]

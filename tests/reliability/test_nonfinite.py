@@ -67,7 +67,9 @@ def test_rollback_goes_on_with_other_random_numbers(kind, tmp_path):
     assert [r["step"] for r in rollbacks] == [4]
     assert "step 7, learner 'b'" in rollbacks[0]["fault"]
     assert small.steps_of(mended.history) == list(range(1, 21))
-    losses = [[r["train/b/loss"] for r in x.history if "train/b/loss" in r] for x in (clean, mended)]
+    losses = [
+        [r["train/b/loss"] for r in x.history if "train/b/loss" in r] for x in (clean, mended)
+    ]
     assert losses[0][:4] == losses[1][:4]
     assert losses[0][4:] != losses[1][4:]
     assert np.isfinite(losses[1]).all()
@@ -91,7 +93,7 @@ def test_rollback_out_of_a_rescue_is_counted(tmp_path):
         rescue=et.Rescue(mend, lambda validations: True),
     )
     trainer = small.trainer(phase, nonfinite="rollback", callbacks=[EVERY_4], run=tmp_path / "run")
-    with pytest.raises(et.NonFiniteError, match="Phase 'mend', step 2.*3 roll-backs"):
+    with pytest.raises(et.NonFiniteError, match=r"Phase 'mend', step 2.*3 roll-backs"):
         trainer.fit()
 
 
@@ -103,7 +105,8 @@ def test_rollback_before_the_first_checkpoint_begins_anew(tmp_path):
     )
     result = small.trainer(phase, nonfinite="rollback", run=tmp_path / "run").fit()
     assert {r["visit"] for r in result.history} == {0}
-    assert [r["event"] for r in result.history if "event" in r] == ["rollback", "phase_begin", "phase_end"]  # fmt: skip
+    events = [r["event"] for r in result.history if "event" in r]
+    assert events == ["rollback", "phase_begin", "phase_end"]
     assert small.steps_of(result.history) == list(range(1, 21))
     assert [r["step"] for r in result.history if "valid/loss" in r] == [3, 6, 9, 12, 15, 18, 20]
 
