@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine import randomness
@@ -103,7 +103,7 @@ def state_of(plan: Plan, arrays: PyTree, *, seed: int, visit: int, attempt: int 
     )
 
 
-def copied(leaf: Array | np.ndarray | np.generic) -> Array:
+def copied(leaf: Any) -> Array:
     # Donation must never reach the arrays that the user holds.
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = jnp.array(jax.random.key_data(leaf), copy=True)
