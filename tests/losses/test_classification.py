@@ -1,0 +1,60 @@
+"""Cross-entropy and focal loss against formulas written in NumPy, in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy.special import log_softmax
+
+from etude.losses import cross_entropy, focal_loss
+
+
+def _data(seed):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 3, (6, 4)).astype(np.float32)
+    return logits, rng.integers(0, 4, 6), rng.uniform(0.1, 3, 4).astype(np.float32)
+
+
+@given(st.integers(0, 10**6), st.floats(0, 1))
+def test_weighted_smoothed_cross_entropy(seed, smoothing):
+    logits, labels, weight = _data(seed)
+    q = (1 - smoothing) * np.eye(4)[labels] + smoothing / 4
+    expected = -(weight * q * log_softmax(logits, -1)).sum() / weight[labels].sum()
+    options = {"smoothing": smoothing, "weight": jnp.asarray(weight)}
+    hard = cross_entropy(jnp.asarray(logits), jnp.asarray(labels, jnp.int32), **options)
+    soft = cross_entropy(
+        jnp.asarray(logits), jnp.asarray(np.eye(4)[labels], jnp.float32), **options
+    )
+    np.testing.assert_allclose(hard, expected, rtol=1e-4)
+    np.testing.assert_allclose(soft, expected, rtol=1e-4)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.5, 2.0]), st.booleans())
+def test_focal_honours_float_and_per_class_alpha(seed, gamma, per_class):
+    logits, labels, weight = _data(seed)
+    log_p = log_softmax(logits.astype(np.float64), -1)[np.arange(6), labels]
+    alpha = weight[labels] if per_class else 0.25
+    got = focal_loss(
+        jnp.asarray(logits),
+        jnp.asarray(labels, jnp.int32),
+        alpha=jnp.asarray(weight) if per_class else 0.25,
+        gamma=gamma,
+        reduction="none",
+    )
+    expected = -alpha * (1 - np.exp(log_p)) ** gamma * log_p
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_gradient_is_finite_at_certainty(gamma):
+    logits = jnp.array([[200.0, -200.0], [-200.0, 200.0]])
+    gradient = jax.grad(lambda x: focal_loss(x, jnp.array([0, 0]), gamma=gamma))(logits)
+    assert jnp.isfinite(gradient).all()
+
+
+def test_labels_out_of_range_are_refused_and_poison_under_jit():
+    logits, labels = jnp.zeros((2, 3)), jnp.array([0, 3])
+    with pytest.raises(ValueError, match="expected 0 to 2"):
+        cross_entropy(logits, labels)
+    assert jnp.isnan(jax.jit(cross_entropy)(logits, labels))
