@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 Reduction: TypeAlias = Literal["none", "mean", "sum"]
@@ -18,7 +19,7 @@ def _probabilities(
     if jnp.issubdtype(targets.dtype, jnp.floating):
         return targets.astype(logits.dtype)
     classes = logits.shape[-1]
-    if not isinstance(targets, jax.core.Tracer):
+    if not isinstance(targets, Tracer):
         values = np.asarray(targets)
         if values.size and (values.min() < 0 or values.max() >= classes):
             raise ValueError(
