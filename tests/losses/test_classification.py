@@ -58,3 +58,25 @@ def test_labels_out_of_range_are_refused_and_poison_under_jit():
     with pytest.raises(ValueError, match="expected 0 to 2"):
         cross_entropy(logits, labels)
     assert jnp.isnan(jax.jit(cross_entropy)(logits, labels))
+
+
+def test_a_class_ruled_out_by_minus_infinity_costs_nothing_and_has_no_gradient():
+    logits = jnp.array([[1.0, -jnp.inf, 2.0]])
+    value, gradient = jax.value_and_grad(lambda x: cross_entropy(x, jnp.array([0])))(logits)
+    assert float(value) == pytest.approx(np.log1p(np.e), rel=1e-6)
+    assert gradient[0, 1] == 0
+    assert jnp.isfinite(gradient).all()
+
+
+@given(st.integers(0, 10**6))
+def test_gradients_are_closed_forms(seed):
+    logits, labels, _ = _data(seed)
+    x, y = jnp.asarray(logits), jnp.asarray(labels, jnp.int32)
+    p = np.exp(log_softmax(logits.astype(np.float64), -1))
+    onehot = np.eye(4)[labels]
+    plain = jax.grad(lambda v: cross_entropy(v, y, reduction="sum"))(x)
+    np.testing.assert_allclose(plain, p - onehot, atol=1e-5)
+    p_t = p[np.arange(6), labels][:, None]
+    slope = (1 - p_t) ** 2 - 2 * p_t * (1 - p_t) * np.log(p_t)  # of the loss in -log p_t
+    focal = jax.grad(lambda v: focal_loss(v, y, reduction="sum"))(x)
+    np.testing.assert_allclose(focal, slope * (p - onehot), atol=1e-4)

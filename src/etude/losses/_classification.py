@@ -1,40 +1,11 @@
 """Cross-entropy and focal loss, over integer labels or class probabilities."""
 
-from typing import Literal, TypeAlias
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-Reduction: TypeAlias = Literal["none", "mean", "sum"]
-
-
-def _probabilities(
-    targets: Int[Array, "batch"] | Float[Array, "batch classes"],
-    logits: Float[Array, "batch classes"],
-) -> Float[Array, "batch classes"]:
-    if jnp.issubdtype(targets.dtype, jnp.floating):
-        return targets.astype(logits.dtype)
-    classes = logits.shape[-1]
-    if not isinstance(targets, Tracer):
-        values = np.asarray(targets)
-        if values.size and (values.min() < 0 or values.max() >= classes):
-            raise ValueError(
-                f"targets: got labels from {values.min()} to {values.max()}, expected 0 to "
-                f"{classes - 1} since logits have {classes} classes. Renumber the labels."
-            )
-    # A label outside the range, unseen under jit, becomes NaN rather than a silent loss of 0.
-    valid = (targets >= 0) & (targets < classes)
-    return jnp.where(valid[:, None], jax.nn.one_hot(targets, classes, dtype=logits.dtype), jnp.nan)
-
-
-def _reduce(values: Float[Array, "batch"], reduction: str) -> Float[Array, "..."]:
-    if reduction == "none":
-        return values
-    return values.sum() if reduction == "sum" else values.mean()
+from etude.losses._targets import Reduction, probabilities, reduce_batch
 
 
 def cross_entropy(
@@ -48,8 +19,10 @@ def cross_entropy(
     """Cross-entropy in nats, `-sum_c w_c q_c log p_c` with `q = (1 - smoothing) t + smoothing/K`.
 
     `targets` are labels `(batch,)` or probabilities `(batch, classes)`. With class weights the
-    mean divides by the summed weight of the targets (for labels, as torch does). Raises
-    ValueError for labels out of range or a smoothing outside 0..1. Szegedy et al. 2016.
+    mean divides by the summed weight of the targets (for labels, as torch does). A class that is
+    ruled out by a logit of -inf is allowed where its target is zero. `smoothing` is a Python
+    number, known when the loss is compiled. Raises ValueError for labels out of range, a
+    smoothing outside 0..1 or an unknown reduction. Szegedy et al. 2016.
 
     >>> import jax.numpy as jnp
     >>> round(float(cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3]))), 4)
@@ -57,15 +30,15 @@ def cross_entropy(
     """
     if not 0.0 <= smoothing <= 1.0:
         raise ValueError(f"cross_entropy: got smoothing={smoothing}, expected a number in 0..1.")
-    target = _probabilities(targets, logits)
+    target = probabilities(targets, logits.shape[-1], logits.dtype)
     smooth = optax.losses.smooth_labels(target, smoothing)
     if weight is None:
-        return _reduce(optax.losses.softmax_cross_entropy(logits, smooth), reduction)
+        return reduce_batch(optax.losses.safe_softmax_cross_entropy(logits, smooth), reduction)
     weight = weight.astype(logits.dtype)
-    values = optax.losses.softmax_cross_entropy(logits, smooth * weight[None, :])
+    values = optax.losses.safe_softmax_cross_entropy(logits, smooth * weight[None, :])
     if reduction == "mean":
         return values.sum() / (target @ weight).sum()
-    return _reduce(values, reduction)
+    return reduce_batch(values, reduction)
 
 
 def focal_loss(
@@ -79,8 +52,9 @@ def focal_loss(
     """Focal loss `-sum_c alpha_c t_c (1 - p_c)^gamma log p_c` (Lin et al. 2017), in nats.
 
     A float `alpha` scales every class, an array `(classes,)` each its own. It is linear in the
-    targets, so probabilities `(batch, classes)` from mixup compose. Raises ValueError for
-    labels out of range or a negative gamma.
+    targets, so probabilities `(batch, classes)` from mixup compose. `gamma` is a Python number,
+    known when the loss is compiled. Raises ValueError for labels out of range, a negative gamma
+    or an unknown reduction.
 
     >>> import jax.numpy as jnp
     >>> round(float(focal_loss(jnp.zeros((1, 2)), jnp.array([0]), alpha=0.5)), 4)
@@ -88,10 +62,10 @@ def focal_loss(
     """
     if gamma < 0:
         raise ValueError(f"focal_loss: got gamma={gamma}, expected 0 or more.")
-    target = _probabilities(targets, logits)
+    target = probabilities(targets, logits.shape[-1], logits.dtype)
     log_p = jax.nn.log_softmax(logits)
     # Kept above zero: below gamma = 1 the power has an infinite slope there.
     one_minus_p = jnp.maximum(-jnp.expm1(log_p), jnp.finfo(logits.dtype).tiny)
     scale = jnp.asarray(1.0 if alpha is None else alpha, dtype=logits.dtype)
     scale = jnp.broadcast_to(scale, (1, logits.shape[-1]))
-    return _reduce(-(scale * target * one_minus_p**gamma * log_p).sum(-1), reduction)
+    return reduce_batch(-(scale * target * one_minus_p**gamma * log_p).sum(-1), reduction)
