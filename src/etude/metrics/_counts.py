@@ -2,14 +2,16 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
+
+from etude.metrics._inputs import Mask, check_positive, class_ids, counted
 
 
 class ConfusionMatrix(eqx.Module):
     """Counts of (target, prediction) pairs: rows are targets, columns predictions.
 
-    Samples whose `mask` is false are not counted; neither are ids outside 0..num_classes - 1.
-    Exact up to 2**31 - 1 a cell, over any split into batches.
+    Samples whose `mask` is false or zero are not counted, any other once; neither are pairs with
+    an id outside 0..num_classes - 1. Exact up to 2**31 - 1 a cell, over any split into batches.
 
     >>> import jax.numpy as jnp
     >>> state = ConfusionMatrix.empty(2).update(jnp.array([0, 1, 1]), jnp.array([0, 0, 1]))
@@ -22,24 +24,21 @@ class ConfusionMatrix(eqx.Module):
     @classmethod
     def empty(cls, num_classes: int) -> "ConfusionMatrix":
         """Nothing counted yet. Raises ValueError for fewer than one class."""
-        if num_classes < 1:
-            raise ValueError(f"ConfusionMatrix: got num_classes={num_classes}, expected 1 or more.")
+        check_positive("ConfusionMatrix", "num_classes", num_classes)
         return cls(jnp.zeros((num_classes, num_classes), jnp.int32))
 
     def update(
         self,
         predictions: Int[Array, "batch"] | Float[Array, "batch classes"],
         targets: Int[Array, "batch"] | Float[Array, "batch classes"],
-        mask: Bool[Array, "batch"] | None = None,
+        mask: Mask = None,
     ) -> "ConfusionMatrix":
         """Count a batch; scores `(batch, classes)` stand for their largest class."""
-        predicted, actual = _ids(predictions), _ids(targets)
+        predicted, actual = class_ids(predictions), class_ids(targets)
         classes = self.counts.shape[0]
-        counted = (predicted >= 0) & (predicted < classes) & (actual >= 0) & (actual < classes)
-        if mask is not None:
-            counted = counted & mask
+        known = (predicted >= 0) & (predicted < classes) & (actual >= 0) & (actual < classes)
         # Pairs that do not count go past the end, where the scatter drops them.
-        rows = jnp.where(counted, actual, classes)
+        rows = jnp.where(known & counted(mask, len(actual)), actual, classes)
         return ConfusionMatrix(self.counts.at[rows, predicted].add(1, mode="drop"))
 
     def merge(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
@@ -54,9 +53,3 @@ class ConfusionMatrix(eqx.Module):
     def compute(self) -> Int[Array, "classes classes"]:
         """The counts."""
         return self.counts
-
-
-def _ids(values: Array) -> Int[Array, "batch"]:
-    if jnp.issubdtype(values.dtype, jnp.floating):
-        return jnp.argmax(values, axis=-1)
-    return values
