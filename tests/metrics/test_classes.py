@@ -9,6 +9,8 @@ from sklearn import metrics as sk
 
 from etude import metrics
 
+cuts = st.sampled_from([0, 7, 20])  # few, since each compiles anew
+
 SKLEARN = {
     metrics.Precision: sk.precision_score,
     metrics.Recall: sk.recall_score,
@@ -28,7 +30,7 @@ def _in_parts(state, cut, *arrays):
     return state.update(*first).merge(state.update(*second))
 
 
-@given(st.integers(0, 10**6), st.integers(0, 20), st.sampled_from(["macro", "micro", "weighted"]))
+@given(st.integers(0, 10**6), cuts, st.sampled_from(["macro", "micro", "weighted"]))
 def test_averages_are_those_of_scikit_learn_with_absent_classes(seed, cut, average):
     predicted, actual, mask = _data(seed)
     mask[0] = True
@@ -40,7 +42,7 @@ def test_averages_are_those_of_scikit_learn_with_absent_classes(seed, cut, avera
         np.testing.assert_allclose(state.compute(), expected, rtol=1e-6)
 
 
-@given(st.integers(0, 10**6), st.integers(0, 20))
+@given(st.integers(0, 10**6), cuts)
 def test_per_class_is_that_of_scikit_learn(seed, cut):
     predicted, actual, mask = _data(seed)
     found = _in_parts(
@@ -57,7 +59,7 @@ def test_per_class_is_that_of_scikit_learn(seed, cut):
         np.testing.assert_allclose(found[name], column, rtol=1e-6)
 
 
-@given(st.integers(0, 10**6), st.integers(0, 20), st.integers(1, 5))
+@given(st.integers(0, 10**6), cuts, st.sampled_from([1, 2, 5]))
 def test_accuracy_and_top_k(seed, cut, k):
     rng = np.random.default_rng(seed)
     scores, actual = rng.normal(size=(20, 6)).astype(np.float32), rng.integers(0, 6, 20)
@@ -142,8 +144,8 @@ def test_what_cannot_be_counted_is_refused():
         metrics.compute_per_class_metrics(labels, labels, 3)
     with pytest.raises(ValueError, match="expected 0 to 2"):
         metrics.MetricsTracker(3).update(labels, labels)
-    with pytest.raises(ValueError, match="got 2 predictions and 1 targets"):
-        metrics.compute_accuracy(labels, labels[:1])
+    with pytest.raises(ValueError, match="at least one"):
+        metrics.compute_accuracy(labels[:0], labels[:0])
     with pytest.raises(ValueError, match="expected 1 or more"):
         metrics.TopKAccuracy.empty(0)
     with pytest.raises(ValueError, match="expected 1 or more"):

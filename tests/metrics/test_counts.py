@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 from etude.metrics import ConfusionMatrix
 
 
-@given(st.integers(0, 10**6), st.integers(1, 19))
+@given(st.integers(0, 10**6), st.sampled_from([1, 7, 19]))
 def test_merged_uneven_batches_equal_one_pass(seed, cut):
     rng = np.random.default_rng(seed)
     predicted, actual = rng.integers(0, 3, 20), rng.integers(0, 4, 20)

@@ -23,7 +23,7 @@ def _parts(state, cut, *arrays):
     return state.update(*first).merge(state.update(*second))
 
 
-@given(st.integers(0, 10**6), st.integers(0, 30), st.booleans())
+@given(st.integers(0, 10**6), st.sampled_from([0, 7, 30]), st.booleans())
 def test_binary_areas_with_ties_and_one_class_parts(seed, cut, infinite):
     rng = np.random.default_rng(seed)
     y = np.sort(rng.integers(0, 2, 30)).astype(np.int32)  # sorted: parts of one class
@@ -37,7 +37,7 @@ def test_binary_areas_with_ties_and_one_class_parts(seed, cut, infinite):
         assert got == pytest.approx(reference(y[keep], scores[keep]), abs=1e-9)
 
 
-@given(st.integers(0, 10**6), st.integers(0, 30))
+@given(st.integers(0, 10**6), st.sampled_from([0, 7, 30]))
 def test_many_classes_are_the_mean_over_those_that_are_defined(seed, cut):
     rng = np.random.default_rng(seed)
     y = rng.choice([0, 1, 3], 30).astype(np.int32)  # class 2 is absent
@@ -65,7 +65,7 @@ def test_undefined_areas_are_nan_and_impossible_labels_are_refused():
         metrics.ROCAUC.empty().update(scores, jnp.array([0, 2])).compute()
 
 
-@given(st.integers(0, 10**6), st.integers(0, 40), st.integers(1, 20))
+@given(st.integers(0, 10**6), st.sampled_from([0, 7, 40]), st.sampled_from([1, 10, 15]))
 def test_calibration_error_is_its_definition(seed, cut, bins):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.full(3, 0.5), 40).astype(np.float32)
@@ -88,7 +88,7 @@ def test_calibration_of_extremes():
     assert jnp.isnan(state.compute())
 
 
-@given(st.integers(0, 10**6), st.integers(0, 30))
+@given(st.integers(0, 10**6), st.sampled_from([0, 7, 30]))
 def test_brier_is_that_of_scikit_learn(seed, cut):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.ones(3), 30).astype(np.float32)
@@ -152,18 +152,18 @@ def test_all_metrics_through_the_evaluator_with_a_ragged_last_batch():
 
 
 def test_a_growing_metric_is_not_compiled_again_for_every_batch():
-    traces = []
+    traced = []
 
-    class Counted(metrics.ROCAUC):
+    class Watched(metrics.ROCAUC):
         def merge(self, other):
-            traces.append(None)
+            if self.scores:
+                traced.append(isinstance(self.scores[0], jax.core.Tracer))
             return super().merge(other)
 
     def measure(model, batch, context):
-        found = metrics.ROCAUC.empty().update(*batch)
-        return {"auc": Counted(found.scores, found.targets, found.masks)}
+        return {"auc": Watched.empty().update(*batch)}
 
     scores = jnp.linspace(0, 1, 41)
     data = et.ArrayData((scores, (scores > 0.5).astype(jnp.int32)), batch_size=2)
-    with jax.log_compiles(False), jax.checking_leaks():
-        assert et.evaluate(jnp.array(1.0), data, measure) == {"auc": 1.0}
+    assert et.evaluate(jnp.array(1.0), data, measure) == {"auc": 1.0}
+    assert traced == [True] + [False] * 20  # once to see that it grows

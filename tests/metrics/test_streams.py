@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from etude.metrics import Mean, Variance
 
-cuts = st.tuples(st.integers(0, 10**6), st.integers(0, 12))
+cuts = st.tuples(st.integers(0, 10**6), st.sampled_from([0, 5, 12]))
 
 
 @given(cuts, st.sampled_from([0.0, 1e4]))
