@@ -72,7 +72,7 @@ class ExpectedCalibrationError(eqx.Module):
     def compute(self) -> Float[Array, ""]:
         """The error in 0..1."""
         gaps = jnp.abs((self.confidence[0] - self.hits.astype(jnp.float32)) + self.confidence[1])
-        total = self.count.sum()
+        total = self.count.sum().astype(jnp.float32)
         return jnp.where(total > 0, gaps.sum() / jnp.maximum(total, 1), jnp.nan)
 
 
