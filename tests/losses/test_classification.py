@@ -80,3 +80,11 @@ def test_gradients_are_closed_forms(seed):
     slope = (1 - p_t) ** 2 - 2 * p_t * (1 - p_t) * np.log(p_t)  # of the loss in -log p_t
     focal = jax.grad(lambda v: focal_loss(v, y, reduction="sum"))(x)
     np.testing.assert_allclose(focal, slope * (p - onehot), atol=1e-4)
+
+
+def test_confident_mistakes_are_not_cut_off_by_an_epsilon():
+    logits, labels = jnp.array([[60.0, -60.0]]), jnp.array([1])
+    assert float(focal_loss(logits, labels)) == pytest.approx(120.0)
+    assert float(cross_entropy(logits, labels)) == pytest.approx(120.0)
+    slope = jax.grad(lambda x: focal_loss(x, labels))(logits)
+    np.testing.assert_allclose(slope, [[1.0, -1.0]], atol=1e-5)

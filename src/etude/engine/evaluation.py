@@ -27,7 +27,7 @@ class Metric(Protocol):
         ...
 
     def compute(self) -> Any:
-        """A scalar, a dict of scalars, or an array."""
+        """A scalar, an array, or a dict of these; called on the host."""
         ...
 
 
