@@ -33,6 +33,8 @@ class Reason(enum.Enum):
     PATIENCE = "The metric stopped improving; raise `patience` to wait longer."
     TIME = "The time limit was reached; raise `limit` to train longer."
     CALLBACK = "A callback asked to stop."
+    #: only for callbacks: the visit goes on, or begins anew, from the checkpoint
+    ROLLBACK = "A value was not finite; a roll-back restored the last checkpoint."
 
 
 @dataclass(frozen=True)

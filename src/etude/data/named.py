@@ -98,9 +98,9 @@ def load(
 def _digits() -> tuple[Split, Split]:
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    x = (found.images / 16).astype(np.float32)  # intensities are counts from 0 to 16
-    return _split(Split(x, found.target.astype(np.int32)), 0.2, 0)
+    pixels, labels = load_digits(return_X_y=True)
+    x = (pixels.reshape(-1, 8, 8) / 16).astype(np.float32)  # intensities are counts from 0 to 16
+    return _split(Split(x, labels.astype(np.int32)), 0.2, 0)
 
 
 def _split(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:

@@ -30,9 +30,13 @@ class Dispatcher:
         self._jitted: dict[Any, Any] = {}
 
     def run(
-        self, state: State, first: int, batches: Iterator[tuple[Any, Step, Any]]
+        self,
+        state: State,
+        first: int,
+        batches: Iterator[tuple[Any, Step, Any]],
+        stop: Callable[[], bool],
     ) -> tuple[State, Chunk]:
-        """Dispatches a chunk of `(kind, step, argument)`."""
+        """Dispatches a chunk of `(kind, step, argument)`, of one at least, until `stop`."""
         leaves, treedef = jax.tree.flatten(state)
         origin = jax.device_put(np.int32(first))
         rows = reached = None
@@ -44,6 +48,8 @@ class Dispatcher:
                 columns = len(self.metrics or ())
                 rows = jax.device_put(np.zeros((CAPACITY, columns), np.float32))
             leaves, rows, reached = self._jitted[kind](leaves, rows, origin, argument)
+            if stop():
+                break
         assert rows is not None  # a chunk has at least one step
         assert reached is not None
         return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)

@@ -1,5 +1,6 @@
 """A phase as a compiled program: "advance by n steps", by the loop or by dispatch."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -56,14 +57,18 @@ class Program:
             return self._columns
         return self._dispatcher.metrics or ()
 
-    def advance(self, state: State, first: int, steps: int) -> tuple[State, Chunk]:
+    def advance(
+        self, state: State, first: int, steps: int, stop: Callable[[], bool] = lambda: False
+    ) -> tuple[State, Chunk]:
         """Starts `steps` steps from step `first` on, and returns without waiting for them.
 
-        The state that is passed in is given away: use the one that comes back.
+        The state that is passed in is given away: use the one that comes back. Where steps are
+        dispatched one by one, and may wait for data, `stop` can end the chunk early.
         """
         steps = min(steps, CAPACITY)
         if self._loop is None:
-            return self._dispatcher.run(state, first, self._steps.take(state, first, steps))
+            batches = self._steps.take(state, first, steps)
+            return self._dispatcher.run(state, first, batches, stop)
         until = jax.device_put(np.int32(first + steps))
         state, rows, status = self._loop(state, self._arrays, until)
         return state, Chunk(first, rows, status)
