@@ -63,9 +63,7 @@ def trainer(*phases: et.Phase, kind: str = "loop", **options: Any) -> et.Trainer
 
 def only_first_attempt(step: int, name: str = "fit", learner: int = 0):
     """True at one step with the random numbers that it has before any roll-back."""
-    key = randomness.learner_key(
-        randomness.phase_key(0, name, 0), jnp.int32(step - 1), learner
-    )
+    key = randomness.learner_key(randomness.phase_key(0, name, 0), jnp.int32(step - 1), learner)
     drawn = jax.random.uniform(key)
     return lambda context: jax.random.uniform(context.key) == drawn
 

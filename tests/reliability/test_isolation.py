@@ -65,9 +65,7 @@ def test_signal_handlers_are_put_back_after_every_end():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     small.trainer(small.phase()).fit()
     with pytest.raises(ZeroDivisionError):
-        small.trainer(
-            small.phase(), callbacks=[drill.At("on_train_begin", 1, lambda: 1 / 0)]
-        ).fit()
+        small.trainer(small.phase(), callbacks=[drill.At("on_train_begin", 1, lambda: 1 / 0)]).fit()
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
 
 
@@ -88,9 +86,7 @@ def test_watching_does_not_change_the_training(tmp_path):
     def fit(folder, callbacks=(), progress=False, **options):
         phase = small.phase(small.learner("a", noise=0.3), **options)
         run = None if folder is None else tmp_path / folder
-        trainer = et.Trainer(
-            small.model(), phase, run=run, callbacks=callbacks, progress=progress
-        )
+        trainer = et.Trainer(small.model(), phase, run=run, callbacks=callbacks, progress=progress)
         return trainer.fit()
 
     plain = fit(None)

@@ -67,7 +67,9 @@ def test_rollback_goes_on_with_other_random_numbers(kind, tmp_path):
     assert [r["step"] for r in rollbacks] == [4]
     assert "step 7, learner 'b'" in rollbacks[0]["fault"]
     assert small.steps_of(mended.history) == list(range(1, 21))
-    losses = [[r["train/b/loss"] for r in x.history if "train/b/loss" in r] for x in (clean, mended)]
+    losses = [
+        [r["train/b/loss"] for r in x.history if "train/b/loss" in r] for x in (clean, mended)
+    ]
     assert losses[0][:4] == losses[1][:4]
     assert losses[0][4:] != losses[1][4:]
     assert np.isfinite(losses[1]).all()

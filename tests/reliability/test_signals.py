@@ -156,9 +156,7 @@ def test_a_second_interrupt_ends_hard_but_closes(tmp_path):
 
     closing = Closing()
     with pytest.raises(KeyboardInterrupt) as caught:
-        small.trainer(
-            small.phase(), run=tmp_path / "run", callbacks=[Stubborn(), closing]
-        ).fit()
+        small.trainer(small.phase(), run=tmp_path / "run", callbacks=[Stubborn(), closing]).fit()
     assert not isinstance(caught.value, et.Interrupted)
     assert closing.errors == [caught.value]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

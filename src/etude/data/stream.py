@@ -149,7 +149,7 @@ def _maker(batches: Any) -> Callable[[int], Iterator[Any]]:
             "The function that makes the batches gets the number of the epoch; this one does not "
             f"take one argument ({error}). Write `lambda epoch: make_batches()`."
         ) from error
-    make: Callable[[int], Iterable[Any]] = batches
+    make: Any = batches
     return lambda number: iter(make(number))
 
 
