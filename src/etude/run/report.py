@@ -54,7 +54,8 @@ def write_report(run_folder: Path) -> Path:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>{CSS}</style></head><body>
 <h1>{title}</h1><p class="soft">created {created}, {len(records)} records</p>
-{_experiment(run.path / TABLE)}<h2>Metrics</h2>{_table(("metric", "last", "lowest", "highest"), _results(records))}
+{_experiment(run.path / TABLE)}<h2>Metrics</h2>
+{_table(("metric", "last", "lowest", "highest"), _results(records))}
 <h2>Figures</h2>{"".join(map(_image, figures)) or "<p>Nothing was recorded.</p>"}
 <h2>Events</h2>{_table(("event", "phase", "step", "details"), map(_event, events))}
 <h2>Configuration</h2><pre>{html.escape(config)}</pre>
