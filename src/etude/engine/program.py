@@ -26,12 +26,18 @@ class Program:
     with, so that resuming stays bitwise.
     """
 
-    def __init__(self, plan: Plan, state: State, executor: Executor | None = None):
+    def __init__(
+        self,
+        plan: Plan,
+        state: State,
+        executor: Executor | None = None,
+        metrics: tuple[str, ...] | None = None,
+    ):
         source = plan.phase.data
         self._loop: Any = None
         self._steps: ResidentSteps | Feed
         if isinstance(source, Resident):
-            self._columns = columns(plan, state)
+            self._columns = columns(plan, state) if metrics is None else metrics
             if executor != "dispatch":
                 traced = trace_loop(plan, source, state, len(self._columns))
                 on_cpu = jax.default_backend() == "cpu"

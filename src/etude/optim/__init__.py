@@ -9,6 +9,7 @@ an `optax.GradientTransformation` and a schedule. Schedules count optimizer upda
 """
 
 from .config import Config as Config
+from .decay import decay_mask as decay_mask
 from .factories import (
     create_adamw_optimizer as create_adamw_optimizer,
     create_cosine_scheduler as create_cosine_scheduler,
@@ -27,7 +28,7 @@ from .factories import (
     create_warmup_linear_schedule as create_warmup_linear_schedule,
     get_scheduler as get_scheduler,
 )
-from .optimizer import OptimizerConfig as OptimizerConfig, decay_mask as decay_mask
+from .optimizer import OptimizerConfig as OptimizerConfig
 from .plateau import ReduceOnPlateau as ReduceOnPlateau
 from .scheduler import SchedulerConfig as SchedulerConfig
 from .shapes import with_warmup as with_warmup

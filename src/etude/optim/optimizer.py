@@ -226,26 +226,3 @@ def _tolerant(
         return jax.tree.map(lambda s, u: s.astype(u.dtype), steps, updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def decay_mask(params: Any, no_decay_keywords: tuple[str, ...] = ("bias", "norm")) -> Any:
-    """Say which leaves should decay: those with two axes or more whose path names no keyword.
-
-    Biases and the scales of normalisation layers have one axis, whatever they are called, so a
-    layer that is only a number in a list is recognised too. The keywords catch the rest, such as
-    the `(channels, 1)` bias of an Equinox convolution.
-
-    Args:
-        params: a pytree of arrays.
-        no_decay_keywords: parts of path names, in lower case, of leaves that never decay.
-
-    >>> import jax.numpy as jnp
-    >>> decay_mask({"weight": jnp.ones((3, 2)), "bias": jnp.ones((3, 1)), "3": jnp.ones(3)})
-    {'3': False, 'bias': False, 'weight': True}
-    """
-
-    def decays(path: Any, leaf: Any) -> bool:
-        where = jax.tree_util.keystr(path).lower()
-        return jnp.ndim(leaf) >= 2 and not any(word in where for word in no_decay_keywords)
-
-    return jax.tree_util.tree_map_with_path(decays, params)

@@ -5,8 +5,7 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 
 import contextlib
 import time
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,29 +18,14 @@ from etude.engine.program import Executor, Program
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
 from etude.run import Run
-from etude.training.checks import Bound
-from etude.training.faults import FaultError, NonFinite, given_up
-from etude.training.hooks import Hooks
+from etude.training.faults import FaultError, given_up
 from etude.training.journal import Journal
 from etude.training.pace import Pace
 from etude.training.saving import Saving
+from etude.training.settings import Settings
 from etude.training.signals import Interrupted, Signals
 from etude.training.store import known_phase, restore_visits, with_model, without_model
 from etude.training.visit import Visit
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the loop needs to know; `Trainer` documents it."""
-
-    model: Any
-    phases: tuple[Phase, ...]
-    bound: dict[str, Bound]
-    hooks: Hooks
-    nonfinite: NonFinite
-    seed: int
-    executor: Executor | None
-    on_full_disk: Literal["stop", "continue"]
 
 
 class Training:
@@ -68,7 +52,7 @@ class Training:
         """All phases, from the first or from a checkpoint, with every way to end."""
         with self.signals:
             try:
-                self.root = (self._restore() if resume else None) or self._first()
+                self.root = (self._rewind() if resume else None) or self._first()
                 self.hooks.call("on_train_begin", self._event())
                 while not self._all_phases():
                     pass  # after a roll-back
@@ -275,7 +259,8 @@ class Training:
             began = time.perf_counter()
             kept = name in self.executors  # a run keeps its executor, to keep its bits
             wanted = self.executors[name] if kept else self.settings.executor
-            program = self.programs[name] = Program(visit.plan, visit.state, wanted)
+            metrics = self.settings.bound[name].metrics
+            program = self.programs[name] = Program(visit.plan, visit.state, wanted, metrics)
             self.executors[name] = program.executor
             self.journal.took(visit, "compile", time.perf_counter() - began)
         return self.programs[name]
@@ -298,13 +283,23 @@ class Training:
             "stop": self.hooks.stop and [self.hooks.stop.reason.name, self.hooks.stop.detail],
         }
 
-    def _restore(self) -> Visit | None:
-        """The visit at the newest whole checkpoint; None if there is none yet."""
+    def _rewind(self) -> Visit | None:
+        """The visit at the newest whole checkpoint, with the history of that moment."""
         run = self.run
         assert run is not None
         if run.checkpoints.empty():
             run.history.truncate(0)
             return None
+        root, meta = self._restore(run)
+        run.history.truncate(meta["history"])
+        return root
+
+    def load(self, run: Run) -> Any:
+        """The model at the newest whole checkpoint of a run, which is only read."""
+        self.root, _ = self._restore(run)
+        return self.model()
+
+    def _restore(self, run: Run) -> tuple[Visit, dict[str, Any]]:
         restored = run.checkpoints.restore()
         meta = restored.meta
         phases = {bound.plan.phase.name: bound.plan.phase for bound in self.settings.bound.values()}
@@ -326,8 +321,7 @@ class Training:
         stop = meta["stop"]
         self.hooks.stop = None if stop is None else Stop(Reason[stop[0]], stop[1])
         self.hooks.save = False
-        run.history.truncate(meta["history"])
-        return root
+        return root, meta
 
     def _roll_back(self, fault: FaultError) -> None:
         """Back to the last checkpoint, with other random numbers; or gives up."""
@@ -340,7 +334,7 @@ class Training:
         for program in self.programs.values():
             program.close()
         self.saving.wait()
-        self.root = self._restore() or self._first()
+        self.root = self._rewind() or self._first()
         # Counted here and not in the checkpoint that was restored: none can be forgotten.
         self.rollbacks = made + 1
         visit = self.root.innermost
@@ -395,6 +389,6 @@ class Training:
         return eqx.combine(arrays, visit.plan.static)
 
     def model(self) -> Any:
-        """The model that the training leaves."""
-        visit = self._visit()
+        """The model that the training leaves, or has so far."""
+        visit = self._visit().innermost
         return eqx.combine(visit.outcome(), visit.plan.static)
