@@ -163,9 +163,12 @@ class Training:
     def _validate(self, visit: Visit, *, last: bool) -> bool:
         """The validations that are due, all of them at the `last`; whether there was any."""
         phase, found = visit.phase, {}
-        if visit.step == visit.processed:
-            return False
-        due = [v for v in phase.validations if last or visit.step % phase.in_steps(v.every) == 0]
+        new = visit.step != visit.processed  # else what was due here is made already
+        due = [
+            v
+            for v in phase.validations
+            if (new if visit.step % phase.in_steps(v.every) == 0 else last and visit.step > 0)
+        ]
         if not due:
             return False
         for validation in due:
