@@ -1,4 +1,4 @@
-"""`python -m benchmarks [loops] [convolutions] [start] [memory] [augmentation] [--quick] [--out FILE]`."""
+"""`python -m benchmarks [loops] [convolutions] [start] [memory] [augmentation] ... [--quick]`."""
 
 import argparse
 import platform

@@ -17,9 +17,9 @@ NOISE, SHIFT, SCALE = 0.05, 32, (0.8, 1.2)
 
 inside = on_inputs(
     compose(
-        lambda x, key: time_shift(x, key, shift_max=SHIFT),
+        lambda x, key: time_shift(x, key, max_shift=SHIFT),
         lambda x, key: amplitude_scaling(x, key, scale_range=SCALE),
-        lambda x, key: gaussian_noise(x, key, noise_std=NOISE),
+        lambda x, key: gaussian_noise(x, key, std=NOISE),
     )
 )
 

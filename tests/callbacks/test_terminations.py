@@ -53,6 +53,8 @@ for _hook in HOOKS:
 class Broken:
     """Host data that fail before the first boundary."""
 
+    seeks = True
+
     steps_per_epoch = 4
 
     def batches(self, entropy, epoch, position):

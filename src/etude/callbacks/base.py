@@ -67,10 +67,9 @@ class Event:
     steps_per_epoch: int | None
     #: steps done in all phases together
     global_step: int
-    #: of the run, if there is one
+    #: the run folder, if there is one
     folder: Path | None
-    #: builds a copy of the model as it is now: that of `step`, but up to a chunk ahead of it in
-    #: `on_steps_end`, when the next chunk is under way
+    #: builds a copy of the newest model; in `on_steps_end` alone it may be a chunk ahead of `step`
     model: Callable[[], Any]
 
     @property

@@ -5,8 +5,7 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 
 import contextlib
 import time
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,29 +18,14 @@ from etude.engine.program import Executor, Program
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
 from etude.run import Run
-from etude.training.checks import Bound
-from etude.training.faults import FaultError, NonFinite, given_up
-from etude.training.hooks import Hooks
+from etude.training.faults import FaultError, given_up
 from etude.training.journal import Journal
 from etude.training.pace import Pace
 from etude.training.saving import Saving
+from etude.training.settings import Settings
 from etude.training.signals import Interrupted, Signals
 from etude.training.store import known_phase, restore_visits, with_model, without_model
 from etude.training.visit import Visit
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the loop needs to know; `Trainer` documents it."""
-
-    model: Any
-    phases: tuple[Phase, ...]
-    bound: dict[str, Bound]
-    hooks: Hooks
-    nonfinite: NonFinite
-    seed: int
-    executor: Executor | None
-    on_full_disk: Literal["stop", "continue"]
 
 
 class Training:
@@ -134,9 +118,6 @@ class Training:
             if pending is not None:
                 self._read(visit, pending)
             pending = chunk
-            if self.hooks.every_step:  # who looks at every step sees the model of that step
-                self._read(visit, pending)
-                pending = None
         if pending is not None:
             self._read(visit, pending)
         self.signals.poll()
@@ -182,9 +163,12 @@ class Training:
     def _validate(self, visit: Visit, *, last: bool) -> bool:
         """The validations that are due, all of them at the `last`; whether there was any."""
         phase, found = visit.phase, {}
-        if visit.step == visit.processed:
-            return False
-        due = [v for v in phase.validations if last or visit.step % phase.in_steps(v.every) == 0]
+        new = visit.step != visit.processed  # else what was due here is made already
+        due = [
+            v
+            for v in phase.validations
+            if (new if visit.step % phase.in_steps(v.every) == 0 else last and visit.step > 0)
+        ]
         if not due:
             return False
         for validation in due:
