@@ -73,7 +73,7 @@ class Program:
         """
         steps = min(steps, CAPACITY)
         if self._loop is None:
-            batches = self._steps.take(state, first, steps)
+            batches = self._steps.take(state, first, steps, stop)
             return self._dispatcher.run(state, first, batches, stop)
         until = jax.device_put(np.int32(first + steps))
         state, rows, status = self._loop(state, self._arrays, until)
