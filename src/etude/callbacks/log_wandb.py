@@ -8,6 +8,7 @@ from etude.callbacks.loggers import Logger, run_config
 from etude.callbacks.writer import Scalars
 
 AXIS = "global_step"
+Mode = Literal["online", "offline", "disabled"]
 
 
 class WandbLogger(Logger):
@@ -35,12 +36,13 @@ class WandbLogger(Logger):
         self,
         project: str = "etude",
         name: str | None = None,
-        mode: Literal["online", "offline", "disabled"] | None = None,
+        mode: Mode | None = None,
         folder: str | Path | None = None,
         every: int = 50,
     ):
         super().__init__(every)
-        self.project, self.name, self.mode, self.folder = project, name, mode, folder
+        self.project, self.name, self.folder = project, name, folder
+        self.mode: Mode | None = mode
         self._run: Any = None
 
     def open(self, event: Event) -> None:

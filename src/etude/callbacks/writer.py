@@ -45,6 +45,7 @@ class Writer:
     >>> writer = Writer(lambda: None, lambda block: seen.append(block.steps), lambda failed: None)
     >>> writer.offer(Scalars("fit", 0, ("train/loss",), np.array([1, 2]), np.zeros((2, 1))))
     >>> writer.close(failed=False)
+    True
     >>> seen
     [array([1, 2])]
     """
