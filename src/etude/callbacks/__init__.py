@@ -13,6 +13,7 @@ from etude.callbacks.base import (
     Stop as Stop,
 )
 from etude.callbacks.checkpointing import ModelCheckpoint as ModelCheckpoint
+from etude.callbacks.gradients import GradientMonitor as GradientMonitor
 from etude.callbacks.learning_rate import LearningRateMonitor as LearningRateMonitor
 from etude.callbacks.log_csv import CSVLogger as CSVLogger
 from etude.callbacks.log_mlflow import MLflowLogger as MLflowLogger
