@@ -23,7 +23,7 @@ class Journal:
         self.run = run
         self.history = MemoryHistory() if run is None else run.history
 
-    def steps(self, visit: Visit, metrics: StepMetrics, seconds: float) -> None:
+    def steps(self, visit: Visit, metrics: StepMetrics) -> None:
         """A chunk of steps."""
         count = len(metrics.rows)
         steps = np.arange(metrics.first, metrics.first + count)
@@ -35,7 +35,6 @@ class Journal:
             common, names, steps, epochs, steps + visit.origin, np.asarray(metrics.rows)
         )
         self.history.flush()
-        self.took(visit, "train", seconds, count)
 
     def validation(self, visit: Visit, metrics: dict[str, Any]) -> None:
         """A validation."""

@@ -22,6 +22,7 @@ from etude.engine.program import Executor, Program
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
 from etude.run import CheckpointError, Run
+from etude.run.timing import What
 from etude.training.checks import Bound
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
@@ -179,7 +180,10 @@ class Training:
         rows, visit.step, fault = chunk.read()
         seconds = self.pace.made(len(rows))
         metrics = StepMetrics(self._program(visit).metrics, chunk.first + 1, rows)
-        self.journal.steps(visit, metrics, seconds)
+        self.journal.steps(visit, metrics)
+        self._took(visit, "train", seconds, len(rows))
+        if waited := self._program(visit).take_waited():
+            self._took(visit, "data", waited)
         if fault:
             learner = visit.plan.learners[fault - 1].name or f"number {fault}"
             raise _FaultError(visit, learner, metrics.last())
@@ -222,7 +226,7 @@ class Training:
             )
             found |= {f"{validation.name}/{name}": value for name, value in metrics.items()}
             visit.note_best(found, arrays)
-            self.journal.took(visit, "valid", time.perf_counter() - began)
+            self._took(visit, "valid", time.perf_counter() - began)
         self.journal.validation(visit, found)
         self.validations.append(found)
         self.hooks.call("on_validation_end", self._event(visit), found)
@@ -288,9 +292,10 @@ class Training:
             began = time.perf_counter()
             kept = name in self.executors  # a run keeps its executor, to keep its bits
             wanted = self.executors[name] if kept else self.settings.executor
-            program = self.programs[name] = Program(visit.plan, visit.state, wanted)
+            clock = time.perf_counter
+            program = self.programs[name] = Program(visit.plan, visit.state, wanted, clock)
             self.executors[name] = program.executor
-            self.journal.took(visit, "compile", time.perf_counter() - began)
+            self._took(visit, "compile", time.perf_counter() - began)
         return self.programs[name]
 
     # Checkpoints, interruptions, faults.
@@ -313,7 +318,7 @@ class Training:
                         self.run.checkpoints.remove(old)
         except CheckpointError as error:
             self._full_disk(error)
-        self.journal.took(visit, "checkpoint", time.perf_counter() - began)
+        self._took(visit, "checkpoint", time.perf_counter() - began)
 
     def _wait_for_checkpoints(self) -> None:
         if self.run is None:
@@ -406,6 +411,10 @@ class Training:
             step = self._visit().innermost.step
             error.args = (f"Interrupted by {error.args[0]} at step {step}.{saved}",)
         self.hooks.call("on_exception", self._event(), error)
+
+    def _took(self, visit: Visit, what: What, seconds: float, steps: int = 0) -> None:
+        self.journal.took(visit, what, seconds, steps)
+        self.hooks.call("on_time", self._event(visit), what, seconds, steps)
 
     # Views.
 
