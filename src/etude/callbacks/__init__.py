@@ -23,4 +23,5 @@ from etude.callbacks.log_wandb import WandbLogger as WandbLogger
 from etude.callbacks.loggers import Logger as Logger
 from etude.callbacks.progress import Progress as Progress
 from etude.callbacks.stopping import EarlyStopping as EarlyStopping
+from etude.callbacks.timing import Timing as Timing
 from etude.callbacks.writer import Scalars as Scalars

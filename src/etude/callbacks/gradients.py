@@ -101,7 +101,7 @@ def norms(updates: PyTree) -> dict[str, Float[Array, ""]]:
         total += square
         module = _module(path)
         if module:
-            squares[module] = squares.get(module, jnp.float32(0)) + square
+            squares[module] = squares[module] + square if module in squares else square
     parts = {f"{GLOBAL}/{name}": jnp.sqrt(square) for name, square in squares.items()}
     return {GLOBAL: jnp.sqrt(total), **parts}
 
