@@ -2,10 +2,11 @@
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 from etude.callbacks.base import Event
-from etude.callbacks.loggers import Logger, place, run_config
+from etude.callbacks.loggers import Logger, run_config
 from etude.callbacks.writer import Scalars
 
 #: What MLflow takes in one call.
@@ -22,7 +23,8 @@ class MLflowLogger(Logger):
         experiment: its name; made if it is not there.
         name: of the run; MLflow makes one up, if None.
         uri: of the store, `http://server:5000` or `sqlite:////path/mlflow.db`; an SQLite file
-            `mlflow.db` in the run folder (or here, without a run), if None.
+            `mlflow.db` beside the run folder (or here, without a run), if None, where all runs
+            can be compared: `mlflow ui --backend-store-uri sqlite:///runs/mlflow.db`.
         every: of each so many steps, the first is written.
 
     Needs the extra `mlflow`.
@@ -49,10 +51,14 @@ class MLflowLogger(Logger):
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
-        local = f"sqlite:///{place(None, event, 'mlflow.db').absolute()}"
-        client = self._client = MlflowClient(tracking_uri=self.uri or local)
+        folder = (Path("run") if event.folder is None else event.folder).absolute().parent
+        client = self._client = MlflowClient(self.uri or f"sqlite:///{folder / 'mlflow.db'}")
         known = client.get_experiment_by_name(self.experiment)
-        there = client.create_experiment(self.experiment) if known is None else known.experiment_id
+        if known is None:
+            artifacts = None if self.uri else (folder / "mlruns").as_uri()
+            there = client.create_experiment(self.experiment, artifacts)
+        else:
+            there = known.experiment_id
         mine = client.search_runs([there], f"tags.`{TAG}` = '{self.identity}'")
         if mine:
             self._run = mine[0].info.run_id
