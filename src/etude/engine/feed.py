@@ -20,8 +20,10 @@ AHEAD, PATIENCE = 4, 0.1
 class Feed:
     """The steps of a hosted source, for a `Dispatcher`; a jump in the steps seeks."""
 
-    def __init__(self, source: Hosted, step: Step):
-        self.source, self.step = source, step
+    def __init__(self, source: Hosted, step: Step, clock: Callable[[], float]):
+        self.source, self.step, self.clock = source, step, clock
+        #: seconds spent waiting for batches, by the clock
+        self.waited = 0.0
         self.entropy: tuple[int, ...] = ()
         self._next: int | None = None
         self._reader: _Reader | None = None
@@ -38,7 +40,9 @@ class Feed:
             self._reader = _Reader(self._from(first))
         assert self._reader is not None
         for number in range(first, first + steps):
+            began = self.clock()
             item = self._reader.get(stop)
+            self.waited += self.clock() - began
             if item is None:
                 return
             (batch,) = item

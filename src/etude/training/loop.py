@@ -18,6 +18,7 @@ from etude.engine.program import Executor, Program
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
 from etude.run import Run
+from etude.run.timing import What
 from etude.training.faults import FaultError, given_up
 from etude.training.journal import Journal
 from etude.training.pace import Pace
@@ -131,7 +132,10 @@ class Training:
         rows, visit.step, fault = chunk.read()
         seconds = self.pace.made(len(rows))
         metrics = StepMetrics(self._program(visit).metrics, chunk.first + 1, rows)
-        self.journal.steps(visit, metrics, seconds)
+        self.journal.steps(visit, metrics)
+        self._took(visit, "train", seconds, len(rows))
+        if waited := self._program(visit).take_waited():
+            self._took(visit, "data", waited)
         if fault:
             raise FaultError(visit, fault, metrics)
         event = self._event(visit)
@@ -185,7 +189,7 @@ class Training:
             )
             found |= {f"{validation.name}/{name}": value for name, value in metrics.items()}
             visit.note_best(found, arrays)
-            self.journal.took(visit, "valid", time.perf_counter() - began)
+            self._took(visit, "valid", time.perf_counter() - began)
         self.journal.validation(visit, found)
         self.validations.append(found)
         self.hooks.call("on_validation_end", self._event(visit), found)
@@ -262,10 +266,15 @@ class Training:
             began = time.perf_counter()
             kept = name in self.executors  # a run keeps its executor, to keep its bits
             wanted = self.executors[name] if kept else self.settings.executor
-            metrics = self.settings.bound[name].metrics
-            program = self.programs[name] = Program(visit.plan, visit.state, wanted, metrics)
+            program = self.programs[name] = Program(
+                visit.plan,
+                visit.state,
+                wanted,
+                self.settings.bound[name].metrics,
+                clock=time.perf_counter,
+            )
             self.executors[name] = program.executor
-            self.journal.took(visit, "compile", time.perf_counter() - began)
+            self._took(visit, "compile", time.perf_counter() - began)
         return self.programs[name]
 
     # Checkpoints, interruptions, faults.
@@ -366,6 +375,10 @@ class Training:
         for program in self.programs.values():
             program.close()
         self.saving.close(error)
+
+    def _took(self, visit: Visit, what: What, seconds: float, steps: int = 0) -> None:
+        self.journal.took(visit, what, seconds, steps)
+        self.hooks.call("on_time", self._event(visit), what, seconds, steps)
 
     # Views.
 
