@@ -43,9 +43,8 @@ SEEDS = ["coming_from/seed_002.md", "coming_from/seed_004.md"]
 def test_every_name_of_a_seed_has_an_answer(page):
     """A name of ours, a reason why there is none, or what it comes with."""
     for theirs, ours, why in rows(page):
-        assert NAME.search(ours) or (ours == "none" and why) or ours.startswith("comes with "), (
-            theirs
-        )
+        reason = ours == "none" and why
+        assert reason or NAME.search(ours) or ours.startswith("comes with "), theirs
 
 
 @pytest.mark.parametrize("page", SEEDS)
