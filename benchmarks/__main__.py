@@ -1,4 +1,4 @@
-"""`python -m benchmarks [loops] [convolutions] [start] [memory] [--quick] [--out FILE]`."""
+"""`python -m benchmarks [loops] [convolutions] [start] [memory] [augmentation] ... [--quick]`."""
 
 import argparse
 import platform
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import convolutions, loops, memory, start
+from benchmarks import augmentation, convolutions, loops, memory, start
 
 REPORTS: dict[str, Callable[[bool], str]] = {
     "loops": loops.report,
     "convolutions": convolutions.report,
     "start": start.report,
     "memory": memory.report,
+    "augmentation": augmentation.report,
 }
 
 

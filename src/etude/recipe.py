@@ -46,10 +46,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from etude.engine.errors import ConfigurationError
 from etude.run import History, Run, RunError, write_report
 from etude.run.directory import is_run
+from etude.run.report import TABLE
 from etude.trainer import Trainer
 
-#: Folder of all trials but the first, and the file of the table, in the folder of an experiment.
-TRIALS, TABLE = "trials", "table.json"
+#: Folder of all trials but the first, in the folder of an experiment.
+TRIALS = "trials"
 
 
 class Configuration(BaseModel):

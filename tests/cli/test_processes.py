@@ -56,3 +56,22 @@ def test_interrupted_training_exits_with_3_and_resumes_to_the_same_bytes(tmp_pat
     assert resumed.splitlines()[-1] == whole.splitlines()[-1]
     cut, uncut = (tmp_path / name / "history.jsonl" for name in ("cut", "whole"))
     assert cut.read_bytes() == uncut.read_bytes()
+
+
+@pytest.mark.parametrize("line", [["--help"], ["list"]])
+def test_help_and_list_answer_at_once_and_load_nothing_heavy(line):
+    code = f"""
+import sys
+from etude.cli.main import main
+code = main({line!r})
+heavy = {{"jax", "numpy", "matplotlib", "sklearn", "orbax"}} & set(sys.modules)
+sys.exit(f"loaded {{heavy}}" if heavy else code)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(etude.__file__).parents[1])}
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+        assert done.returncode == 0, done.stderr
+    assert min(seconds) < 0.5

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -110,7 +111,7 @@ def state_of(plan: Plan, arrays: PyTree, *, seed: int, visit: int, attempt: int 
     return begin(arrays)
 
 
-def copied(leaf: Array) -> Array:
+def copied(leaf: Any) -> Array:
     # Donation must never reach the arrays that the user holds.
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = jnp.array(jax.random.key_data(leaf), copy=True)
