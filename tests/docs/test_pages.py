@@ -1,5 +1,6 @@
 """Every example of the documentation runs, and every name that its tables promise exists."""
 
+import importlib
 import re
 from pathlib import Path
 
