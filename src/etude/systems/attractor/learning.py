@@ -1,0 +1,121 @@
+"""One learning step of an attractor network: settle, then let every connection learn."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from etude.systems.attractor.metrics import accuracy, flipped
+from etude.systems.attractor.orchestrator import SequentialOrchestrator
+from etude.systems.attractor.rules import (
+    Local,
+    Rule,
+    hebbian,
+    no_learning,
+    own_message_perceptron,
+)
+from etude.systems.attractor.settling import settle
+from etude.systems.attractor.state import SequentialState
+from etude.systems.attractor.sweep import Messages
+
+Batch: TypeAlias = tuple[Array, Array] | tuple[Array, Array, Array]
+"""Inputs ``(batch, *in)``, targets of ±1 ``(batch, classes)`` and perhaps weights ``(batch,)``."""
+
+
+def local_updates(
+    network: SequentialOrchestrator,
+    state: SequentialState,
+    batch: Batch,
+    *,
+    hidden: Rule = own_message_perceptron,
+    readout: Rule = own_message_perceptron,
+    clamped_steps: int = 10,
+    free_steps: int = 10,
+    free_messages: Messages = "forward",
+    early_stop: bool = False,
+) -> tuple[SequentialOrchestrator, dict[str, Float[Array, ""]]]:
+    """Updates that make the network keep, unsupervised, the state it found under supervision.
+
+    Settle with the labels clamped and heard; settle on without their messages; then every
+    connection learns by its rule from the state that remains.
+
+    Args:
+        network: the network.
+        state: any state of the right sizes; its activity is not used.
+        batch: inputs, targets and perhaps weights.
+        hidden: rule of the connections into hidden layers.
+        readout: rule of the connections into the output.
+        clamped_steps: sweeps with the labels' messages.
+        free_steps: sweeps without.
+        free_messages: what is heard in the free phase.
+        early_stop: end each phase at a fixed point; same result.
+
+    Returns:
+        A network-shaped tree for optax, and the metrics ``accuracy`` (of the read-out from the
+        taught state) and ``moved`` (fraction of hidden units that the free phase flipped).
+    """
+    x, y, weight = _weighted(batch)
+    taught = settle(network, state.init(x, y), clamped_steps, early_stop=early_stop)
+    free = settle(network, taught, free_steps, messages=free_messages, early_stop=early_stop)
+    updates = network.backward(free, hidden=hidden, readout=readout, weight=weight)
+    return updates, _metrics(network, taught, free, y, weight)
+
+
+def contrastive_updates(
+    network: SequentialOrchestrator,
+    state: SequentialState,
+    batch: Batch,
+    *,
+    readout: Rule = own_message_perceptron,
+    clamped_steps: int = 10,
+    free_steps: int = 10,
+    free_messages: Messages = "forward",
+    early_stop: bool = False,
+) -> tuple[SequentialOrchestrator, dict[str, Float[Array, ""]]]:
+    """Contrastive Hebbian updates: free minus clamped correlations in the hidden layers.
+
+    The free phase starts from nothing and hears no label; the clamped phase starts from where it
+    ended. The read-out learns from the free state, by its own rule. (Movellan 1991.)
+    Arguments and results as in `local_updates`.
+    """
+    x, y, weight = _weighted(batch)
+    blank = state.init(x)
+    free = settle(network, blank, free_steps, messages=free_messages, early_stop=early_stop)
+    free = free.replace(-1, y)
+    taught = settle(network, free, clamped_steps, early_stop=early_stop)
+    towards = network.backward(taught, hidden=hebbian, readout=no_learning, weight=weight)
+    away = network.backward(free, hidden=_unlearning, readout=readout, weight=weight)
+    return _add(towards, away), _metrics(network, taught, free, y, weight)
+
+
+def _unlearning(local: Local) -> Float[Array, "batch ..."]:
+    return -hebbian(local)
+
+
+def _add(left: SequentialOrchestrator, right: SequentialOrchestrator) -> SequentialOrchestrator:
+    return jax.tree.map(lambda a, b: a + b if eqx.is_inexact_array(a) else a, left, right)
+
+
+def _weighted(batch: Batch) -> tuple[Array, Array, Array]:
+    x, y = batch[:2]
+    return x, y, batch[2] if len(batch) == 3 else jnp.ones(x.shape[0], x.dtype)
+
+
+def _metrics(
+    network: SequentialOrchestrator,
+    taught: SequentialState,
+    free: SequentialState,
+    y: Array,
+    weight: Array,
+) -> dict[str, Float[Array, ""]]:
+    scores = network.predict(free)[0].readout
+    rows = network.layers.rows[:-1]
+    flips = [flipped(taught[row], free[row]) for row in rows]
+    return {
+        "accuracy": accuracy(y, scores, weight),
+        "moved": jnp.mean(jnp.stack(flips)) if flips else jnp.zeros(()),
+    }
