@@ -28,10 +28,9 @@ from etude.systems.attractor.modules import (
     SparseFullyConnected,
 )
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
-from etude.systems.attractor.plots import plot_flips, plot_overlap, plot_stability, plot_weights
-from etude.systems.attractor.rules import (
+from etude.systems.attractor.plasticity import (
     Local,
-    Rule,
+    Plasticity,
     field_perceptron,
     hebbian,
     no_learning,
@@ -39,6 +38,7 @@ from etude.systems.attractor.rules import (
     softmax_cross_entropy,
     tanh_delta,
 )
+from etude.systems.attractor.plots import plot_flips, plot_overlap, plot_stability, plot_weights
 from etude.systems.attractor.settling import settle, trace
 from etude.systems.attractor.state import SequentialState
 
@@ -51,11 +51,11 @@ __all__ = [
     "LayerMap",
     "Local",
     "OutputLayer",
+    "Plasticity",
     "PrototypeData",
     "RecurrentConv2D",
     "RecurrentDiscrete",
     "RecurrentTanh",
-    "Rule",
     "SequentialOrchestrator",
     "SequentialState",
     "SparseFullyConnected",

@@ -47,7 +47,7 @@ class LayerMap(eqx.Module):
         >>> LayerMap.from_dict({1: {}})
         Traceback (most recent call last):
         ...
-        ValueError: LayerMap: row 1 has no layer; add entry (1, 1): a RecurrentDiscrete or an OutputLayer.
+        ValueError: LayerMap: row 1 has no layer; add entry (1, 1), such as RecurrentDiscrete or OutputLayer.
         """
         if not mapping:
             raise ValueError("LayerMap: the mapping is empty. Give at least the output's row.")
@@ -59,8 +59,8 @@ class LayerMap(eqx.Module):
                     raise ValueError(f"LayerMap: layers are numbered from 0, got {index}.")
             if require_diagonal and receiver not in row:
                 raise ValueError(
-                    f"LayerMap: row {receiver} has no layer; add entry ({receiver}, {receiver}): a "
-                    "RecurrentDiscrete or an OutputLayer."
+                    f"LayerMap: row {receiver} has no layer; add entry ({receiver}, {receiver}), "
+                    "such as RecurrentDiscrete or OutputLayer."
                 )
             for sender, module in row.items():
                 _check_kind(receiver, sender, module)

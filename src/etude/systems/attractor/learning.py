@@ -11,9 +11,9 @@ from jaxtyping import Array, Float
 
 from etude.systems.attractor.metrics import accuracy, flipped
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
-from etude.systems.attractor.rules import (
+from etude.systems.attractor.plasticity import (
     Local,
-    Rule,
+    Plasticity,
     hebbian,
     no_learning,
     own_message_perceptron,
@@ -31,8 +31,8 @@ def local_updates(
     state: SequentialState,
     batch: Batch,
     *,
-    hidden: Rule = own_message_perceptron,
-    readout: Rule = own_message_perceptron,
+    hidden: Plasticity = own_message_perceptron,
+    readout: Plasticity = own_message_perceptron,
     clamped_steps: int = 10,
     free_steps: int = 10,
     free_messages: Messages = "forward",
@@ -70,7 +70,7 @@ def contrastive_updates(
     state: SequentialState,
     batch: Batch,
     *,
-    readout: Rule = own_message_perceptron,
+    readout: Plasticity = own_message_perceptron,
     clamped_steps: int = 10,
     free_steps: int = 10,
     free_messages: Messages = "forward",

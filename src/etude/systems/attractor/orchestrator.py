@@ -6,7 +6,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etude.systems.attractor.layer_map import LayerMap
-from etude.systems.attractor.rules import Rule, own_message_perceptron, propose
+from etude.systems.attractor.plasticity import Plasticity, own_message_perceptron, propose
 from etude.systems.attractor.state import SequentialState
 from etude.systems.attractor.sweep import Messages, check_fits, local_field, make_sweep
 
@@ -71,8 +71,8 @@ class SequentialOrchestrator(eqx.Module):
         state: SequentialState,
         rng: PRNGKeyArray | None = None,
         *,
-        hidden: Rule = own_message_perceptron,
-        readout: Rule = own_message_perceptron,
+        hidden: Plasticity = own_message_perceptron,
+        readout: Plasticity = own_message_perceptron,
         weight: Float[Array, " batch"] | None = None,
     ) -> SequentialOrchestrator:
         """What optax takes as gradients: a network-shaped tree, zero where nothing learns.

@@ -38,7 +38,7 @@ class Local(NamedTuple):
     """Whether the connection is a layer's to itself."""
 
 
-Rule: TypeAlias = Callable[[Local], Float[Array, "batch ..."]]
+Plasticity: TypeAlias = Callable[[Local], Float[Array, "batch ..."]]
 
 
 def own_message_perceptron(local: Local) -> Float[Array, "batch ..."]:
@@ -64,7 +64,7 @@ def field_perceptron(local: Local) -> Float[Array, "batch ..."]:
     return _mistaken(local, local.field)
 
 
-def tanh_delta(tolerance: float = 0.0) -> Rule:
+def tanh_delta(tolerance: float = 0.0) -> Plasticity:
     """The delta rule of a tanh unit: ``(target - a) (1 - a^2)`` with ``a = tanh(field)``.
 
     Args:
@@ -124,8 +124,8 @@ def no_learning(local: Local) -> Float[Array, "batch ..."]:
 def propose(
     layers: LayerMap,
     state: SequentialState,
-    hidden: Rule,
-    readout: Rule,
+    hidden: Plasticity,
+    readout: Plasticity,
     weight: Float[Array, " batch"] | None = None,
 ) -> LayerMap:
     """Minus the weighted mean of (activity before) x (signal after), for every connection."""
