@@ -47,7 +47,7 @@ class LayerMap(eqx.Module):
         >>> LayerMap.from_dict({1: {}})
         Traceback (most recent call last):
         ...
-        ValueError: LayerMap: row 1 has no layer; add entry (1, 1), such as RecurrentDiscrete or OutputLayer.
+        ValueError: LayerMap: row 1 has no layer; add entry (1, 1), such as RecurrentDiscrete.
         """
         if not mapping:
             raise ValueError("LayerMap: the mapping is empty. Give at least the output's row.")
@@ -60,7 +60,7 @@ class LayerMap(eqx.Module):
             if require_diagonal and receiver not in row:
                 raise ValueError(
                     f"LayerMap: row {receiver} has no layer; add entry ({receiver}, {receiver}), "
-                    "such as RecurrentDiscrete or OutputLayer."
+                    "such as RecurrentDiscrete."
                 )
             for sender, module in row.items():
                 _check_kind(receiver, sender, module)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import equinox as eqx
 import jax
@@ -37,6 +37,7 @@ def local_updates(
     free_steps: int = 10,
     free_messages: Messages = "forward",
     early_stop: bool = False,
+    readout_from: Literal["taught", "blank"] = "taught",
 ) -> tuple[SequentialOrchestrator, dict[str, Float[Array, ""]]]:
     """Updates that make the network keep, unsupervised, the state it found under supervision.
 
@@ -53,16 +54,27 @@ def local_updates(
         free_steps: sweeps without.
         free_messages: what is heard in the free phase.
         early_stop: end each phase at a fixed point; same result.
+        readout_from: where the read-out learns. ``"taught"`` is the state that remains of the
+            teaching, as in the tutorial; it still remembers the label where self-couplings or
+            teaching are strong. ``"blank"`` is the state that a prediction starts from: settled
+            from zero, without any label, at the cost of one more free phase.
 
     Returns:
-        A network-shaped tree for optax, and the metrics ``accuracy`` (of the read-out from the
-        taught state) and ``moved`` (fraction of hidden units that the free phase flipped).
+        A network-shaped tree for optax, and the metrics ``accuracy`` (of the read-out where it
+        learns) and ``moved`` (fraction of hidden units that the free phase flipped).
     """
     x, y, weight = _weighted(batch)
     taught = settle(network, state.init(x, y), clamped_steps, early_stop=early_stop)
     free = settle(network, taught, free_steps, messages=free_messages, early_stop=early_stop)
-    updates = network.backward(free, hidden=hidden, readout=readout, weight=weight)
-    return updates, _metrics(network, taught, free, y, weight)
+    if readout_from == "taught":
+        updates = network.backward(free, hidden=hidden, readout=readout, weight=weight)
+        return updates, _metrics(network, taught, free, free, weight)
+    blank = settle(
+        network, state.init(x), free_steps, messages=free_messages, early_stop=early_stop
+    ).replace(-1, y)
+    within = network.backward(free, hidden=hidden, readout=no_learning, weight=weight)
+    out = network.backward(blank, hidden=no_learning, readout=readout, weight=weight)
+    return _add(within, out), _metrics(network, taught, free, blank, weight)
 
 
 def contrastive_updates(
@@ -79,7 +91,8 @@ def contrastive_updates(
     """Contrastive Hebbian updates: free minus clamped correlations in the hidden layers.
 
     The free phase starts from nothing and hears no label; the clamped phase starts from where it
-    ended. The read-out learns from the free state, by its own rule. (Movellan 1991.)
+    ended. The read-out learns from the free state, by its own rule. (Movellan 1991.) The theory
+    asks for symmetric couplings; the updates are symmetric, so start from symmetric ones, or zero.
     Arguments and results as in `local_updates`.
     """
     x, y, weight = _weighted(batch)
@@ -89,7 +102,7 @@ def contrastive_updates(
     taught = settle(network, free, clamped_steps, early_stop=early_stop)
     towards = network.backward(taught, hidden=hebbian, readout=no_learning, weight=weight)
     away = network.backward(free, hidden=_unlearning, readout=readout, weight=weight)
-    return _add(towards, away), _metrics(network, taught, free, y, weight)
+    return _add(towards, away), _metrics(network, taught, free, free, weight)
 
 
 def _unlearning(local: Local) -> Float[Array, "batch ..."]:
@@ -109,13 +122,13 @@ def _metrics(
     network: SequentialOrchestrator,
     taught: SequentialState,
     free: SequentialState,
-    y: Array,
+    read: SequentialState,
     weight: Array,
 ) -> dict[str, Float[Array, ""]]:
-    scores = network.predict(free)[0].readout
+    scores = network.predict(read)[0].readout
     rows = network.layers.rows[:-1]
     flips = [flipped(taught[row], free[row]) for row in rows]
     return {
-        "accuracy": accuracy(y, scores, weight),
+        "accuracy": accuracy(read.readout, scores, weight),
         "moved": jnp.mean(jnp.stack(flips)) if flips else jnp.zeros(()),
     }

@@ -27,7 +27,8 @@ def settle(
         steps: sweeps, zero or more.
         messages: ``"all"`` is the teacher-forced phase, ``"forward"`` the free phase.
         early_stop: stop as soon as a sweep changes nothing. The dynamics is deterministic, so a
-            fixed point stays one and the result has the same bits.
+            fixed point stays one: binary units end with the same bits. (Graded units, whose
+            fixed points are limits, agree to rounding.)
 
     Raises:
         ValueError: `steps` is negative, `messages` unknown, or the state does not fit.
