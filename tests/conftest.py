@@ -17,4 +17,4 @@ hypothesis.settings.register_profile("etude", deadline=None, max_examples=30)
 hypothesis.settings.load_profile("etude")
 
 # Before the first import of etude, so that every annotation in it is checked at run time.
-jaxtyping.install_import_hook("etude", "beartype.beartype")
+jaxtyping.install_import_hook("etude", "typecheck.checked")

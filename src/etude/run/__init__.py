@@ -1,0 +1,29 @@
+"""The run directory of a training: configuration, history, checkpoints, figures and report.
+
+It imports nothing of etude outside this folder, and loads Orbax and matplotlib when they are used.
+"""
+
+from etude.run.checkpoint import CheckpointError, CheckpointStore, Restored
+from etude.run.compare import compare_leaves
+from etude.run.directory import Run, RunError
+from etude.run.history import Column, History, as_columns
+from etude.run.lines import WriteError
+from etude.run.lock import LockedError
+from etude.run.report import write_report
+from etude.run.timing import Timing
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointStore",
+    "Column",
+    "History",
+    "LockedError",
+    "Restored",
+    "Run",
+    "RunError",
+    "Timing",
+    "WriteError",
+    "as_columns",
+    "compare_leaves",
+    "write_report",
+]

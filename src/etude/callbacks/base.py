@@ -1,0 +1,166 @@
+"""What a callback is: hooks at the moments of a training, and a state of its own.
+
+| hook | when |
+|---|---|
+| `on_train_begin`, `on_train_end` | once, around everything |
+| `on_phase_begin`, `on_phase_end` | around each visit to a phase, rescues included |
+| `on_epoch_begin`, `on_epoch_end` | at epoch ends; chunks then end there too |
+| `on_steps_end` | after a chunk of steps, with the metrics of each of them |
+| `on_batch_end` | after every step; chunks then have one step, which is slow, and said |
+| `on_validation_end` | after a validation |
+| `on_checkpoint` | after a checkpoint was handed to the writer |
+| `on_exception` | when training ends by an exception, an interruption included |
+
+A hook may return a `Stop` (the phase ends at the next boundary) or a `Save` (a checkpoint is
+made); what it returns is collected, never raised.
+"""
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+
+class Reason(enum.Enum):
+    """Why a phase, or a training, ended."""
+
+    LENGTH = "The phase ran its full length."
+    GOAL = "The goal was reached."
+    PATIENCE = "The metric stopped improving; raise `patience` to wait longer."
+    TIME = "The time limit was reached; raise `limit` to train longer."
+    CALLBACK = "A callback asked to stop."
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Asks for the end of the phase."""
+
+    reason: Reason = Reason.CALLBACK
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Save:
+    """Asks for a checkpoint, named by what it is for."""
+
+    metrics: Mapping[str, float] | None = None
+
+
+Request = Stop | Save | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Where a training stands."""
+
+    phase: str
+    visit: int
+    #: steps done in this visit, and how many there will be at most
+    step: int
+    total_steps: int | None
+    steps_per_epoch: int | None
+    #: steps done in all phases together
+    global_step: int
+    #: steps per epoch that the phase will validate at, run folder if there is one
+    folder: Path | None
+    #: builds a copy of the model as it is now
+    model: Callable[[], Any]
+
+    @property
+    def epoch(self) -> int:
+        """Whole passes over the data, done in this visit."""
+        return self.step // self.steps_per_epoch if self.steps_per_epoch else 0
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """The metrics of a chunk: one row for each of its steps."""
+
+    names: tuple[str, ...]
+    #: number of the first of these steps, counted from 1
+    first: int
+    rows: Float[np.ndarray, "steps metrics"]
+
+    def last(self) -> dict[str, float]:
+        """The metrics of the last step."""
+        if not len(self.rows):
+            return {}
+        return dict(zip(self.names, self.rows[-1].tolist(), strict=True))
+
+    def column(self, name: str) -> Float[np.ndarray, " steps"]:
+        """One metric, at every step."""
+        return self.rows[:, self.names.index(name)]
+
+
+class Callback:
+    """Hooks at the moments of a training; override those you need.
+
+    >>> class Print(Callback):
+    ...     def on_validation_end(self, event, metrics):
+    ...         print(event.step, metrics)
+    """
+
+    def on_train_begin(self, event: Event) -> Request:
+        """Training begins, or goes on after a resume."""
+
+    def on_train_end(self, event: Event) -> Request:
+        """Training has ended by itself."""
+
+    def on_phase_begin(self, event: Event) -> Request:
+        """A visit to a phase begins."""
+
+    def on_phase_end(self, event: Event, reason: Reason) -> Request:
+        """A visit to a phase has ended."""
+
+    def on_epoch_begin(self, event: Event) -> Request:
+        """A pass over the data begins."""
+
+    def on_epoch_end(self, event: Event) -> Request:
+        """A pass over the data is complete."""
+
+    def on_batch_end(self, event: Event, metrics: Mapping[str, float]) -> Request:
+        """One step was made. Overriding this makes every chunk one step long."""
+
+    def on_steps_end(self, event: Event, metrics: StepMetrics) -> Request:
+        """A chunk of steps was made."""
+
+    def on_validation_end(self, event: Event, metrics: Mapping[str, Any]) -> Request:
+        """A validation was made; `metrics` are named `valid/accuracy`."""
+
+    def on_checkpoint(self, event: Event, name: str) -> Request:
+        """A checkpoint was handed to the writer."""
+
+    def on_exception(self, event: Event, error: BaseException) -> Request:
+        """Training ends by an exception; the loggers should close."""
+
+    def probe(self, updates: PyTree, trainable: PyTree) -> Mapping[str, Array]:
+        """Metrics computed inside the compiled step from the updates of a learner (traced)."""
+        return {}
+
+    def problems(self, metrics: frozenset[str]) -> list[str]:
+        """What cannot work, given the names of the metrics that validations will report.
+
+        Called before training; a validation whose metrics are not known by name contributes
+        its prefix with a star, `valid/*`.
+        """
+        return []
+
+    def next_step(self, event: Event) -> int | None:
+        """The next step at which a chunk must end for this callback, or None."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """What must survive a resume, as JSON."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave."""
+
+
+def overrides(callback: Callback, hook: str) -> bool:
+    """Whether a callback has its own version of a hook."""
+    return getattr(type(callback), hook) is not getattr(Callback, hook)

@@ -1,0 +1,116 @@
+"""When to save, and which checkpoints to keep."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from etude.callbacks.base import Callback, Event, Request, Save
+from etude.callbacks.stopping import unknown_metric
+from etude.engine.errors import ConfigurationError
+from etude.engine.phase import Epochs, Seconds, Steps
+
+MINUTE = Seconds(60)
+
+
+class ModelCheckpoint(Callback):
+    """Saves the whole state now and then, and keeps the last and the best.
+
+    Args:
+        every: `Steps(n)`, `Epochs(n)` or `Seconds(s)`; also at the end of every phase.
+        monitor: a validation metric; its best `top_k` checkpoints are kept beside the last.
+        mode: whether smaller ("min") or larger ("max") is better.
+        top_k: how many of the best to keep.
+        keep_last: how many of the last to keep.
+
+    Raises `ConfigurationError` for values outside their range.
+
+    >>> ModelCheckpoint(every=Steps(100), monitor="valid/loss", top_k=3).top_k
+    3
+    """
+
+    def __init__(
+        self,
+        every: Steps | Epochs | Seconds = MINUTE,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] = "min",
+        top_k: int = 1,
+        keep_last: int = 2,
+    ):
+        if not isinstance(every, Steps | Epochs | Seconds):
+            raise ConfigurationError(
+                f"ModelCheckpoint: every is Steps(n), Epochs(n) or Seconds(s); got {every!r}."
+            )
+        if mode not in ("min", "max"):
+            raise ConfigurationError(f"ModelCheckpoint: mode is 'min' or 'max'; got {mode!r}.")
+        if top_k < 1 or keep_last < 1:
+            raise ConfigurationError(
+                f"ModelCheckpoint: top_k and keep_last are at least 1; got {top_k}, {keep_last}."
+            )
+        self.every, self.monitor, self.mode = every, monitor, mode
+        self.top_k, self.keep_last = top_k, keep_last
+        #: name of a kept checkpoint -> value of the metric
+        self.best: dict[str, float] = {}
+        self._measured: float | None = None
+        self._saved = time.monotonic()
+
+    def _interval(self, event: Event) -> int | None:
+        if isinstance(self.every, Steps):
+            return self.every.count
+        if isinstance(self.every, Epochs) and event.steps_per_epoch:
+            return self.every.count * event.steps_per_epoch
+        return None
+
+    def next_step(self, event: Event) -> int | None:
+        interval = self._interval(event)
+        return None if interval is None else (event.step // interval + 1) * interval
+
+    def on_train_begin(self, event: Event) -> Request:
+        self._saved = time.monotonic()
+        return None
+
+    def on_steps_end(self, event: Event, metrics: Any) -> Request:
+        interval = self._interval(event)
+        if interval is not None:
+            return Save() if event.step % interval == 0 else None
+        if not isinstance(self.every, Seconds):
+            return None
+        return Save() if time.monotonic() - self._saved >= self.every.count else None
+
+    def on_validation_end(self, event: Event, metrics: Mapping[str, Any]) -> Request:
+        if self.monitor is None or self.monitor not in metrics:
+            return None
+        value = float(metrics[self.monitor])
+        if value != value:
+            return None
+        kept = sorted(self._cost(v) for v in self.best.values())
+        if len(kept) < self.top_k or self._cost(value) < kept[-1]:
+            self._measured = value
+            return Save({self.monitor: value})
+        return None
+
+    def _cost(self, value: float) -> float:
+        return value if self.mode == "min" else -value
+
+    def on_checkpoint(self, event: Event, name: str) -> Request:
+        self._saved = time.monotonic()
+        if self._measured is not None:
+            self.best[name] = self._measured
+            self._measured = None
+            ranked = sorted(self.best, key=lambda n: self._cost(self.best[n]))
+            self.best = {n: self.best[n] for n in ranked[: self.top_k]}
+        return None
+
+    def superfluous(self, names: list[str]) -> list[str]:
+        """Which of the checkpoints, oldest first, are neither among the last nor the best."""
+        return [name for name in names[: -self.keep_last] if name not in self.best]
+
+    def problems(self, metrics: frozenset[str]) -> list[str]:
+        if self.monitor is None:
+            return []
+        return unknown_metric("ModelCheckpoint", self.monitor, metrics)
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "measured": self._measured}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self._measured = dict(state["best"]), state["measured"]

@@ -1,0 +1,100 @@
+"""Arrays on the device; batches are gathered inside the compiled loop.
+
+>>> import jax.numpy as jnp
+>>> from etude.data import ArrayData
+>>> data = ArrayData({"x": jnp.zeros((100, 3)), "y": jnp.zeros(100)}, batch_size=32)
+>>> data.steps_per_epoch
+4
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key, PyTree
+
+from etude.data.checks import check_batch_size, check_finite, check_labels, length_of
+
+
+class ArrayData:
+    """A pytree of arrays, whose first axis counts samples, held on the device.
+
+    The last batch of an epoch is shorter where `batch_size` does not divide the number of
+    samples. It is a batch of its own shape rather than a padded one, so that every loss is right
+    without knowing about it: also contrastive losses and batch statistics, whose samples see
+    each other.
+
+    Args:
+        arrays: a single array, or a tuple, dict or other pytree of arrays.
+        batch_size: samples per step.
+        shuffle: a new order each epoch, a pure function of (seed, phase, epoch).
+        drop_last: leave the short last batch out of training; evaluation never does.
+        classes: if given, integer arrays of one axis are checked as labels 0..classes-1.
+        allow_nonfinite: accept NaN and infinite values.
+
+    Raises:
+        DataError: arrays of different length, empty, NaN or infinite values, labels outside the
+            classes, a batch larger than the data.
+    """
+
+    def __init__(
+        self,
+        arrays: PyTree,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        classes: int | None = None,
+        allow_nonfinite: bool = False,
+    ):
+        self.length = length_of(arrays)
+        check_batch_size(batch_size, self.length)
+        self.arrays = jax.tree.map(jnp.asarray, arrays)
+        if not allow_nonfinite:
+            check_finite(self.arrays)
+        if classes is not None:
+            for leaf in jax.tree.leaves(self.arrays):
+                if jnp.issubdtype(leaf.dtype, jnp.integer) and leaf.ndim == 1:
+                    check_labels(leaf, classes)
+        self.batch_size, self.shuffle = batch_size, shuffle
+        full, short = divmod(self.length, batch_size)
+        self.fetches = (self._fetch(batch_size),)
+        self.tail = self._fetch(short) if short and not drop_last else None
+        self.steps_per_epoch = full + (self.tail is not None)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def order(self, key: Key[Array, ""]) -> Int[Array, " samples"]:
+        """The permutation of one epoch."""
+        if not self.shuffle:
+            return jnp.arange(self.length)
+        return jax.random.permutation(key, self.length)
+
+    def kind(self, position: Int[Array, ""]) -> Int[Array, ""]:
+        """There is one kind of full batch."""
+        return jnp.zeros_like(position)
+
+    def sequential(self) -> Iterator[tuple[PyTree, int]]:
+        """Batches in the order of the arrays, the last one short."""
+        for start in range(0, self.length, self.batch_size):
+            size = min(self.batch_size, self.length - start)
+            yield self._slice(start, size), size
+
+    def _slice(self, start: int, size: int) -> PyTree:
+        return _sliced(self.arrays, jax.device_put(start), size)
+
+    def _fetch(self, size: int) -> Any:
+        def fetch(arrays: PyTree, order: Array, position: Array) -> PyTree:
+            # The permutation holds each index once and none outside, so no clamping is needed.
+            index = jax.lax.dynamic_slice_in_dim(order, position * self.batch_size, size)
+            return jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), arrays)
+
+        return fetch
+
+
+@partial(jax.jit, static_argnums=2)
+def _sliced(arrays: PyTree, start: Array, size: int) -> PyTree:
+    return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), arrays)

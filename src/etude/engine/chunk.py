@@ -1,0 +1,52 @@
+"""What the two executors share: a chunk of steps and the buffer of its metrics."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from etude.engine.source import Fetch, Resident
+from etude.engine.state import State
+from etude.engine.step import Plan, train_step
+
+#: Rows of the metrics buffer: the longest chunk.
+CAPACITY = 4096
+
+
+class Chunk(NamedTuple):
+    """What a chunk leaves behind, still on the device."""
+
+    #: the step it began at
+    first: int
+    rows: Float[Array, "capacity metrics"]
+    #: the step reached and the learner at fault (0: none)
+    status: Int[Array, "2"]
+
+    def read(self) -> tuple[Float[np.ndarray, "steps metrics"], int, int]:
+        """Waits for the chunk: `(metrics of its steps, step reached, learner at fault)`."""
+        rows, status = jax.device_get((self.rows, self.status))
+        reached, fault = int(status[0]), int(status[1])
+        return rows[: reached - self.first], reached, fault
+
+
+def fetched_step(
+    plan: Plan, source: Resident, fetch: Fetch, state: State, order: PyTree
+) -> tuple[State, dict[str, Array]]:
+    """One step on a batch of resident data; the state says which."""
+    position = state.step % source.steps_per_epoch
+    return train_step(plan, state, fetch(source.arrays, order, position))
+
+
+def write(rows: Array, metrics: dict[str, Array], index: Any) -> Array:
+    """The buffer with the metrics of one step in row `index`."""
+    if not metrics:
+        return rows
+    row = jnp.stack([value.astype(jnp.float32) for value in metrics.values()])
+    return jax.lax.dynamic_update_slice(rows, row[None], (index, jnp.zeros_like(index)))
+
+
+def status(state: State) -> Int[Array, "2"]:
+    """The step reached and the learner at fault, for the host."""
+    return jnp.stack([state.step, state.fault])

@@ -1,0 +1,114 @@
+"""Asynchronous dispatch of the compiled step: one call per step, none of them waited for.
+
+It serves data that come from the host, and models with convolutions on a CPU, where XLA runs
+convolutions inside loops without its fast path.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from etude.engine.chunk import CAPACITY, Chunk, status, write
+from etude.engine.errors import RuleError
+from etude.engine.source import Fetch, Resident
+from etude.engine.state import State
+from etude.engine.step import Plan, train_step
+
+#: A step on some kind of batch: `step(state, argument) -> (state, metrics)`.
+Step = Callable[[State, Any], tuple[State, dict[str, Array]]]
+
+
+class Dispatcher:
+    """Runs chunks step by step, over flat arrays, because flattening a model is not free."""
+
+    def __init__(self) -> None:
+        self.metrics: tuple[str, ...] | None = None
+        self._jitted: dict[Any, Any] = {}
+
+    def run(
+        self, state: State, first: int, batches: Iterator[tuple[Any, Step, Any]]
+    ) -> tuple[State, Chunk]:
+        """Dispatches a chunk of `(kind, step, argument)`."""
+        leaves, treedef = jax.tree.flatten(state)
+        origin = jax.device_put(np.int32(first))
+        rows = reached = None
+        for kind, step, argument in batches:
+            if kind not in self._jitted:
+                self._learn_metrics(step, jax.tree.unflatten(treedef, leaves), argument)
+                self._jitted[kind] = _flat(step, treedef)
+            if rows is None:
+                columns = len(self.metrics or ())
+                rows = jax.device_put(np.zeros((CAPACITY, columns), np.float32))
+            leaves, rows, reached = self._jitted[kind](leaves, rows, origin, argument)
+        assert rows is not None  # a chunk has at least one step
+        assert reached is not None
+        return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)
+
+    def _learn_metrics(self, step: Step, state: State, argument: Any) -> None:
+        names = tuple(jax.eval_shape(step, state, argument)[1])
+        if self.metrics is not None and names != self.metrics:
+            raise RuleError(
+                f"The metrics differ between kinds of batch: {list(names)} here, "
+                f"{list(self.metrics)} before. Report the same names for all."
+            )
+        self.metrics = names
+
+
+def _flat(step: Step, treedef: Any) -> Any:
+    def run(leaves: list[Array], rows: Array, origin: Array, argument: Any):
+        state = jax.tree.unflatten(treedef, leaves)
+        after, metrics = step(state, argument)
+        return jax.tree.leaves(after), write(rows, metrics, state.step - origin), status(after)
+
+    return jax.jit(run, donate_argnums=(0, 1))
+
+
+class ResidentSteps:
+    """The steps of a resident source, for a `Dispatcher`."""
+
+    def __init__(self, plan: Plan, source: Resident):
+        self.source = source
+        self._kinds = _kinds(source)
+        self._draw = jax.jit(lambda key, epoch: source.order(jax.random.fold_in(key, epoch)))
+        self._order: tuple[int, PyTree] = (-1, None)
+
+        def on(fetch: Fetch) -> Step:
+            def step(state: State, argument: Any) -> tuple[State, dict[str, Array]]:
+                arrays, order = argument
+                position = state.step % source.steps_per_epoch
+                return train_step(plan, state, fetch(arrays, order, position))
+
+            return step
+
+        self._steps = [on(fetch) for fetch in source.fetches]
+        if source.tail is not None:
+            self._steps.append(on(source.tail))
+
+    def take(self, state: State, first: int, steps: int) -> Iterator[tuple[int, Step, Any]]:
+        """`(kind, step, argument)` of `steps` steps from `first` on."""
+        key = jnp.copy(state.order_key)
+        for number in range(first, first + steps):
+            epoch, position = divmod(number, self.source.steps_per_epoch)
+            if self._order[0] != epoch:
+                self._order = epoch, self._draw(key, jax.device_put(np.int32(epoch)))
+            kind = int(self._kinds[position])
+            yield kind, self._steps[kind], (self.source.arrays, self._order[1])
+
+    def enter(self, entropy: tuple[int, ...]) -> None:
+        """Another visit to the phase: another order, which the key of its state gives."""
+        self._order = (-1, None)
+
+
+def _kinds(source: Resident) -> np.ndarray:
+    """The kind of every position of an epoch; the tail comes last."""
+    count = source.steps_per_epoch
+    kinds = np.zeros(count, np.int32)
+    if len(source.fetches) > 1:
+        kinds = np.asarray(jax.device_get(jax.vmap(source.kind)(jnp.arange(count))))
+    if source.tail is not None:
+        kinds = np.append(kinds[:-1], len(source.fetches))
+    return kinds

@@ -1,0 +1,148 @@
+"""Evaluation: every sample counted exactly once, in inference mode, changing nothing."""
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key, PyTree
+
+from etude.engine.errors import ConfigurationError, RuleError
+from etude.engine.learner import Learner
+from etude.engine.phase import Measure
+from etude.engine.roles import inference, is_array
+from etude.engine.rule import Context, Gradient, read_loss
+from etude.engine.source import Source
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A pytree that sums up a batch, merges with others of its kind, and yields a value."""
+
+    def merge(self, other: Any) -> Any:
+        """Both together."""
+        ...
+
+    def compute(self) -> Any:
+        """A scalar, a dict of scalars, or an array."""
+        ...
+
+
+def default_measure(learner: Learner) -> Measure:
+    """The loss of a learner and its metrics, as a measure."""
+    rule = learner.rule
+    if not isinstance(rule, Gradient):
+        raise ConfigurationError(
+            f"The rule of learner {learner.name!r} has no loss to validate with. Pass "
+            "Validation(data, measure=...), a function (model, batch, context) -> metrics."
+        )
+
+    def measure(model: Any, batch: PyTree, context: Context) -> Mapping[str, Array]:
+        value, metrics, _ = read_loss(rule.loss(model, batch, context), model)
+        return {"loss": value, **metrics}
+
+    return measure
+
+
+class Evaluator:
+    """A measure over a source, compiled once per shape of batch.
+
+    Scalars are means over a batch and are averaged with the batch sizes as weights; objects with
+    `merge` and `compute` are merged. The short last batch is measured at its true size.
+    """
+
+    def __init__(self, measure: Measure, static: PyTree):
+        def run(arrays: PyTree, batch: PyTree, context: Context) -> dict[str, Any]:
+            found = measure(inference(eqx.combine(arrays, static)), batch, context)
+            if not isinstance(found, Mapping):
+                raise RuleError(
+                    f"A measure must return a dict of metrics; got {type(found).__name__}. "
+                    'Return `{"name": value}`.'
+                )
+            return {name: _checked(name, value) for name, value in found.items()}
+
+        self._run = jax.jit(run)
+        self._merge = jax.jit(lambda a, b: a.merge(b))
+
+    def __call__(
+        self,
+        arrays: PyTree,
+        source: Source,
+        key: Key[Array, ""],
+        *,
+        step: int = 0,
+        progress: float = 0.0,
+        poll: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
+        """The metrics of a model on all samples. `poll` is called between batches."""
+        context = Context.at(key, step, progress)
+        results, sizes = [], []
+        for index, (batch, size) in enumerate(source.sequential()):
+            poll()
+            here = eqx.tree_at(lambda c: c.key, context, jax.random.fold_in(key, index))
+            results.append(self._run(arrays, batch, here))
+            sizes.append(size)
+        if not results:
+            raise ConfigurationError("The validation data are empty. Give them at least a sample.")
+        weights = np.asarray(sizes, np.float64) / sum(sizes)
+        found: dict[str, Any] = {}
+        for name in results[0]:
+            found |= self._total(name, [result[name] for result in results], weights)
+        return found
+
+    def names(self, arrays: PyTree, source: Source) -> frozenset[str]:
+        """The names of the metrics, found by tracing the measure on the first batch."""
+        batch, _ = next(iter(source.sequential()))
+        shapes = self._run.eval_shape(arrays, batch, Context.at(jax.random.key(0)))
+        merged = {name for name, value in shapes.items() if isinstance(value, Metric)}
+        return frozenset(shapes) | {f"{name}/*" for name in merged}
+
+    def _total(self, name: str, values: list[Any], weights: np.ndarray) -> dict[str, Any]:
+        if not isinstance(values[0], Metric):
+            return {name: float(np.dot(weights, np.asarray(jax.device_get(values), np.float64)))}
+        total = jax.device_get(reduce(self._merge, values).compute())
+        if isinstance(total, Mapping):
+            return {f"{name}/{part}": _plain(value) for part, value in total.items()}
+        return {name: _plain(total)}
+
+
+def _plain(value: Any) -> float | list[Any]:
+    return float(value) if np.ndim(value) == 0 else np.asarray(value).tolist()
+
+
+def _checked(name: str, value: Any) -> Any:
+    if isinstance(value, Metric):
+        return value
+    if not is_array(value) and not isinstance(value, float | int):
+        raise RuleError(
+            f"Metric {name!r} is a {type(value).__name__}; a measure returns scalars (means over "
+            "the batch) or metrics with merge and compute."
+        )
+    if jnp.shape(value) != ():
+        raise RuleError(
+            f"Metric {name!r} has shape {jnp.shape(value)}; reduce it to its mean over the batch."
+        )
+    return jnp.asarray(value).astype(jnp.float32)
+
+
+def evaluate(
+    model: PyTree,
+    source: Source,
+    measure: Measure,
+    *,
+    key: Key[Array, ""] | None = None,
+) -> dict[str, Any]:
+    """Measures a model on a source, in inference mode; the model is unchanged.
+
+    >>> import jax.numpy as jnp
+    >>> import etude as et
+    >>> data = et.ArrayData(jnp.arange(5.0), batch_size=2)
+    >>> evaluate(jnp.array(1.0), data, lambda model, batch, context: {"mean": batch.mean() * model})
+    {'mean': 2.0}
+    """
+    arrays, static = eqx.partition(model, is_array)
+    evaluator = Evaluator(measure, static)
+    return evaluator(arrays, source, jax.random.key(0) if key is None else key)

@@ -1,0 +1,91 @@
+"""Reads hosted data ahead of the training, in a thread, onto the device."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from etude.engine.source import Hosted
+from etude.engine.state import State
+
+Step = Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
+
+AHEAD = 4
+
+
+class Feed:
+    """The steps of a hosted source, for a `Dispatcher`; a jump in the steps seeks."""
+
+    def __init__(self, source: Hosted, step: Step):
+        self.source, self.step = source, step
+        self.entropy: tuple[int, ...] = ()
+        self._next: int | None = None
+        self._reader: _Reader | None = None
+
+    def take(self, state: State, first: int, steps: int) -> Iterator[tuple[Any, Step, Any]]:
+        """`(kind, step, batch)` of `steps` steps from `first` on; a kind is a structure."""
+        if self._next != first:
+            self.close()
+            self._reader = _Reader(self._from(first))
+        assert self._reader is not None
+        for number in range(first, first + steps):
+            batch = self._reader.get()
+            self._next = number + 1
+            yield jax.tree.structure(batch), self.step, batch
+
+    def _from(self, step: int) -> Iterator[Any]:
+        per_epoch = self.source.steps_per_epoch
+        epoch, position = (0, step) if per_epoch is None else divmod(step, per_epoch)
+        while True:
+            yield from self.source.batches(self.entropy, epoch, position)
+            epoch, position = epoch + 1, 0
+
+    def enter(self, entropy: tuple[int, ...]) -> None:
+        """Another visit to the phase: another order, read from wherever it is asked for."""
+        self.entropy = entropy
+        self.close()
+
+    def close(self) -> None:
+        """Stops the thread."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader, self._next = None, None
+
+
+class _Reader:
+    """A thread that keeps a few batches on the device."""
+
+    def __init__(self, batches: Iterator[Any]):
+        self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(AHEAD)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, args=(batches,), daemon=True)
+        self._thread.start()
+
+    def _read(self, batches: Iterator[Any]) -> None:
+        try:
+            for batch in batches:
+                if not self._put((jax.device_put(batch), None)):
+                    return
+        except BaseException as error:
+            self._put((None, error))
+
+    def _put(self, item: tuple[Any, BaseException | None]) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.05)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def get(self) -> Any:
+        batch, error = self._queue.get()
+        if error is not None:
+            raise error
+        return batch
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()

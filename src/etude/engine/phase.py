@@ -1,0 +1,283 @@
+"""A phase: who learns, on which data, for how long, judged how, and what happens at the end."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jaxtyping import Array, Key, PyTree
+
+from etude.engine.errors import ConfigurationError
+from etude.engine.learner import Learner
+from etude.engine.source import Hosted, Resident, Source
+
+#: Measures a model on a batch: means over the batch, or metric objects that merge.
+Measure = Callable[[Any, PyTree, Any], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A length or an interval in steps.
+
+    >>> Steps(10).count
+    10
+    """
+
+    count: int
+
+    def __post_init__(self):
+        if self.count < 1:
+            raise ConfigurationError(f"Steps must be at least 1; got {self.count}.")
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """A length or an interval in passes over the data.
+
+    >>> Epochs(20).count
+    20
+    """
+
+    count: int
+
+    def __post_init__(self):
+        if self.count < 1:
+            raise ConfigurationError(f"Epochs must be at least 1; got {self.count}.")
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """An interval of wall-clock time.
+
+    >>> Seconds(60).count
+    60
+    """
+
+    count: float
+
+    def __post_init__(self):
+        if not self.count > 0:
+            raise ConfigurationError(f"Seconds must be positive; got {self.count}.")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Measures the model, in inference mode, on data it does not learn from.
+
+    Attributes:
+        data: the samples, each counted exactly once.
+        measure: `measure(model, batch, context) -> {name: value}`. A scalar is a mean over the
+            batch and is averaged over all samples; an object with `merge` and `compute` is
+            merged over the batches. None: the loss of the first learner and its metrics.
+        every: how often, counted from the start of the phase. Also measured at its end.
+        name: prefix of the metrics, `valid/accuracy`.
+        ema: whether learners with an average are measured with it.
+    """
+
+    data: Source
+    measure: Measure | None = None
+    every: Steps | Epochs = field(default_factory=lambda: Epochs(1))
+    name: str = "valid"
+    ema: bool = False
+
+
+@dataclass(frozen=True)
+class Best:
+    """At the end of a phase, the weights of its best validation are restored.
+
+    >>> Best("valid/accuracy", mode="max").better(0.9, 0.8)
+    True
+    """
+
+    metric: str
+    mode: Literal["min", "max"] = "min"
+
+    def __post_init__(self):
+        if self.mode not in ("min", "max"):
+            raise ConfigurationError(f"mode must be 'min' or 'max'; got {self.mode!r}.")
+
+    def better(self, new: float, old: float | None) -> bool:
+        """Whether a value beats the best so far (NaN never does)."""
+        if new != new:
+            return False
+        if old is None:
+            return True
+        return new < old if self.mode == "min" else new > old
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """Another phase that comes to the rescue when validation goes wrong.
+
+    After each validation, `when(validations)` gets the metrics of every validation of the run
+    so far, oldest first; if it returns True, `phase` is trained on the model as it is, and then
+    the interrupted phase goes on with what came out.
+
+    Attributes:
+        phase: the phase that mends the model.
+        when: the condition, a pure function of the validations. `Fallen` is the usual one.
+    """
+
+    phase: "Phase"
+    when: Callable[[Sequence[Mapping[str, float]]], bool]
+
+
+@dataclass(frozen=True)
+class Fallen:
+    """True when a metric is worse than its best (or than `reference`) by more than `tolerance`.
+
+    >>> fallen = Fallen("valid/accuracy", tolerance=0.05)
+    >>> fallen([{"valid/accuracy": 0.95}, {"valid/accuracy": 0.85}])
+    True
+    """
+
+    metric: str
+    tolerance: float
+    mode: Literal["min", "max"] = "max"
+    reference: float | None = None
+
+    def __call__(self, validations: Sequence[Mapping[str, float]]) -> bool:
+        values = [v[self.metric] for v in validations if self.metric in v]
+        if not values or self.metric not in validations[-1]:
+            return False
+        sign = 1 if self.mode == "max" else -1
+        reference = self.reference
+        if reference is None:
+            reference = max(sign * v for v in values) * sign
+        return sign * (reference - values[-1]) > self.tolerance
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stage of training.
+
+    Attributes:
+        name: unique within a run; part of the randomness of the phase.
+        learners: one, or several that take turns in this order at every step.
+        data: where batches come from.
+        length: how long at most.
+        validation: one or several.
+        augment: `augment(batch, key) -> batch`, inside the compiled step, training only.
+        goal: metrics that end the phase once all are reached, `{"valid/accuracy": 0.95}`; a
+            metric whose name ends in loss, error, nll or distance is reached from above.
+        limit: wall-clock time after which the phase ends.
+        keep: what the next phase starts from: the "last" weights, their "ema" where learners
+            keep one, or those of the `Best` validation.
+        rescue: another phase, called when validation goes wrong.
+
+    Raises `ConfigurationError` if fields contradict each other, all problems in one message.
+    """
+
+    name: str
+    learners: Learner | Sequence[Learner]
+    data: Source
+    length: Steps | Epochs
+    validation: Validation | Sequence[Validation] = ()
+    augment: Callable[[PyTree, Key[Array, ""]], PyTree] | None = None
+    goal: Mapping[str, float] = field(default_factory=dict)
+    limit: Seconds | None = None
+    keep: Literal["last", "ema"] | Best = "last"
+    rescue: Rescue | None = None
+
+    def __post_init__(self):
+        problems = [*_wrong_types(self)]
+        if not problems:
+            problems = [*_contradictions(self)]
+        if problems:
+            raise ConfigurationError(f"Phase {self.name!r}: " + " ".join(problems))
+
+    @property
+    def turns(self) -> tuple[Learner, ...]:
+        """The learners, in the order of their turns."""
+        return (self.learners,) if isinstance(self.learners, Learner) else tuple(self.learners)
+
+    @property
+    def validations(self) -> tuple[Validation, ...]:
+        """The validations, one or several."""
+        if isinstance(self.validation, Validation):
+            return (self.validation,)
+        return tuple(self.validation)
+
+    @property
+    def total_steps(self) -> int | None:
+        """The length in steps, if it is known."""
+        if isinstance(self.length, Steps):
+            return self.length.count
+        per_epoch = self.data.steps_per_epoch
+        return None if per_epoch is None else per_epoch * self.length.count
+
+    def in_steps(self, interval: Steps | Epochs) -> int:
+        """An interval in steps; one of epochs needs data whose epochs have a known length."""
+        if isinstance(interval, Steps):
+            return interval.count
+        per_epoch = self.data.steps_per_epoch
+        assert per_epoch is not None  # refused in _contradictions
+        return per_epoch * interval.count
+
+
+def reached(goal: Mapping[str, float], metrics: Mapping[str, float]) -> bool:
+    """Whether every metric of a goal is reached.
+
+    >>> reached({"valid/accuracy": 0.9}, {"valid/accuracy": 0.95, "valid/loss": 0.2})
+    True
+    """
+
+    def met(name: str, target: float) -> bool:
+        if name not in metrics:
+            return False
+        lower = name.endswith(("loss", "error", "nll", "distance", "fid"))
+        return metrics[name] <= target if lower else metrics[name] >= target
+
+    return bool(goal) and all(met(name, target) for name, target in goal.items())
+
+
+def _wrong_types(phase: Phase):
+    for learner in phase.turns:
+        if not isinstance(learner, Learner):
+            yield (
+                f"learners must be Learner objects; got {type(learner).__name__}. Wrap a rule: "
+                "Learner(rule, optimizer)."
+            )
+    if not isinstance(phase.data, Resident | Hosted):
+        yield (
+            f"data must be a source; got {type(phase.data).__name__}. Wrap arrays in "
+            "ArrayData(arrays, batch_size=...), other data in AccessData or StreamData."
+        )
+    if not isinstance(phase.length, Steps | Epochs):
+        yield f"length must be Steps(n) or Epochs(n); got {phase.length!r}."
+    for validation in phase.validations:
+        if not isinstance(validation, Validation):
+            yield (f"validation must be Validation(data, ...); got {type(validation).__name__}.")
+
+
+def _contradictions(phase: Phase):
+    if not phase.name:
+        yield "it needs a name."
+    if not phase.turns:
+        yield "it needs at least one learner."
+    names = [learner.name for learner in phase.turns]
+    if len(names) > 1 and (len(set(names)) < len(names) or "" in names):
+        yield f"several learners need different names; got {names}. Pass Learner(..., name=...)."
+    intervals = [phase.length, *(v.every for v in phase.validations)]
+    if phase.data.steps_per_epoch is None and any(isinstance(i, Epochs) for i in intervals):
+        yield (
+            "its data do not know the length of an epoch. Give lengths and intervals as "
+            "Steps(n), or pass steps_per_epoch to the source."
+        )
+    prefixes = [v.name for v in phase.validations]
+    if len(set(prefixes)) < len(prefixes):
+        yield f"several validations need different names; got {prefixes}."
+    watched = [*phase.goal, *([phase.keep.metric] if isinstance(phase.keep, Best) else [])]
+    for metric in watched:
+        if metric.split("/")[0] not in prefixes:
+            yield (
+                f"{metric!r} is watched, but no validation measures it. Add "
+                f"validation=Validation(data, name={metric.split('/')[0]!r}), or correct the name"
+                + (f" (prefixes here: {prefixes})." if prefixes else ".")
+            )
+    if phase.keep not in ("last", "ema") and not isinstance(phase.keep, Best):
+        yield f"keep is 'last', 'ema' or Best(metric); got {phase.keep!r}."
+    averaging = any(learner.ema is not None for learner in phase.turns)
+    if not averaging and (phase.keep == "ema" or any(v.ema for v in phase.validations)):
+        yield "no learner keeps an average to use; pass Learner(..., ema=0.999)."
+    if phase.rescue is not None and not phase.validations:
+        yield "a rescue is decided after a validation; add one."

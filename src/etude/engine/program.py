@@ -1,0 +1,99 @@
+"""A phase as a compiled program: "advance by n steps", by the loop or by dispatch."""
+
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from etude.engine.chunk import CAPACITY, Chunk, fetched_step
+from etude.engine.dispatch import Dispatcher, ResidentSteps
+from etude.engine.errors import RuleError
+from etude.engine.feed import Feed
+from etude.engine.loop import has_convolution, trace_loop
+from etude.engine.source import Resident
+from etude.engine.state import State
+from etude.engine.step import Plan, train_step
+
+Executor = Literal["loop", "dispatch"]
+
+
+class Program:
+    """A plan, compiled once per shape of its batches.
+
+    The compiled loop and asynchronous dispatch agree to rounding. Data on the device run in the
+    loop, except on a CPU where the step holds a convolution; a run keeps the way that it began
+    with, so that resuming stays bitwise.
+    """
+
+    def __init__(self, plan: Plan, state: State, executor: Executor | None = None):
+        source = plan.phase.data
+        self._loop: Any = None
+        self._steps: ResidentSteps | Feed
+        if isinstance(source, Resident):
+            self._columns = columns(plan, state)
+            if executor != "dispatch":
+                traced = trace_loop(plan, source, state, len(self._columns))
+                on_cpu = jax.default_backend() == "cpu"
+                if executor == "loop" or not (on_cpu and has_convolution(traced.jaxpr.jaxpr)):
+                    self._loop = traced.lower().compile()
+                    self._arrays = source.arrays
+                    return
+            self._steps = ResidentSteps(plan.unrolled(), source)
+        else:
+            unrolled = plan.unrolled()
+            self._columns = ()
+            self._steps = Feed(source, lambda state, batch: train_step(unrolled, state, batch))
+        self._dispatcher = Dispatcher()
+
+    @property
+    def executor(self) -> Executor:
+        """The way chosen."""
+        return "dispatch" if self._loop is None else "loop"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the columns of a chunk's rows; known once a chunk was started."""
+        return self._columns or self._dispatcher.metrics or ()
+
+    def advance(self, state: State, first: int, steps: int) -> tuple[State, Chunk]:
+        """Starts `steps` steps from step `first` on, and returns without waiting for them.
+
+        The state that is passed in is given away: use the one that comes back.
+        """
+        steps = min(steps, CAPACITY)
+        if self._loop is None:
+            return self._dispatcher.run(state, first, self._steps.take(state, first, steps))
+        until = jax.device_put(np.int32(first + steps))
+        state, rows, status = self._loop(state, self._arrays, until)
+        return state, Chunk(first, rows, status)
+
+    def enter(self, entropy: tuple[int, ...]) -> None:
+        """Another visit begins, whose data are read in the order of `entropy`."""
+        if self._loop is None:
+            self._steps.enter(entropy)
+
+    def close(self) -> None:
+        """Stops reading ahead."""
+        self.enter(())
+
+
+def columns(plan: Plan, state: State) -> tuple[str, ...]:
+    """The names of the metrics of a step on resident data, the same for every kind of batch.
+
+    Traces the step, so that a loss or a rule that cannot work is found before anything runs.
+    """
+    source = plan.phase.data
+    assert isinstance(source, Resident)
+    found = []
+    for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
+        order = jax.eval_shape(source.order, state.order_key)
+        shapes = jax.eval_shape(
+            lambda s, o, fetch=fetch: fetched_step(plan, source, fetch, s, o)[1], state, order
+        )
+        found.append(tuple(shapes))
+    if len(set(found)) > 1:
+        raise RuleError(
+            f"Phase {plan.phase.name!r} reports other metrics for other kinds of batch: "
+            f"{[list(names) for names in found]}. Report the same names for all."
+        )
+    return found[0]

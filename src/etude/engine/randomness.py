@@ -1,0 +1,36 @@
+"""Every random number is a pure function of (seed, phase, visit, step, learner).
+
+No key is carried from step to step, so none can be lost by a kill or repeated by a resume.
+"""
+
+import zlib
+
+import jax
+from jaxtyping import Array, Int, Key
+
+
+def phase_key(seed: int, phase: str, visit: int, attempt: int = 0) -> Key[Array, ""]:
+    """The key of one visit to a phase; `attempt` counts the roll-backs in it."""
+    key = jax.random.key(seed)
+    for number in (zlib.crc32(phase.encode()), visit, attempt):
+        key = jax.random.fold_in(key, number)
+    return key
+
+
+def order_key(seed: int, phase: str, visit: int) -> Key[Array, ""]:
+    """The key of the data order of one visit; the order of an epoch is `fold_in(key, epoch)`."""
+    return jax.random.fold_in(phase_key(seed, phase, visit), ORDER)
+
+
+def order_entropy(seed: int, phase: str, visit: int) -> tuple[int, ...]:
+    """The same for orders drawn on the host by NumPy."""
+    return (seed, zlib.crc32(phase.encode()), visit)
+
+
+def learner_key(key: Key[Array, ""], step: Int[Array, ""], learner: int) -> Key[Array, ""]:
+    """The key of one learner at one step of a phase."""
+    return jax.random.fold_in(jax.random.fold_in(key, step), learner)
+
+
+# Streams beside those of the learners; far from their small numbers.
+AUGMENTATION, VALIDATION, ORDER = 1 << 20, 1 << 21, 1 << 22

@@ -1,0 +1,47 @@
+"""A state as named arrays on the host, and back."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def to_host(tree: PyTree) -> dict[str, np.ndarray]:
+    """Every array of `tree` by its path, copied to the host, so that donation cannot touch it.
+
+    >>> to_host({"w": jnp.ones(2)})
+    {"['w']": array([1., 1.], dtype=float32)}
+    """
+    paths = jax.tree_util.tree_leaves_with_path(tree)
+    leaves = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for _, leaf in paths]
+    names = [jax.tree_util.keystr(path) for path, _ in paths]
+    # On a CPU device_get gives views of the device's own buffers.
+    values = [np.array(value) for value in jax.device_get(leaves)]
+    return dict(zip(names, values, strict=True))
+
+
+def expected(tree: PyTree) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes and dtypes that `to_host` of a tree like this one would have."""
+    shapes = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+        shapes[jax.tree_util.keystr(path)] = jax.ShapeDtypeStruct(data.shape, data.dtype)
+    return shapes
+
+
+def from_host(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
+    """A tree like `like` with the values of `arrays`, on the device."""
+
+    def take(path: Any, leaf: Any) -> Any:
+        value = jnp.asarray(arrays[jax.tree_util.keystr(path)])
+        if _is_key(leaf):
+            return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
+        return value
+
+    return jax.tree_util.tree_map_with_path(take, like)

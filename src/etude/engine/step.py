@@ -1,0 +1,177 @@
+"""One step of a phase: every learner takes its turns on one batch. Pure, and compiled by others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
+
+from etude.engine import randomness
+from etude.engine.learner import Learner, Part, Probe, first_state, take_turn
+from etude.engine.phase import Phase
+from etude.engine.roles import is_array, refuse_shared
+from etude.engine.rule import Context
+from etude.engine.state import LearnerState, State
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A phase bound to a model: what is static while it runs.
+
+    >>> # plan = Plan.of(phase, model); state = init_state(plan, model, seed=0)
+    """
+
+    phase: Phase
+    parts: tuple[Part, ...]
+    static: PyTree
+    skip_nonfinite: bool = False
+    probes: tuple[Probe, ...] = ()
+    unroll: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        phase: Phase,
+        model: PyTree,
+        *,
+        skip_nonfinite: bool = False,
+        probes: tuple[Probe, ...] = (),
+    ) -> "Plan":
+        """Binds a phase to a model. Raises `ModelError` where a learner has nothing to train."""
+        refuse_shared(model)
+        parts = tuple(Part.of(learner, model) for learner in phase.turns)
+        static = eqx.filter(model, is_array, inverse=True)
+        return cls(phase, parts, static, skip_nonfinite, probes)
+
+    def unrolled(self) -> "Plan":
+        """The same with its short inner loops unrolled, for steps outside a compiled loop."""
+        return replace(self, unroll=True)
+
+    @property
+    def learners(self) -> tuple[Learner, ...]:
+        """The learners of the phase."""
+        return self.phase.turns
+
+    def arrays(self, state: State, *, ema: bool = False) -> PyTree:
+        """The arrays of the model; with `ema`, averaged where a learner keeps an average."""
+        arrays = state.model
+        if ema:
+            for learner in state.learners:
+                if learner.ema is not None:
+                    arrays = eqx.combine(learner.ema, arrays)
+        return arrays
+
+    def model(self, state: State, *, ema: bool = False) -> PyTree:
+        """The model of a state."""
+        return eqx.combine(self.arrays(state, ema=ema), self.static)
+
+
+def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> State:
+    """The state before the first step of a phase. The arrays of `model` are copied.
+
+    >>> import jax.numpy as jnp, optax
+    >>> import etude as et
+    >>> rule = et.Gradient(lambda w, x, context: jnp.mean((w - x) ** 2))
+    >>> learner = et.Learner(rule, optax.sgd(1.0))
+    >>> phase = et.Phase("fit", learner, et.ArrayData(jnp.ones(4), batch_size=4), et.Steps(3))
+    >>> plan = et.Plan.of(phase, jnp.zeros(()))
+    >>> state = et.init_state(plan, jnp.zeros(()))
+    >>> state, metrics = et.train_step(plan, state, jnp.ones(4))
+    >>> float(metrics["loss"]), float(state.model)
+    (1.0, 2.0)
+    """
+    arrays = jax.tree.map(copied, eqx.filter(model, is_array))
+    return state_of(plan, arrays, seed=seed, visit=visit)
+
+
+def state_of(plan: Plan, arrays: PyTree, *, seed: int, visit: int, attempt: int = 0) -> State:
+    """The same of arrays that may be given away."""
+    learners = tuple(
+        first_state(learner, part, arrays)
+        for learner, part in zip(plan.learners, plan.parts, strict=True)
+    )
+    return State(
+        model=arrays,
+        learners=learners,
+        step=jnp.int32(0),
+        fault=jnp.int32(0),
+        key=randomness.phase_key(seed, plan.phase.name, visit, attempt),
+        order_key=randomness.order_key(seed, plan.phase.name, visit),
+    )
+
+
+def copied(leaf: Array) -> Array:
+    # Donation must never reach the arrays that the user holds.
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = jnp.array(jax.random.key_data(leaf), copy=True)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    return jnp.array(leaf, copy=True)
+
+
+def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str, Array]]:
+    """One step on one batch: `(state, metrics)`. Pure; jit it, scan it, differentiate it."""
+    total = plan.phase.total_steps
+    progress = state.step.astype(jnp.float32) / (total or 1)
+    if plan.phase.augment is not None:
+        key = randomness.learner_key(state.key, state.step, randomness.AUGMENTATION)
+        batch = plan.phase.augment(batch, key)
+    arrays, states, metrics = state.model, [], {}
+    fault = state.fault
+    for index, (learner, part) in enumerate(zip(plan.learners, plan.parts, strict=True)):
+        key = randomness.learner_key(state.key, state.step, index)
+        context = Context(key, state.step, progress)
+        arrays, after, found, bad = _turns(
+            plan, learner, part, arrays, state.learners[index], batch, context
+        )
+        fault = jnp.where((fault == 0) & bad, index + 1, fault)
+        states.append(after)
+        prefix = f"{learner.name}/" if len(plan.learners) > 1 else ""
+        metrics |= {prefix + name: value for name, value in found.items()}
+    # Sorted, as JAX sorts a dict at its borders: the names of the columns are learnt there.
+    metrics = dict(sorted(metrics.items()))
+    # A step that was already on its way when another failed is not counted.
+    step = state.step + (state.fault == 0)
+    new = State(arrays, tuple(states), step, fault, state.key, state.order_key)
+    return new, metrics
+
+
+def _turns(
+    plan: Plan,
+    learner: Learner,
+    part: Part,
+    arrays: PyTree,
+    state: LearnerState,
+    batch: PyTree,
+    context: Context,
+) -> tuple[PyTree, LearnerState, Mapping[str, Array], Array]:
+    """The turns of one learner in a step; the metrics are those of the last."""
+
+    def turn(arrays: PyTree, state: LearnerState, key: Key[Array, ""]):
+        at = Context(key, context.step, context.progress)
+        return take_turn(
+            learner,
+            part,
+            arrays,
+            plan.static,
+            state,
+            batch,
+            at,
+            skip=plan.skip_nonfinite,
+            probes=plan.probes,
+            unroll=plan.unroll,
+        )
+
+    if learner.repeat == 1:
+        return turn(arrays, state, context.key)
+
+    def body(carry: tuple[PyTree, LearnerState], key: Key[Array, ""]):
+        arrays, state, metrics, fault = turn(carry[0], carry[1], key)
+        return (arrays, state), (metrics, fault)
+
+    keys = jax.random.split(context.key, learner.repeat)
+    (arrays, state), (metrics, faults) = jax.lax.scan(
+        body, (arrays, state), keys, unroll=plan.unroll
+    )
+    return arrays, state, {name: value[-1] for name, value in metrics.items()}, faults.any()

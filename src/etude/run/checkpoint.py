@@ -1,0 +1,314 @@
+"""Checkpoints that are whole or absent.
+
+A checkpoint is a folder: `arrays-<sequence>/`, written by Orbax in a background thread, and
+`manifest.json`, written after it. Without a manifest there is no checkpoint; with one, every
+file and every array has a digest that restoring verifies.
+
+>>> import tempfile
+>>> import numpy as np
+>>> store = CheckpointStore(Path(tempfile.mkdtemp()))
+>>> store.save("step-10", {"model.weight": np.ones(2)}, {"step": 10})
+>>> store.wait()
+>>> restored = store.restore()
+>>> restored.name, restored.arrays["model.weight"], restored.meta["step"]
+('step-10', array([1., 1.]), 10)
+"""
+
+import contextlib
+import difflib
+import json
+import re
+import shutil
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from etude.run.manifest import (
+    FILE_NAME,
+    ArrayEntry,
+    FileEntry,
+    Manifest,
+    ManifestError,
+    sync_directory,
+)
+from etude.run.storage import read_arrays, write_arrays
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written, or none can be restored; the message says why."""
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """What can be saved: a NumPy array, or a JAX array (which is copied to the host)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    def __array__(self) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A checkpoint read back and verified."""
+
+    name: str
+    arrays: dict[str, np.ndarray]  # by leaf path, bit for bit what was saved
+    meta: dict[str, Any]
+    skipped: list[str]  # a sentence for each newer checkpoint that was damaged
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=4)
+
+
+class CheckpointStore:
+    """The checkpoints of one run, in one folder; one thread of one process writes it.
+
+    A save runs in the background: its failure is raised by the next `wait`, `poll` or `save`, once,
+    and the store can be used again.
+
+    >>> import tempfile
+    >>> store = CheckpointStore(Path(tempfile.mkdtemp()))
+    >>> store.save("first", {}, {})
+    >>> store.save("second", {}, {})
+    >>> store.wait()
+    >>> store.names()
+    ['first', 'second']
+    """
+
+    def __init__(self, folder: Path, *, on_warning: Callable[[str], None] = _warn) -> None:
+        self._folder = Path(folder)
+        self._on_warning = on_warning
+        self._thread: threading.Thread | None = None
+        self._failure: CheckpointError | None = None
+
+    def save(self, name: str, arrays: Mapping[str, ArrayLike], meta: Mapping[str, Any]) -> None:
+        """Start to save `arrays` (leaf path -> array) and `meta` (JSON) under `name`.
+
+        An older checkpoint of that name stays whole until the new one is. Nobody may change the
+        arrays before `wait` returns. Waits for the save before, and raises its CheckpointError.
+        Raises ValueError or TypeError for a name, an array or meta that cannot be stored.
+        """
+        _check_name(name)
+        host = {path: _on_host(path, array) for path, array in arrays.items()}
+        try:
+            meta = json.loads(json.dumps(dict(meta)))  # a copy: the caller may change its own
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"checkpoint {name!r}: meta must be JSON, but {error}") from None
+        self.wait()
+        self._thread = threading.Thread(
+            target=self._write, args=(name, host, meta), name=f"checkpoint-{name}"
+        )
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when the last save is on the disk; raise CheckpointError if it failed."""
+        self._join()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def poll(self) -> None:
+        """Raise CheckpointError if the last save has failed; return at once otherwise."""
+        if self._thread is None or not self._thread.is_alive():
+            self.wait()
+
+    def close(self) -> None:
+        """The same as `wait`: nothing is written after it."""
+        self.wait()
+
+    def names(self) -> list[str]:
+        """Names of the checkpoints that have a manifest, oldest first."""
+        self._join()
+        found = []
+        for folder in self._folders():
+            try:
+                manifest = Manifest.read(folder)
+            except ManifestError:
+                continue
+            found.append((manifest.sequence, folder.name))
+        return [name for _, name in sorted(found)]
+
+    def restore(self, name: str | None = None) -> Restored:
+        """Read and verify the checkpoint `name`, or the newest one that is whole.
+
+        Each damaged one that was passed over is told to `on_warning` and listed in `skipped`.
+        Raises CheckpointError if `name` is absent or damaged, or if none is whole.
+        """
+        self._join()
+        if name is not None and not (self._folder / name).is_dir():
+            close = difflib.get_close_matches(name, self.names()) or self.names()
+            raise CheckpointError(
+                f"There is no checkpoint {name!r} in {self._folder}. "
+                + (f"There is {', '.join(map(repr, close))}." if close else "There is none.")
+            )
+        skipped: list[str] = []
+        newest_first = sorted(self._folders(), key=_sequence, reverse=True)
+        for folder in newest_first if name is None else [self._folder / name]:
+            try:
+                manifest, arrays = _read_whole(folder)
+            except ManifestError as error:
+                skipped.append(f"Checkpoint {folder.name!r} cannot be used: {error}.")
+                continue
+            for sentence in skipped:
+                self._on_warning(f"{sentence} An older one is used: {folder.name!r}.")
+            return Restored(folder.name, arrays, dict(manifest.meta), skipped)
+        raise CheckpointError(
+            "\n".join([f"No whole checkpoint in {self._folder}.", *skipped])
+            if name is None
+            else skipped[0]
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove the checkpoint `name`; CheckpointError if there is none.
+
+        The manifest goes first: a crash in between leaves the checkpoint absent, not broken.
+        """
+        self._join()
+        folder = self._folder / name
+        if name not in [known.name for known in self._folders()]:
+            raise CheckpointError(f"There is no checkpoint {name!r} in {self._folder} to remove.")
+        (folder / FILE_NAME).unlink(missing_ok=True)
+        sync_directory(folder)
+        shutil.rmtree(folder)
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _folders(self) -> Iterator[Path]:
+        if self._folder.is_dir():
+            yield from (folder for folder in self._folder.iterdir() if _is_checkpoint(folder))
+
+    def _write(self, name: str, arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> None:
+        """The whole save, in the background; leaves its failure behind for `wait`."""
+        folder = self._folder / name
+        try:
+            for known in list(self._folders()):
+                _remove_unfinished(known)  # what killed saves have left
+            folder.mkdir(parents=True, exist_ok=True)
+            sequence = 1 + max((_sequence(known) for known in self._folders()), default=0)
+            keys = {path: str(index) for index, path in enumerate(arrays)}
+            entries = {path: ArrayEntry.of(keys[path], array) for path, array in arrays.items()}
+            manifest = Manifest(name, sequence, entries, {}, meta)
+            place = folder / manifest.arrays_folder
+            write_arrays(place, {keys[path]: array for path, array in arrays.items()})
+            files = {path: FileEntry.of(place / path) for path in _files(place)}
+            for directory in (place, folder, self._folder):
+                sync_directory(directory)
+            Manifest(name, sequence, entries, files, meta).write(folder)
+            _remove_unfinished(folder)  # the arrays of an older checkpoint of this name
+        except Exception as error:
+            self._failure = self._explain(
+                name, sum(array.nbytes for array in arrays.values()), error
+            )
+            with contextlib.suppress(OSError):  # what is left is removed by the next save
+                _remove_unfinished(folder)
+
+    def _explain(self, name: str, size: int, error: Exception) -> CheckpointError:
+        reason = " ".join(str(error).split())
+        # TensorStore wraps the system's words into a paragraph of its own.
+        full = [
+            text
+            for text in ("No space left on device", "Disk quota exceeded", "File too large")
+            if text in reason
+        ]
+        disk = next(path for path in (self._folder, *self._folder.parents) if path.is_dir())
+        free = shutil.disk_usage(disk).free
+        failure = CheckpointError(
+            f"Checkpoint {name!r} could not be written to {self._folder}: "
+            f"{full[0] if full else f'{type(error).__name__}: {reason[:300]}'}. "
+            f"It needs about {size / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free there. "
+            "Older checkpoints are intact."
+            + (" Free some space, or keep fewer checkpoints." if full else "")
+        )
+        failure.__cause__ = error
+        return failure
+
+
+def _read_whole(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
+    """Manifest and arrays of the checkpoint in `folder`; ManifestError if anything is damaged."""
+    manifest = Manifest.read(folder)
+    place = folder / manifest.arrays_folder
+    manifest.verify_files(place)  # first, so that Orbax never parses damaged files
+    stored = [entry.key for entry in manifest.arrays.values() if 0 not in entry.shape]
+    by_key = read_arrays(place, stored)
+    arrays = {
+        path: np.empty(entry.shape, entry.dtype) if 0 in entry.shape else by_key[entry.key]
+        for path, entry in manifest.arrays.items()
+    }
+    manifest.verify_arrays(arrays)
+    return manifest, arrays
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what no manifest in `folder` vouches for, and `folder` itself if nothing is left."""
+    try:
+        keep = Manifest.read(folder).arrays_folder
+    except ManifestError:
+        if (folder / FILE_NAME).exists():
+            return  # damaged: left for its owner to look at
+        keep = None
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != keep:
+            shutil.rmtree(path)
+        elif path.name == f"{FILE_NAME}.tmp":
+            path.unlink()
+    if keep is None:
+        folder.rmdir()
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether `folder` holds nothing but (parts of) a checkpoint, as an empty one does."""
+    return folder.is_dir() and all(_OURS.fullmatch(path.name) for path in folder.iterdir())
+
+
+def _sequence(folder: Path) -> int:
+    """Sequence number of a checkpoint, or of the attempt to write it."""
+    try:
+        return Manifest.read(folder).sequence
+    except ManifestError:
+        matches = (_OURS.fullmatch(path.name) for path in folder.iterdir())
+        return max((int(match["sequence"] or 0) for match in matches if match), default=0)
+
+
+# Orbax writes into arrays-000012.orbax-checkpoint-tmp and renames it.
+_OURS = re.compile(rf"arrays-(?P<sequence>\d+)(\.orbax.*)?|{re.escape(FILE_NAME)}(\.tmp)?")
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"\w[\w.=+-]*", name):
+        raise ValueError(
+            f"checkpoint name {name!r}: expected letters, digits and any of _ . = + -, "
+            "not starting with a sign; for example 'step-000100'"
+        )
+
+
+def _on_host(path: str, array: ArrayLike) -> np.ndarray:
+    """`array` on the host, contiguous, in the byte order of this machine."""
+    try:
+        host = np.asarray(array)
+    except TypeError as error:  # among others a typed random key
+        raise TypeError(
+            f"leaf {path!r} of type {type(array).__name__} and dtype {array.dtype} cannot be "
+            f"stored: {error}. Store its raw numbers, for a key jax.random.key_data(key)."
+        ) from None
+    if host.dtype.hasobject or host.dtype.kind in "SUMm" or host.dtype.fields:
+        raise TypeError(
+            f"leaf {path!r} has dtype {host.dtype}: expected numbers or booleans; "
+            "put text and settings into meta"
+        )
+    host = host.astype(host.dtype.newbyteorder("="), copy=False)
+    return host if host.flags.c_contiguous else host.copy(order="C")
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,169 @@
+"""The folder of one training.
+
+    config.yaml  environment.json  history.jsonl  timing.jsonl  checkpoints/  figures/  lock
+
+>>> import tempfile
+>>> folder = Path(tempfile.mkdtemp()) / "example"
+>>> with Run.create(folder, {"epochs": 3}, seed=0) as run:
+...     run.history.append({"event": "begin"})
+>>> with Run.open(folder) as run:
+...     run.config
+{'epochs': 3}
+"""
+
+import contextlib
+import difflib
+import json
+import shutil
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from etude.run.checkpoint import CheckpointStore
+from etude.run.environment import environment
+from etude.run.history import History
+from etude.run.lock import Lock
+from etude.run.timing import Timing
+
+CONFIG, ENVIRONMENT, LOCK = "config.yaml", "environment.json", "lock"
+
+
+class RunError(ValueError):
+    """A folder that cannot be made a run, or is none; the message says the cure."""
+
+
+class Run:
+    """The run in one folder, locked for writing by this process until `close`.
+
+    Make one with `Run.create` or `Run.open`. What only reads a run (a report, an evaluation of
+    its checkpoints) opens it with `lock=False` and reads the history with `History.read`.
+    """
+
+    def __init__(self, path: Path, lock: Lock | None) -> None:
+        self.path = path
+        self._lock = lock
+        self._closing = contextlib.ExitStack()
+        if lock is not None:
+            self._closing.callback(lock.release)
+
+    @classmethod
+    def create(
+        cls, folder: Path, config: Mapping[str, Any] | None, seed: int, overwrite: bool = False
+    ) -> "Run":
+        """Make a new run in `folder`, which is absent or empty, or a run if `overwrite`.
+
+        Raises RunError if there is something else, or if `config` is not plain YAML, and
+        LockedError while another process writes a run there.
+        """
+        try:
+            text = yaml.safe_dump(dict(config or {}), sort_keys=False, allow_unicode=True)
+        except yaml.YAMLError as error:
+            raise RunError(
+                f"The configuration of run {folder} cannot be written as YAML: {error}. "
+                "Use plain numbers, texts, lists and mappings."
+            ) from None
+        if folder.is_file():
+            raise RunError(f"{folder} is a file: give the run another name")
+        entries = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        if is_run(folder) and not overwrite:
+            raise RunError(
+                f"{folder} holds a run already: continue it with `etude resume {folder}`, "
+                "give the new one another name, or pass overwrite=True (--overwrite)"
+            )
+        if set(entries) - {LOCK} and not is_run(folder):
+            raise RunError(
+                f"{folder} is not empty and not a run (it has {', '.join(entries[:3])}): "
+                "nothing there is touched; give the run another name"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = Lock(folder / LOCK)
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
+        for name in ("checkpoints", "figures"):
+            (folder / name).mkdir()
+        (folder / CONFIG).write_text(text, encoding="utf-8")
+        (folder / ENVIRONMENT).write_text(json.dumps(environment(seed), indent=2) + "\n")
+        return cls(folder, lock)
+
+    @classmethod
+    def open(cls, folder: Path, *, lock: bool = True) -> "Run":
+        """Open the run in `folder`: to go on writing it, or with `lock=False` to read it.
+
+        Raises RunError, with similar names, if there is no run, and LockedError while another
+        process writes it.
+        """
+        if not is_run(folder):
+            siblings = folder.parent.iterdir() if folder.parent.is_dir() else ()
+            names = sorted(path.name for path in siblings if is_run(path))
+            close = difflib.get_close_matches(folder.name, names) or names[:5]
+            state = (
+                "is not a run (it lacks environment.json)" if folder.exists() else "is not there"
+            )
+            there = f"Runs beside it: {', '.join(close)}." if close else "No runs are beside it."
+            raise RunError(f"{folder} {state}. {there}")
+        return cls(folder, Lock(folder / LOCK) if lock else None)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The configuration that the run was created with."""
+        return yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, devices, seed and commit of its creation."""
+        return json.loads((self.path / ENVIRONMENT).read_text())
+
+    @cached_property
+    def checkpoints(self) -> CheckpointStore:
+        """Its checkpoints."""
+        store = CheckpointStore(self.path / "checkpoints")
+        self._closing.callback(store.close)
+        return store
+
+    @cached_property
+    def history(self) -> History:
+        """Its history, for appending."""
+        return self._closing.enter_context(
+            contextlib.closing(History(self._writable("history.jsonl")))
+        )
+
+    @cached_property
+    def timing(self) -> Timing:
+        """Its times, for appending."""
+        return self._closing.enter_context(
+            contextlib.closing(Timing(self._writable("timing.jsonl")))
+        )
+
+    @property
+    def figures(self) -> Path:
+        """The folder of its figures."""
+        return self.path / "figures"
+
+    def close(self) -> None:
+        """Wait for the last checkpoint, write what is pending, release the lock."""
+        self._closing.close()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _writable(self, name: str) -> Path:
+        if self._lock is None:
+            raise RunError(
+                f"{self.path} was opened for reading: use History.read or Timing.read on "
+                f"{self.path / name}, or open it with lock=True"
+            )
+        return self.path / name
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `folder` holds a run: `environment.json` is written last when one is created."""
+    return (folder / ENVIRONMENT).is_file() and (folder / CONFIG).is_file()

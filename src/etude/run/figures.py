@@ -1,0 +1,154 @@
+"""Figures of a run: curves per metric with its phases shaded, time, confusion matrices."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etude.run.history import Column, as_columns
+
+TRAIN, VALID, RESCUE = "#2563a8", "#d9730d", "#b3261e"
+STYLE: dict[Any, Any] = {
+    "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.alpha": 0.25, "axes.titlelocation": "left", "axes.titleweight": "bold",
+    "legend.frameon": False, "figure.constrained_layout.use": True, "savefig.dpi": 140,
+}  # fmt: skip
+
+
+def write_figures(
+    folder: Path, records: Sequence[Mapping[str, Any]], times: Sequence[Mapping[str, Any]]
+) -> list[Path]:
+    """Write the PNG figures of a history and its times into `folder`; returns their paths."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    folder.mkdir(exist_ok=True)
+    paths: list[Path] = []
+
+    def save(name: str, figure: Figure) -> None:
+        FigureCanvasAgg(figure)
+        paths.append(folder / f"{name.replace('/', '-')}.png")
+        figure.savefig(paths[-1])
+
+    with mpl.rc_context(STYLE):
+        columns = as_columns(records)
+        spans = phase_spans(records)
+        metrics = dict.fromkeys(key.partition("/")[2] for key in columns)
+        for metric in metrics:
+            figure = Figure(figsize=(8, 3.4))
+            train, valid = columns.get(f"train/{metric}"), columns.get(f"valid/{metric}")
+            _draw_metric(figure.add_subplot(), metric, train, valid, spans)
+            save(metric, figure)
+        if times:
+            figure = Figure(figsize=(8, 3.0))
+            _draw_times(figure.subplots(1, 2, width_ratios=[1, 1.4]), times)
+            save("timing", figure)
+        for record in records:
+            if "confusion_matrix" in record:
+                figure = Figure(figsize=(5.2, 4.6))
+                matrix = np.asarray(record["confusion_matrix"])
+                _draw_confusion(figure, matrix, str(record.get("split", "validation")))
+                save(f"confusion-{record.get('split', 'validation')}", figure)
+    return list(dict.fromkeys(paths))
+
+
+def phase_spans(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, int, int]]:
+    """Stretches of one visit of one phase: (phase, visit, first and last global step).
+
+    >>> steps = [{"phase": "a", "visit": 0, "global_step": step} for step in (0, 1)]
+    >>> phase_spans([*steps, {"phase": "b", "visit": 0, "global_step": 2}])
+    [('a', 0, 0, 1), ('b', 0, 2, 2)]
+    """
+    spans: list[tuple[str, int, int, int]] = []
+    for record in records:
+        if "phase" not in record or "global_step" not in record or "event" in record:
+            continue
+        phase, visit, step = record["phase"], record.get("visit", 0), record["global_step"]
+        if spans and spans[-1][:2] == (phase, visit):
+            spans[-1] = (phase, visit, spans[-1][2], step)
+        else:
+            spans.append((phase, visit, step, step))
+    return spans
+
+
+def smooth(values: np.ndarray, weight: float) -> np.ndarray:
+    """Exponential mean with the bias of its start removed; values that are not finite are skipped.
+
+    >>> smooth(np.array([1.0, 1.0, np.nan]), 0.9).round(6)
+    array([1., 1., 1.])
+    """
+    total, norm, out = 0.0, 0.0, np.full(len(values), np.nan)
+    for index, value in enumerate(values):
+        if np.isfinite(value):
+            total = weight * total + (1 - weight) * value
+            norm = weight * norm + (1 - weight)
+        if norm:
+            out[index] = total / norm
+    return out
+
+
+def _draw_metric(
+    axes: Any, metric: str, train: Column | None, valid: Column | None, spans: Sequence[Any]
+) -> None:
+    for index, (phase, _, first, last) in enumerate(spans):
+        # A stretch cut out of another phase's is a rescue: both its neighbours are one phase.
+        around = {span[0] for span in (*spans[max(0, index - 1) : index], *spans[index + 1 :][:1])}
+        rescue = 0 < index < len(spans) - 1 and len(around) == 1
+        colour = RESCUE if rescue else "#888888"
+        if rescue or index % 2 == 0:
+            axes.axvspan(first, last + 1, color=colour, alpha=0.09, lw=0)
+        axes.annotate(
+            f"{phase} (rescue)" if rescue else phase, ((first + last) / 2, 1.0),
+            xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+            ha="center", va="bottom", fontsize=8, color=colour,
+        )  # fmt: skip
+    if train is not None:
+        noisy = len(train.step) > 20 and "learning_rate" not in metric
+        width, alpha = (0.6, 0.35) if noisy else (1.6, 1.0)
+        axes.plot(train.step, train.value, color=TRAIN, lw=width, alpha=alpha)
+        if noisy:
+            for _, _, first, last in spans:  # never smooth over the end of a phase
+                inside = (train.step >= first) & (train.step <= last)
+                weight = 1 - 1 / max(2, inside.sum() / 25)
+                axes.plot(train.step[inside], smooth(train.value[inside], weight), TRAIN, lw=1.6)
+        axes.plot([], [], color=TRAIN, label="train")
+    if valid is not None:
+        axes.plot(valid.step, valid.value, "o", color=VALID, ms=4, label="validation")
+    axes.set_title(metric, pad=18)
+    axes.set_xlabel("step")
+    axes.margins(x=0.01)
+    axes.legend(loc="best")
+
+
+def _draw_times(axes: Any, times: Sequence[Mapping[str, Any]]) -> None:
+    totals: dict[str, float] = {}
+    for record in times:
+        totals[record["what"]] = totals.get(record["what"], 0.0) + record["seconds"]
+    names = sorted(totals, key=lambda name: totals[name])
+    bars = axes[0].barh(names, [totals[name] for name in names], color=TRAIN)
+    axes[0].bar_label(bars, fmt="%.1f s", padding=3)
+    axes[0].margins(x=0.25)
+    axes[0].set(title="where the time went", xlabel="seconds")
+    chunks = [record for record in times if record["what"] == "train" and record["seconds"] > 0]
+    steps = np.cumsum([record["steps"] for record in chunks])
+    axes[1].plot(steps, [record["steps"] / record["seconds"] for record in chunks], color=TRAIN)
+    axes[1].set(title="training speed", xlabel="step", ylabel="steps/s")
+    axes[1].set_ylim(bottom=0)
+
+
+def _draw_confusion(figure: Any, matrix: np.ndarray, split: str) -> None:
+    axes = figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(visible=False)
+    axes.set(title=f"confusion, {split}", xlabel="predicted", ylabel="true")
+    if len(matrix) <= 20:
+        axes.set_xticks(range(len(matrix)))
+        axes.set_yticks(range(len(matrix)))
+        for row, column in np.ndindex(*matrix.shape):
+            colour = "white" if shares[row, column] > 0.5 else "#444444"
+            text = str(matrix[row, column])
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.85)

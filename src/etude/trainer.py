@@ -1,0 +1,130 @@
+"""The trainer: it runs phases over a model. Here the parts meet.
+
+>>> import jax.numpy as jnp, optax
+>>> import etude as et
+>>> def loss(w, batch, context):
+...     return jnp.mean((w - batch) ** 2)
+>>> phase = et.Phase(
+...     "fit", et.Learner(et.Gradient(loss), optax.sgd(0.1)),
+...     et.ArrayData(jnp.ones(8), batch_size=4), et.Epochs(50))
+>>> result = et.Trainer(jnp.zeros(()), [phase], progress=False).fit()
+>>> round(float(result.model), 3), result.reason.name
+(1.0, 'LENGTH')
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxtyping import PyTree
+
+from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
+from etude.engine.errors import ConfigurationError
+from etude.engine.phase import Phase
+from etude.engine.program import Executor
+from etude.run import Run
+from etude.training.checks import bind
+from etude.training.hooks import Hooks
+from etude.training.loop import NonFinite, Settings, Training
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training leaves: the model, why it ended, and its records."""
+
+    model: Any
+    #: why the last phase ended, and the same for every visit in order
+    reason: Reason
+    reasons: tuple[tuple[str, Reason], ...]
+    #: every step's metrics, every validation and event, one dict each
+    history: list[dict[str, Any]]
+    #: metrics of the last validation
+    metrics: dict[str, Any]
+    run: Path | None
+
+
+class Trainer:
+    """Runs phases over a model.
+
+    Args:
+        model: any pytree with arrays in it; it stays valid and unchanged.
+        phases: one or several, run in order; each starts from what the one before kept.
+        callbacks: beside the training; see `Callback`.
+        run: folder of the run (configuration, history, checkpoints); nothing is written if None.
+        seed: of all randomness and data order.
+        nonfinite: what to do about NaN: "stop", "skip", "rollback", or a `NonFinite`.
+        progress: show progress on standard error.
+        config: what `config.yaml` of the run says, so that it can be repeated.
+        overwrite: replace the run folder if it exists.
+        executor: "loop" or "dispatch" instead of the engine's own choice.
+        on_full_disk: "stop", or "continue" without checkpoints, when one cannot be written.
+
+    Raises `ConfigurationError`, `ModelError` or `DataError` before any work starts, with all
+    problems in one message.
+    """
+
+    def __init__(
+        self,
+        model: PyTree,
+        phases: Phase | Sequence[Phase],
+        *,
+        callbacks: Sequence[Callback] = (),
+        run: str | Path | None = None,
+        seed: int = 0,
+        nonfinite: Literal["stop", "skip", "rollback"] | NonFinite = "stop",
+        progress: bool = True,
+        config: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        executor: Executor | None = None,
+        on_full_disk: Literal["stop", "continue"] = "stop",
+    ):
+        if isinstance(nonfinite, str):
+            nonfinite = NonFinite(nonfinite)
+        self.folder = None if run is None else Path(run)
+        self.config, self.overwrite = config, overwrite
+        listed = [Progress(), *callbacks] if progress else list(callbacks)
+        if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
+            listed.append(ModelCheckpoint())
+        hooks = Hooks(listed)
+        phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
+        bound = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
+        self.settings = Settings(
+            model, phases, bound, hooks, nonfinite, seed, executor, on_full_disk
+        )
+
+    def fit(self) -> Result:
+        """Trains from the beginning.
+
+        Raises:
+            NonFiniteError: a loss or update was not finite, and the policy could not help.
+            Interrupted: SIGTERM or Ctrl-C; the state is saved if there is a run folder.
+            CheckpointError: a checkpoint could not be written, and `on_full_disk="stop"`.
+        """
+        if self.folder is None:
+            return self._run(None, resume=False)
+        config = self.config or {"phases": [phase.name for phase in self.settings.phases]}
+        run = Run.create(self.folder, config, self.settings.seed, overwrite=self.overwrite)
+        return self._run(run, resume=False)
+
+    def resume(self, run: str | Path | None = None) -> Result:
+        """Goes on with a run of this same trainer, to the same bits as if never interrupted.
+
+        Raises `ResumeError` if the run is of another model, phases or seed.
+        """
+        folder = self.folder if run is None else Path(run)
+        if folder is None:
+            raise ConfigurationError("resume needs the folder of a run: trainer.resume('runs/x').")
+        return self._run(Run.open(folder), resume=True)
+
+    def _run(self, run: Run | None, *, resume: bool) -> Result:
+        training = Training(self.settings, run)
+        training.run_through(resume=resume)
+        return Result(
+            model=training.model(),
+            reason=training.reasons[-1][1],
+            reasons=tuple(training.reasons),
+            history=training.journal.records(),
+            metrics=training.validations[-1] if training.validations else {},
+            run=None if run is None else run.path,
+        )

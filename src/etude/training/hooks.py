@@ -1,0 +1,77 @@
+"""Calls the callbacks and collects what they ask for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from etude.callbacks.base import Callback, Event, Save, StepMetrics, Stop, overrides
+from etude.engine.learner import Probe
+
+
+class Hooks:
+    """The callbacks of a training.
+
+    >>> Hooks([]).every_step
+    False
+    """
+
+    def __init__(self, callbacks: Sequence[Callback]):
+        self.callbacks = list(callbacks)
+        #: someone needs every step, or the ends of epochs
+        self.every_step = any(overrides(c, "on_batch_end") for c in callbacks)
+        self.epochs = any(
+            overrides(c, "on_epoch_begin") or overrides(c, "on_epoch_end") for c in callbacks
+        )
+        self.stop: Stop | None = None
+        self.save = False
+
+    @property
+    def requested(self) -> bool:
+        """Whether anything was asked for since it was last dealt with."""
+        return self.save or self.stop is not None
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """What callbacks measure inside the compiled step."""
+        return tuple(c.probe for c in self.callbacks if overrides(c, "probe"))
+
+    def call(self, hook: str, event: Event, *arguments: Any) -> None:
+        """Calls one hook of every callback, in order."""
+        for callback in self.callbacks:
+            request = getattr(callback, hook)(event, *arguments)
+            if isinstance(request, Stop):
+                self.stop = self.stop or request
+            elif isinstance(request, Save):
+                self.save = True
+
+    def steps(self, event: Event, metrics: StepMetrics) -> None:
+        """A chunk was read."""
+        self.call("on_steps_end", event, metrics)
+        if self.every_step:
+            self.call("on_batch_end", event, metrics.last())
+
+    def next_step(self, event: Event) -> int | None:
+        """The next step at which a callback needs a chunk to end."""
+        wanted = [step for c in self.callbacks if (step := c.next_step(event)) is not None]
+        return min(wanted, default=None)
+
+    def take_save(self) -> bool:
+        """Whether a checkpoint was asked for; asks no more."""
+        asked, self.save = self.save, False
+        return asked
+
+    def take_stop(self) -> Stop | None:
+        """The stop that was asked for, if any; asks no more."""
+        asked, self.stop = self.stop, None
+        return asked
+
+    def states(self) -> list[dict[str, Any]]:
+        """What callbacks must take back on a resume."""
+        return [{"name": type(c).__name__, "state": c.state()} for c in self.callbacks]
+
+    def restore(self, states: list[dict[str, Any]]) -> None:
+        """Gives each callback its state back; one that is new begins anew."""
+        for callback in self.callbacks:
+            for index, saved in enumerate(states):
+                if saved["name"] == type(callback).__name__:
+                    callback.restore(states.pop(index)["state"])
+                    break

@@ -1,0 +1,72 @@
+"""Writes down what happens: steps, validations, events; and how long things took."""
+
+from typing import Any
+
+import numpy as np
+
+from etude.callbacks.base import StepMetrics
+from etude.run import History, Run
+from etude.run.timing import What
+from etude.training.record import MemoryHistory
+from etude.training.visit import Visit
+
+
+class Journal:
+    """The history of a training, in its run directory or in memory.
+
+    What is written is a pure function of the training, without times of day, so that a resumed
+    run leaves the same file as one that was never interrupted. Durations go to a file of their
+    own.
+    """
+
+    def __init__(self, run: Run | None):
+        self.run = run
+        self.history = MemoryHistory() if run is None else run.history
+
+    def steps(self, visit: Visit, metrics: StepMetrics, seconds: float) -> None:
+        """A chunk of steps."""
+        count = len(metrics.rows)
+        steps = np.arange(metrics.first, metrics.first + count)
+        per_epoch = visit.phase.data.steps_per_epoch
+        epochs = (steps - 1) // per_epoch if per_epoch else np.zeros_like(steps)
+        names = [f"train/{name}" for name in metrics.names]
+        common = {"phase": visit.phase.name, "visit": visit.number}
+        self.history.append_steps(
+            common, names, steps, epochs, steps + visit.origin, np.asarray(metrics.rows)
+        )
+        self.history.flush()
+        self.took(visit, "train", seconds, count)
+
+    def validation(self, visit: Visit, metrics: dict[str, Any]) -> None:
+        """A validation."""
+        self.history.append(self._place(visit) | metrics)
+
+    def event(self, visit: Visit, what: str, **details: Any) -> None:
+        """Something that happened."""
+        self.history.append(self._place(visit) | {"event": what} | details)
+        self.history.flush()
+
+    def took(self, visit: Visit, what: What, seconds: float, steps: int = 0) -> None:
+        """How long something took."""
+        if self.run is not None:
+            self.run.timing.append(
+                phase=visit.phase.name, step=visit.step, what=what, steps=steps, seconds=seconds
+            )
+
+    def records(self) -> list[dict[str, Any]]:
+        """Everything written, one dict each."""
+        if isinstance(self.history, MemoryHistory):
+            return self.history.read()
+        self.history.flush()
+        return History.read(self.history.path)
+
+    def _place(self, visit: Visit) -> dict[str, Any]:
+        per_epoch = visit.phase.data.steps_per_epoch
+        epoch = max(visit.step - 1, 0) // per_epoch if per_epoch else 0
+        return {
+            "phase": visit.phase.name,
+            "visit": visit.number,
+            "step": visit.step,
+            "epoch": epoch,
+            "global_step": visit.global_step,
+        }

@@ -1,0 +1,37 @@
+"""SIGTERM and Ctrl-C ask for an orderly end; the loop looks here between chunks."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+
+class Signals:
+    """While entered, notes SIGTERM and SIGINT instead of dying; a second SIGINT interrupts hard.
+
+    Outside the main thread, where Python delivers no signals, it notes nothing.
+
+    >>> with Signals() as signals:
+    ...     signals.name is None
+    True
+    """
+
+    def __init__(self) -> None:
+        #: the signal received, "SIGTERM" or "SIGINT"
+        self.name: str | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.name is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.name = signal.Signals(number).name

@@ -1,0 +1,91 @@
+"""The visits of a training to a checkpoint, and back."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+
+from etude.engine.errors import EtudeError, suggest
+from etude.engine.phase import Phase
+from etude.engine.snapshot import expected
+from etude.run import Restored, Run, compare_leaves
+from etude.training.visit import Visit
+
+#: Makes a fresh visit: `begin(phase name, arrays or None, position) -> Visit`.
+Begin = Callable[[str, Mapping[str, Any]], Visit]
+
+
+class ResumeError(EtudeError):
+    """A run that cannot be resumed by this trainer."""
+
+
+def save_visits(run: Run, name: str, root: Visit, session: Mapping[str, Any]) -> None:
+    """Hands a checkpoint to the writer.
+
+    `session` is what belongs to the training as a whole, as JSON.
+    """
+    visits = [root]
+    while (child := visits[-1].child) is not None:
+        visits.append(child)
+    arrays: dict[str, Any] = {}
+    for depth, visit in enumerate(visits):
+        arrays |= visit.arrays(f"{depth}/")
+    meta = {"visits": [visit.position() for visit in visits], **session}
+    run.history.flush()
+    meta["history"] = run.history.offset()
+    run.checkpoints.save(name, arrays, meta)
+
+
+def restore_visits(run: Run, restored: Restored, seed: int, begin: Begin) -> Visit:
+    """The root visit of a checkpoint, with its children.
+
+    Raises `ResumeError` if the checkpoint is of another seed, model, phase or optimizer, with
+    the leaves that differ.
+    """
+    meta = restored.meta
+    if meta["seed"] != seed:
+        raise ResumeError(
+            f"The run in {run.path} has seed {meta['seed']}, this trainer has seed {seed}. "
+            f"Resume with seed={meta['seed']}."
+        )
+    visits = []
+    for depth, position in enumerate(meta["visits"]):
+        visit = begin(position["phase"], position)
+        prefix = f"{depth}/state"
+        found = {k: v for k, v in restored.arrays.items() if k.startswith(prefix)}
+        if depth + 1 < len(meta["visits"]):
+            visit.state = without_model(visit.state)
+        wanted = {prefix + name: leaf for name, leaf in expected(visit.state).items()}
+        difference = compare_leaves(wanted, found)
+        if difference is not None:
+            raise ResumeError(
+                f"Checkpoint {restored.name} of {run.path} is of another model or another "
+                f"optimizer:\n{difference}\nResume with the model, phases and optimizers that "
+                "began the run."
+            )
+        visit.take_back(position, restored.arrays, f"{depth}/")
+        visits.append(visit)
+    for outer, inner in itertools.pairwise(visits):
+        outer.child = inner
+    return visits[0]
+
+
+def without_model(state: Any) -> Any:
+    """The state of a phase while its rescue has the model."""
+    return eqx.tree_at(lambda s: s.model, state, None, is_leaf=lambda x: x is None)
+
+
+def with_model(state: Any, arrays: Any) -> Any:
+    """The state of a phase that gets its model back."""
+    return eqx.tree_at(lambda s: s.model, state, arrays, is_leaf=lambda x: x is None)
+
+
+def known_phase(name: str, phases: Mapping[str, Phase], run: Run) -> Phase:
+    """The phase of that name; `ResumeError` if there is none."""
+    if name not in phases:
+        raise ResumeError(
+            f"The run in {run.path} stands in phase {name!r}, which this trainer does not have. "
+            f"{suggest(name, phases)}"
+        )
+    return phases[name]

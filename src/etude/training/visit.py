@@ -1,0 +1,131 @@
+"""One visit to a phase: where it stands, and its part of a checkpoint."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import PyTree
+
+from etude.callbacks.base import Reason
+from etude.engine.phase import Best, Phase
+from etude.engine.program import Program
+from etude.engine.snapshot import from_host, to_host
+from etude.engine.state import State
+from etude.engine.step import Plan
+
+
+@dataclass
+class Visit:
+    """A phase under way. Everything but the plan, program and clock is in a checkpoint."""
+
+    phase: Phase
+    plan: Plan
+    #: how many visits to this phase there were before, and roll-backs in this one
+    number: int
+    attempt: int
+    #: steps of the run before this visit
+    origin: int
+    state: State
+    #: steps done, and the last of them whose boundary (validation, stop, rescue) is dealt with
+    step: int = 0
+    processed: int = 0
+    begun: bool = False
+    closed: bool = False
+    reason: Reason | None = None
+    detail: str = ""
+    #: seconds spent in earlier sittings
+    seconds: float = 0.0
+    #: the best validation so far and its weights, on the host
+    best_value: float | None = None
+    best_arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    #: the rescue under way
+    child: "Visit | None" = None
+    program: Program | None = None
+    entered: float = field(default_factory=time.monotonic)
+
+    @property
+    def innermost(self) -> "Visit":
+        """The visit whose steps are being made."""
+        return self if self.child is None else self.child.innermost
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds spent in this visit, all sittings together."""
+        return self.seconds + time.monotonic() - self.entered
+
+    @property
+    def global_step(self) -> int:
+        """Steps of the run so far."""
+        return self.origin + self.step
+
+    def due(self, every: int) -> bool:
+        """Whether something done every so many steps is due at this boundary."""
+        return self.step % every == 0 or self.finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether the length of the phase is reached."""
+        return self.step == self.phase.total_steps
+
+    def note_best(self, metrics: dict[str, Any], arrays: PyTree) -> None:
+        """Keeps the weights if these metrics are the best so far."""
+        keep = self.phase.keep
+        if isinstance(keep, Best) and keep.metric in metrics:
+            value = float(metrics[keep.metric])
+            if keep.better(value, self.best_value):
+                self.best_value, self.best_arrays = value, to_host(arrays)
+
+    def outcome(self) -> PyTree:
+        """The arrays that the next phase starts from."""
+        arrays = self.state.model
+        if isinstance(self.phase.keep, Best) and self.best_arrays:
+            return from_host(arrays, self.best_arrays)
+        if self.phase.keep == "ema":
+            return self.plan.arrays(self.state, ema=True)
+        return arrays
+
+    def position(self) -> dict[str, Any]:
+        """Where the visit stands, as JSON."""
+        return {
+            "phase": self.phase.name,
+            "number": self.number,
+            "attempt": self.attempt,
+            "origin": self.origin,
+            "step": self.step,
+            "processed": self.processed,
+            "begun": self.begun,
+            "closed": self.closed,
+            "reason": None if self.reason is None else self.reason.name,
+            "detail": self.detail,
+            "seconds": self.elapsed,
+            "best_value": self.best_value,
+        }
+
+    def arrays(self, prefix: str) -> dict[str, np.ndarray]:
+        """The arrays of the visit, for a checkpoint."""
+        found = {f"{prefix}state{name}": value for name, value in to_host(self.state).items()}
+        return found | {f"{prefix}best{name}": value for name, value in self.best_arrays.items()}
+
+    def take_back(
+        self, position: dict[str, Any], arrays: dict[str, np.ndarray], prefix: str
+    ) -> None:
+        """Takes back what `position` and `arrays` gave."""
+        for name in (
+            "step",
+            "processed",
+            "begun",
+            "closed",
+            "detail",
+            "seconds",
+            "best_value",
+        ):
+            setattr(self, name, position[name])
+        self.reason = None if position["reason"] is None else Reason[position["reason"]]
+        mine = f"{prefix}state", f"{prefix}best"
+        cut = {
+            head: {k[len(head) :]: v for k, v in arrays.items() if k.startswith(head)}
+            for head in mine
+        }
+        self.state = from_host(self.state, cut[mine[0]])
+        self.best_arrays = cut[mine[1]]
