@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from etude.engine.roles import Fixed
 from etude.systems.attractor import (
     FrozenFullyConnected,
     FullyConnected,
@@ -17,7 +18,6 @@ from etude.systems.attractor import (
     local_updates,
     settle,
 )
-from etude.systems.attractor._fixed import Fixed
 
 SIZES = (100, 256, 10)
 

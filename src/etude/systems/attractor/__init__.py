@@ -7,7 +7,7 @@ when the label is gone. Badalotti, Baldassi, Mézard, Scardecchia and Zecchina, 
 
 from etude.systems.attractor.data import PrototypeData
 from etude.systems.attractor.layer_map import LayerMap
-from etude.systems.attractor.learning import contrastive_updates, local_updates
+from etude.systems.attractor.learning import LocalRule, contrastive_updates, local_updates
 from etude.systems.attractor.metrics import (
     accuracy,
     batch_accuracy,
@@ -50,6 +50,7 @@ __all__ = [
     "FullyConnected",
     "LayerMap",
     "Local",
+    "LocalRule",
     "OutputLayer",
     "Plasticity",
     "PrototypeData",

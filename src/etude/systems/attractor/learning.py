@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
+from etude.engine.rule import Context, Proposal
 from etude.systems.attractor.metrics import accuracy, flipped
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 from etude.systems.attractor.plasticity import (
@@ -24,6 +26,39 @@ from etude.systems.attractor.sweep import Messages
 
 Batch: TypeAlias = tuple[Array, Array] | tuple[Array, Array, Array]
 """Inputs ``(batch, *in)``, targets of ±1 ``(batch, classes)`` and perhaps weights ``(batch,)``."""
+
+
+class LocalRule(eqx.Module):
+    """A learning rule for `etude.Trainer`: no gradient, and nothing else is special about it.
+
+    Args:
+        sizes: features of each layer, as for `SequentialState`.
+        update: `local_updates` or `contrastive_updates`, with what you choose bound by
+            `functools.partial`; or your own function of (network, state, batch).
+
+    >>> from functools import partial
+    >>> rule = LocalRule((100, 256, 10), partial(local_updates, clamped_steps=5, early_stop=True))
+    """
+
+    sizes: tuple = eqx.field(static=True)
+    update: Callable[..., Any] = eqx.field(static=True)
+
+    def __init__(self, sizes: tuple | list, update: Callable[..., Any] | None = None):
+        self.sizes = tuple(sizes)
+        self.update = local_updates if update is None else update
+
+    def __call__(
+        self, trainable: PyTree, rest: PyTree, batch: PyTree, context: Context
+    ) -> Proposal:
+        network = eqx.combine(trainable, rest)
+        updates, metrics = self.update(network, SequentialState(self.sizes), batch)
+        kept = jax.tree.map(
+            lambda part, update: None if part is None else update,
+            trainable,
+            updates,
+            is_leaf=lambda node: node is None,
+        )
+        return Proposal(kept, metrics)
 
 
 def local_updates(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from etude.systems.attractor._fixed import Fixed
+from etude.engine.roles import Fixed
 
 Module = TypeVar("Module", bound=eqx.Module)
 
