@@ -10,12 +10,15 @@ import numpy as np
 import optax
 import pytest
 
+from etude.engine.roles import Role, roles
+from etude.engine.rule import Context
 from etude.systems.attractor import (
     Conv2D,
     FrozenFullyConnected,
     FullyConnected,
     LayerMap,
     Local,
+    LocalRule,
     OutputLayer,
     PrototypeData,
     RecurrentConv2D,
@@ -124,6 +127,35 @@ def test_read_out_learns_where_predictions_start():
     expected = network.backward(settled).layers[2, 1].weight
     np.testing.assert_array_equal(blank.layers[2, 1].weight, expected)
     assert metrics["accuracy"] == pytest.approx(evaluate(network, x, y))
+
+
+@pytest.mark.parametrize("update", [local_updates, contrastive_updates])
+def test_rule_proposes_updates_for_what_is_trainable_only(update):
+    network = tutorial_network(jax.random.key(0), SIZES)
+    drawn = random_state(jax.random.key(1), batch=6, sizes=SIZES)
+    batch = drawn[0], drawn.readout
+    trainable, rest = eqx.partition(network, partition_by_role(network))
+    trainable = eqx.tree_at(lambda n: n.layers.modules[1].weight, trainable, None)  # frozen J
+    rest = eqx.tree_at(
+        lambda n: n.layers.modules[1].weight,
+        rest,
+        network.layers[1, 1].weight,
+        is_leaf=lambda node: node is None,
+    )
+    proposal = LocalRule(SIZES, update)(trainable, rest, batch, Context.at(jax.random.key(0)))
+    assert jax.tree.structure(proposal.updates) == jax.tree.structure(trainable)
+    expected, metrics = update(network, drawn, batch)
+    for edge in ((1, 0), (2, 1)):
+        np.testing.assert_array_equal(
+            proposal.updates.layers[edge].weight, expected.layers[edge].weight
+        )
+    assert proposal.metrics.keys() == metrics.keys()
+
+
+def partition_by_role(network):
+    """The engine's own idea of what learns."""
+    learns = [role is Role.PARAMETER for role in roles(network)]
+    return jax.tree.unflatten(jax.tree.structure(network), learns)
 
 
 @pytest.mark.parametrize("update", [local_updates, contrastive_updates])
