@@ -12,7 +12,14 @@ from etude.callbacks import (
     Save as Save,
     Stop as Stop,
 )
-from etude.data.arrays import ArrayData as ArrayData
+from etude.data import (
+    AccessData as AccessData,
+    ArrayData as ArrayData,
+    StreamData as StreamData,
+    Together as Together,
+    Turns as Turns,
+    load as load,
+)
 from etude.engine.errors import (
     ConfigurationError as ConfigurationError,
     DataError as DataError,

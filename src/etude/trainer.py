@@ -12,6 +12,7 @@
 (1.0, 'LENGTH')
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,9 @@ from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.run import Run
 from etude.training.checks import bind
+from etude.training.faults import NonFinite
 from etude.training.hooks import Hooks
-from etude.training.loop import NonFinite, Settings, Training
+from etude.training.loop import Settings, Training
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,12 @@ class Trainer:
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
             listed.append(ModelCheckpoint())
         hooks = Hooks(listed)
+        for callback in hooks.impatient:
+            warnings.warn(
+                f"{type(callback).__name__} has on_batch_end, so every step is a chunk of its own, "
+                "which is slow. on_steps_end gets the metrics of every step without that.",
+                stacklevel=2,
+            )
         phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
         bound = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
         self.settings = Settings(

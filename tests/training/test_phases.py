@@ -149,9 +149,7 @@ def test_turns_and_fresh_noise_against_a_hand_written_alternation():
     phase = et.Phase(
         "turns",
         [
-            et.Learner(
-                rule("a", -1.0), optax.sgd(1.0), where=lambda m: m["a"], name="a", repeat=4
-            ),
+            et.Learner(rule("a", -1.0), optax.sgd(1.0), where=lambda m: m["a"], name="a", repeat=4),
             et.Learner(rule("b", -10.0), optax.sgd(1.0), where=lambda m: m["b"], name="b"),
         ],
         et.ArrayData(jnp.zeros(8), 4),
@@ -314,9 +312,7 @@ def test_ends_by_patience_goal_and_time():
     data = et.ArrayData(blobs(), 50)
 
     def phase(**options):
-        return et.Phase(
-            "fit", learner(), data, et.Epochs(500), et.Validation(data), **options
-        )
+        return et.Phase("fit", learner(), data, et.Epochs(500), et.Validation(data), **options)
 
     patience = fit(mlp(), phase(), callbacks=[et.EarlyStopping("valid/loss", 3, min_delta=0.05)])
     assert patience.reason is et.Reason.PATIENCE
@@ -342,7 +338,5 @@ def test_the_best_weights_are_restored():
     result = fit(mlp(), phase)
     losses = [r["valid/loss"] for r in result.history if "valid/loss" in r]
     assert min(losses) < losses[-1], "the last must not be the best for this test to say anything"
-    again = et.evaluate(
-        result.model, data, lambda m, b, c: {"loss": cross_entropy(m, b, c)[0]}
-    )
+    again = et.evaluate(result.model, data, lambda m, b, c: {"loss": cross_entropy(m, b, c)[0]})
     assert again["loss"] == pytest.approx(min(losses), rel=1e-6)

@@ -33,6 +33,8 @@ class Reason(enum.Enum):
     PATIENCE = "The metric stopped improving; raise `patience` to wait longer."
     TIME = "The time limit was reached; raise `limit` to train longer."
     CALLBACK = "A callback asked to stop."
+    #: only for callbacks: the visit goes on, or begins anew, from the checkpoint
+    ROLLBACK = "A value was not finite; a roll-back restored the last checkpoint."
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ class Event:
     steps_per_epoch: int | None
     #: steps done in all phases together
     global_step: int
-    #: steps per epoch that the phase will validate at, run folder if there is one
+    #: the run folder, if there is one
     folder: Path | None
-    #: builds a copy of the model as it is now
+    #: builds a copy of the newest model; in `on_steps_end` alone it may be a chunk ahead of `step`
     model: Callable[[], Any]
 
     @property

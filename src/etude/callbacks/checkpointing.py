@@ -101,7 +101,11 @@ class ModelCheckpoint(Callback):
         return None
 
     def superfluous(self, names: list[str]) -> list[str]:
-        """Which of the checkpoints, oldest first, are neither among the last nor the best."""
+        """Which of the checkpoints, oldest first, are neither among the last nor the best.
+
+        One that could not be written, or is gone, is not among the best.
+        """
+        self.best = {name: value for name, value in self.best.items() if name in names}
         return [name for name in names[: -self.keep_last] if name not in self.best]
 
     def problems(self, metrics: frozenset[str]) -> list[str]:

@@ -6,7 +6,7 @@ from etude.callbacks.base import Callback, Event, Request, StepMetrics
 
 
 class LearningRateMonitor(Callback):
-    """Keeps the learning rate at the end of every chunk of steps.
+    """Keeps the learning rate at the end of every chunk of steps of a sitting.
 
     A learner reports its learning rate, at every step, if its optimizer says it: one made by
     `etude.optim`, or by `optax.inject_hyperparams(optax.adam)(learning_rate=schedule)`. It then
@@ -21,6 +21,11 @@ class LearningRateMonitor(Callback):
         #: metric -> (global step, rate) at the end of each chunk
         self.rates: dict[str, list[tuple[int, float]]] = {}
         self._silent: set[str] = set()
+
+    def on_train_begin(self, event: Event) -> Request:
+        self.rates = {}
+        self._silent = set()
+        return None
 
     def on_steps_end(self, event: Event, metrics: StepMetrics) -> Request:
         rates = {n: v for n, v in metrics.last().items() if n.endswith("learning_rate")}

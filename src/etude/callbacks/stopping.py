@@ -43,41 +43,38 @@ class EarlyStopping(Callback):
             raise ConfigurationError(f"EarlyStopping: min_delta is not negative; got {min_delta}.")
         self.monitor, self.patience, self.mode = monitor, patience, mode
         self.min_delta, self.phase = min_delta, phase
-        self._reset()
-
-    def _reset(self) -> None:
-        self.best: float | None = None
-        self.waited = 0
+        #: of each phase that is under way: the best value and the validations since
+        self.counts: dict[str, tuple[float | None, int]] = {}
 
     def on_phase_begin(self, event: Event) -> Request:
-        if self.phase in (None, event.phase):
-            self._reset()
+        if event.step == 0:  # after a resume the count goes on
+            self.counts.pop(event.phase, None)
         return None
 
     def on_validation_end(self, event: Event, metrics: Mapping[str, Any]) -> Request:
         if self.phase not in (None, event.phase) or self.monitor not in metrics:
             return None
+        # A rescue has a count of its own, and leaves that of the phase it helps alone.
+        best, waited = self.counts.get(event.phase, (None, 0))
         value = float(metrics[self.monitor])
         sign = 1 if self.mode == "min" else -1
-        if not math.isnan(value) and (
-            self.best is None or sign * value < sign * self.best - self.min_delta
-        ):
-            self.best, self.waited = value, 0
+        if not math.isnan(value) and (best is None or sign * value < sign * best - self.min_delta):
+            self.counts[event.phase] = (value, 0)
             return None
-        self.waited += 1
-        if self.waited < self.patience:
+        self.counts[event.phase] = (best, waited + 1)
+        if waited + 1 < self.patience:
             return None
-        best = "never finite" if self.best is None else f"{self.best:.6g}"
-        return Stop(Reason.PATIENCE, f"{self.monitor} was best at {best}")
+        told = "never finite" if best is None else f"{best:.6g}"
+        return Stop(Reason.PATIENCE, f"{self.monitor} was best at {told}")
 
     def problems(self, metrics: frozenset[str]) -> list[str]:
         return unknown_metric("EarlyStopping", self.monitor, metrics)
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited}
+        return {"counts": self.counts}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.best, self.waited = state["best"], state["waited"]
+        self.counts = {name: (best, waited) for name, (best, waited) in state["counts"].items()}
 
 
 def unknown_metric(component: str, monitor: str, metrics: frozenset[str]) -> list[str]:

@@ -15,7 +15,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree
 
-from etude.data.checks import check_batch_size, check_finite, check_labels, length_of
+from etude.data.checks import (
+    check_batch_size,
+    check_finite,
+    check_labels_in,
+    length_of,
+    named_leaves,
+    to_numpy,
+)
 
 
 class ArrayData:
@@ -37,6 +44,10 @@ class ArrayData:
     Raises:
         DataError: arrays of different length, empty, NaN or infinite values, labels outside the
             classes, a batch larger than the data.
+
+    >>> data = ArrayData((jnp.arange(5.0), jnp.array([0, 1, 0, 1, 1])), 2, classes=2)
+    >>> [samples for batch, samples in data.sequential()]
+    [2, 2, 1]
     """
 
     def __init__(
@@ -51,13 +62,12 @@ class ArrayData:
     ):
         self.length = length_of(arrays)
         check_batch_size(batch_size, self.length)
-        self.arrays = jax.tree.map(jnp.asarray, arrays)
+        leaves = [_on_device(leaf, name) for name, leaf in named_leaves(arrays)]
+        self.arrays = jax.tree.unflatten(jax.tree.structure(arrays), leaves)
         if not allow_nonfinite:
             check_finite(self.arrays)
         if classes is not None:
-            for leaf in jax.tree.leaves(self.arrays):
-                if jnp.issubdtype(leaf.dtype, jnp.integer) and leaf.ndim == 1:
-                    check_labels(leaf, classes)
+            check_labels_in(self.arrays, classes)
         self.batch_size, self.shuffle = batch_size, shuffle
         full, short = divmod(self.length, batch_size)
         self.fetches = (self._fetch(batch_size),)
@@ -93,6 +103,13 @@ class ArrayData:
             return jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), arrays)
 
         return fetch
+
+
+def _on_device(leaf: Any, name: str) -> Array:
+    if isinstance(leaf, jax.Array):
+        return leaf
+    # A copy: JAX may otherwise share the memory of a NumPy array, which its owner can change.
+    return jnp.array(to_numpy(leaf, name), copy=True)
 
 
 @partial(jax.jit, static_argnums=2)

@@ -10,6 +10,43 @@ from jaxtyping import PyTree
 from etude.engine.errors import DataError
 
 
+def to_numpy(leaf: Any, name: str) -> np.ndarray:
+    """A number, a NumPy, JAX or torch array as a NumPy array of the type it has on the device.
+
+    Anything with `__array__` passes, torch tensors among them. Double precision becomes single
+    unless JAX is told otherwise (`jax_enable_x64`).
+
+    Raises `DataError` for what is no array of numbers, and for integers that would not survive.
+
+    >>> to_numpy(3.0, "x").dtype
+    dtype('float32')
+    """
+    try:
+        array = np.asarray(leaf)
+    except Exception as error:
+        raise DataError(
+            f"{name} is a {type(leaf).__name__} that NumPy cannot read ({error}). Convert it to "
+            "an array in the data set or in `transform`."
+        ) from error
+    if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
+        raise DataError(
+            f"{name} holds {array.dtype} values of {type(leaf).__name__}, not numbers. Leave it "
+            "out, or encode it (text labels: integers from 0)."
+        )
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+    if dtype == array.dtype:
+        return array
+    if np.issubdtype(array.dtype, np.integer) and array.size:
+        bounds = np.iinfo(dtype)
+        if array.min() < bounds.min or array.max() > bounds.max:
+            raise DataError(
+                f"{name} holds integers from {array.min()} to {array.max()}, which do not fit "
+                f"{dtype}. Scale or hash them, or set jax_enable_x64."
+            )
+    with np.errstate(over="ignore"):  # too large for single precision: infinite, found as such
+        return array.astype(dtype)
+
+
 def length_of(arrays: PyTree) -> int:
     """The number of samples of a pytree of arrays: the length of every first axis.
 
@@ -19,14 +56,16 @@ def length_of(arrays: PyTree) -> int:
     >>> length_of({"x": np.zeros((5, 2)), "y": np.zeros(5)})
     5
     """
-    named = [(_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(arrays)]
+    named = list(named_leaves(arrays))
     if not named:
         raise DataError("The data hold no array. Pass an array, or a tuple or dict of arrays.")
     scalars = [name for name, leaf in named if np.ndim(leaf) == 0]
     if scalars:
+        listed = ", ".join(scalars[:3]) + (", ..." if len(scalars) > 3 else "")
         raise DataError(
-            f"{', '.join(scalars)} is a scalar; the first axis of every array counts samples. "
-            "Repeat it for every sample, or put it into the model."
+            f"{listed} is a scalar; the first axis of every array counts samples. Make an array "
+            "of a list of numbers with np.asarray; repeat a constant for every sample, or put it "
+            "into the model."
         )
     lengths = {name: np.shape(leaf)[0] for name, leaf in named}
     if len(set(lengths.values())) > 1:
@@ -41,23 +80,42 @@ def length_of(arrays: PyTree) -> int:
     return length
 
 
-def check_finite(arrays: PyTree) -> None:
+def check_finite(arrays: PyTree, where: str = "data") -> None:
     """Raises `DataError` at the first NaN or infinite value, naming array and index."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
-        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
-            continue
-        if bool(jnp.isfinite(leaf).all()):
-            continue
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(leaf)))[0])
-        value = np.asarray(leaf)[index]
-        raise DataError(
-            f"{_name(path)} holds a non-finite value: {value} at index {index}. Remove or "
-            "replace such samples, or pass allow_nonfinite=True if they are meant."
-        )
+    for name, leaf in named_leaves(arrays, where):
+        index = first_nonfinite(leaf)
+        if index is not None:
+            raise DataError(
+                f"{name} holds a non-finite value: {np.asarray(leaf)[index]} at index {index}. "
+                "Remove or replace such samples, or pass allow_nonfinite=True if they are meant."
+            )
 
 
-def check_labels(labels: Any, classes: int) -> None:
+def first_nonfinite(array: Any) -> tuple[int, ...] | None:
+    """The index of the first NaN or infinite value of an array.
+
+    >>> first_nonfinite(np.array([0.0, 1.0, np.inf]))
+    (2,)
+    """
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        return None
+    if isinstance(array, jax.Array):
+        if bool(jnp.isfinite(array).all()):
+            return None
+    else:
+        # A sum is several times faster than a look at each value, and passes NaN and inf on. It
+        # may overflow by itself, so only a finite one decides.
+        with np.errstate(all="ignore"):
+            if np.isfinite(array.sum()):
+                return None
+    found = np.argwhere(~np.isfinite(np.asarray(array)))
+    return tuple(int(i) for i in found[0]) if len(found) else None
+
+
+def check_labels(labels: Any, classes: int, indices: Any = None) -> None:
     """Raises `DataError` for a label outside 0..classes-1, naming the first.
+
+    `indices` are the numbers of the samples, if not 0, 1, 2...
 
     >>> import numpy as np
     >>> check_labels(np.array([0, 2]), classes=3)
@@ -67,19 +125,38 @@ def check_labels(labels: Any, classes: int) -> None:
         raise DataError(
             f"Labels must be integers; got {labels.dtype}. Convert them: labels.astype(int)."
         )
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if wrong.size:
+    wrong = np.argwhere((labels < 0) | (labels >= classes))
+    if len(wrong):
+        first = tuple(wrong[0])
+        sample = first[0] if indices is None else indices[first[0]]
         raise DataError(
-            f"Label {labels.flat[wrong[0]]} of sample {wrong[0]} is outside the {classes} classes "
-            f"0..{classes - 1} ({wrong.size} such in all). Count classes from 0, or raise the "
+            f"Label {labels[first]} of sample {sample} is outside the {classes} classes "
+            f"0..{classes - 1} ({len(wrong)} such in all). Count classes from 0, or raise the "
             "number of classes."
         )
 
 
-def check_batch_size(batch_size: int, length: int) -> None:
+def check_labels_in(arrays: PyTree, classes: int, indices: Any = None) -> None:
+    """Checks the integer arrays of one axis among `arrays` as labels."""
+    labels = [x for x in jax.tree.leaves(arrays) if is_labels(x)]
+    if not labels:
+        raise DataError(
+            f"classes={classes} was given, but no array holds labels: none has integers and one "
+            "axis. Convert labels with .astype(int), or leave `classes` out."
+        )
+    for leaf in labels:
+        check_labels(leaf, classes, indices)
+
+
+def is_labels(array: Any) -> bool:
+    """Whether an array may hold one label a sample: integers, one axis."""
+    return array.ndim == 1 and jnp.issubdtype(array.dtype, jnp.integer)
+
+
+def check_batch_size(batch_size: Any, length: int) -> None:
     """Raises `DataError` for a batch size below 1 or above the number of samples."""
-    if batch_size < 1:
-        raise DataError(f"batch_size must be at least 1; got {batch_size}.")
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise DataError(f"batch_size must be an integer of at least 1; got {batch_size!r}.")
     if batch_size > length:
         raise DataError(
             f"batch_size {batch_size} is larger than the data, which have {length} samples. "
@@ -87,5 +164,12 @@ def check_batch_size(batch_size: int, length: int) -> None:
         )
 
 
-def _name(path: Any) -> str:
-    return f"data{jax.tree_util.keystr(path)}"
+def named_leaves(tree: PyTree, where: str = "data"):
+    """The leaves of a pytree with their names in messages, `data['x']`."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        yield where + jax.tree_util.keystr(path), leaf
+
+
+def name_of(tree: PyTree, index: int, where: str = "data") -> str:
+    """The name of one leaf, by its number."""
+    return [name for name, _ in named_leaves(tree, where)][index]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from etude.engine.source import Fetch, Resident
+from etude.engine.source import Fetch
 from etude.engine.state import State
 from etude.engine.step import Plan, train_step
 
@@ -32,11 +32,10 @@ class Chunk(NamedTuple):
 
 
 def fetched_step(
-    plan: Plan, source: Resident, fetch: Fetch, state: State, order: PyTree
+    plan: Plan, per_epoch: int, fetch: Fetch, state: State, arrays: PyTree, order: PyTree
 ) -> tuple[State, dict[str, Array]]:
     """One step on a batch of resident data; the state says which."""
-    position = state.step % source.steps_per_epoch
-    return train_step(plan, state, fetch(source.arrays, order, position))
+    return train_step(plan, state, fetch(arrays, order, state.step % per_epoch))
 
 
 def write(rows: Array, metrics: dict[str, Array], index: Any) -> Array:

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from etude.engine.chunk import CAPACITY, Chunk, status, write
+from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
 from etude.engine.errors import RuleError
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
-from etude.engine.step import Plan, train_step
+from etude.engine.step import Plan
 
 #: A step on some kind of batch: `step(state, argument) -> (state, metrics)`.
 Step = Callable[[State, Any], tuple[State, dict[str, Array]]]
@@ -30,9 +30,13 @@ class Dispatcher:
         self._jitted: dict[Any, Any] = {}
 
     def run(
-        self, state: State, first: int, batches: Iterator[tuple[Any, Step, Any]]
+        self,
+        state: State,
+        first: int,
+        batches: Iterator[tuple[Any, Step, Any]],
+        stop: Callable[[], bool],
     ) -> tuple[State, Chunk]:
-        """Dispatches a chunk of `(kind, step, argument)`."""
+        """Dispatches a chunk of `(kind, step, argument)`, of one at least, until `stop`."""
         leaves, treedef = jax.tree.flatten(state)
         origin = jax.device_put(np.int32(first))
         rows = reached = None
@@ -44,6 +48,8 @@ class Dispatcher:
                 columns = len(self.metrics or ())
                 rows = jax.device_put(np.zeros((CAPACITY, columns), np.float32))
             leaves, rows, reached = self._jitted[kind](leaves, rows, origin, argument)
+            if stop():
+                break
         assert rows is not None  # a chunk has at least one step
         assert reached is not None
         return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)
@@ -79,8 +85,7 @@ class ResidentSteps:
         def on(fetch: Fetch) -> Step:
             def step(state: State, argument: Any) -> tuple[State, dict[str, Array]]:
                 arrays, order = argument
-                position = state.step % source.steps_per_epoch
-                return train_step(plan, state, fetch(arrays, order, position))
+                return fetched_step(plan, source.steps_per_epoch, fetch, state, arrays, order)
 
             return step
 

@@ -207,10 +207,13 @@ def take_turn(
         for probe in probes:
             metrics |= _scalars(learner, probe(updates, trainable))
         updates, norms = _clip(learner, updates)
-        metrics |= norms | _learning_rate(state.optimizer)
+        metrics |= norms
         extra = {"value": metrics["loss"]} if "loss" in metrics else {}
         optimizer = optax.with_extra_args_support(learner.optimizer)
-        steps, optimizer_state = optimizer.update(updates, state.optimizer, trainable, **extra)
+        # Optax mixes Python numbers and integer counts freely; ours stay strict.
+        with jax.numpy_dtype_promotion("standard"):
+            steps, optimizer_state = optimizer.update(updates, state.optimizer, trainable, **extra)
+        metrics |= _learning_rate(optimizer_state)
         updated = optax.apply_updates(trainable, steps)
     if "loss" in metrics:
         finite &= jnp.isfinite(metrics["loss"])
@@ -225,7 +228,8 @@ def take_turn(
         return after, new, metrics, ~finite
     # Nothing moves in a skipped turn, so that it can be told from one that never was.
     after, new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), (after, new), (arrays, state))
-    new = eqx.tree_at(lambda s: s.skipped, new, state.skipped + ~finite)
+    skipped = state.skipped + (~finite).astype(jnp.int32)
+    new = eqx.tree_at(lambda s: s.skipped, new, skipped)
     fault = jnp.bool(False)
     if state.loss_scale is not None:
         scale = state.loss_scale.after(finite)
@@ -237,10 +241,15 @@ def take_turn(
 
 
 def _finite(tree: PyTree) -> Bool[Array, ""]:
-    # A maximum of absolute values propagates NaN and vectorises, unlike a sum, whose order of
-    # additions XLA keeps.
-    peaks = [jnp.max(jnp.abs(x)).astype(jnp.float32) for x in jax.tree.leaves(tree) if x.size]
-    return jnp.isfinite(jnp.stack(peaks)).all() if peaks else jnp.bool(True)
+    # A product with a constant keeps NaN and infinity, is the fastest reduction on every device
+    # (XLA's own keep the order of additions and do not vectorise on a CPU), and a factor this
+    # small lets no finite values overflow. It is not zero, lest XLA think it knows the answer.
+    def seen(leaf: Array) -> Array:
+        values = leaf.astype(jnp.float32) if leaf.dtype.itemsize < 4 else leaf
+        rows = values.reshape(-1, leaf.shape[-1] if leaf.ndim else 1)
+        return jnp.isfinite(jnp.sum(rows @ jnp.full(rows.shape[1], 2.0**-64, rows.dtype)))
+
+    return jnp.stack([jnp.bool(True), *[seen(x) for x in jax.tree.leaves(tree) if x.size]]).all()
 
 
 def _clip(learner: Learner, updates: PyTree) -> tuple[PyTree, dict[str, Array]]:

@@ -19,26 +19,20 @@ def trace_loop(plan: Plan, source: Resident, state: State, columns: int) -> Any:
     """Traces `run_loop`; its `.lower().compile()` is called with (state, arrays, until)."""
 
     def run(state: State, arrays: PyTree, until: Int[Array, ""]):
-        # The arrays are arguments, so that XLA does not fold a data set into the program.
-        bound = _Bound(source, arrays)
-        return run_loop(plan, bound, state, until, columns)
+        return run_loop(plan, source, state, arrays, until, columns)
 
+    # The arrays are arguments, so that XLA does not fold a data set into the program.
     until = jax.ShapeDtypeStruct((), jnp.int32)
     return jax.jit(run, donate_argnums=0).trace(state, source.arrays, until)
 
 
-class _Bound:
-    """A resident source with its arrays replaced by traced ones."""
-
-    def __init__(self, source: Resident, arrays: PyTree):
-        self.arrays = arrays
-        self.steps_per_epoch = source.steps_per_epoch
-        self.fetches, self.tail = source.fetches, source.tail
-        self.order, self.kind = source.order, source.kind
-
-
 def run_loop(
-    plan: Plan, source: Any, state: State, until: Int[Array, ""], columns: int
+    plan: Plan,
+    source: Resident,
+    state: State,
+    arrays: PyTree,
+    until: Int[Array, ""],
+    columns: int,
 ) -> tuple[State, Array, Array]:
     """Advances to step `until`: `(state, rows of metrics, status)`.
 
@@ -53,7 +47,7 @@ def run_loop(
 
     def step(fetch: Fetch, carry: Carry, order: PyTree) -> Carry:
         state, rows = carry
-        after, metrics = fetched_step(plan, source, fetch, state, order)
+        after, metrics = fetched_step(plan, per_epoch, fetch, state, arrays, order)
         return after, write(rows, metrics, state.step - first)
 
     def epoch(carry: Carry) -> Carry:
@@ -69,10 +63,11 @@ def run_loop(
 
         stop = jnp.minimum(until, last)
         carry = jax.lax.while_loop(lambda c: going(c, stop), body, carry)
-        if source.tail is None:
+        tail = source.tail
+        if tail is None:
             return carry
         at_tail = going(carry, until) & (carry[0].step == last)
-        return jax.lax.cond(at_tail, lambda c: step(source.tail, c, order), lambda c: c, carry)
+        return jax.lax.cond(at_tail, lambda c: step(tail, c, order), lambda c: c, carry)
 
     rows = jnp.zeros((CAPACITY, columns), jnp.float32)
     state, rows = jax.lax.while_loop(lambda c: going(c, until), epoch, (state, rows))

@@ -1,5 +1,6 @@
 """A phase as a compiled program: "advance by n steps", by the loop or by dispatch."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -25,12 +26,18 @@ class Program:
     with, so that resuming stays bitwise.
     """
 
-    def __init__(self, plan: Plan, state: State, executor: Executor | None = None):
+    def __init__(
+        self,
+        plan: Plan,
+        state: State,
+        executor: Executor | None = None,
+        metrics: tuple[str, ...] | None = None,
+    ):
         source = plan.phase.data
         self._loop: Any = None
         self._steps: ResidentSteps | Feed
         if isinstance(source, Resident):
-            self._columns = columns(plan, state)
+            self._columns = columns(plan, state) if metrics is None else metrics
             if executor != "dispatch":
                 traced = trace_loop(plan, source, state, len(self._columns))
                 on_cpu = jax.default_backend() == "cpu"
@@ -41,7 +48,6 @@ class Program:
             self._steps = ResidentSteps(plan.unrolled(), source)
         else:
             unrolled = plan.unrolled()
-            self._columns = ()
             self._steps = Feed(source, lambda state, batch: train_step(unrolled, state, batch))
         self._dispatcher = Dispatcher()
 
@@ -53,16 +59,22 @@ class Program:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the columns of a chunk's rows; known once a chunk was started."""
-        return self._columns or self._dispatcher.metrics or ()
+        if self._loop is not None:
+            return self._columns
+        return self._dispatcher.metrics or ()
 
-    def advance(self, state: State, first: int, steps: int) -> tuple[State, Chunk]:
+    def advance(
+        self, state: State, first: int, steps: int, stop: Callable[[], bool] = lambda: False
+    ) -> tuple[State, Chunk]:
         """Starts `steps` steps from step `first` on, and returns without waiting for them.
 
-        The state that is passed in is given away: use the one that comes back.
+        The state that is passed in is given away: use the one that comes back. Where steps are
+        dispatched one by one, and may wait for data, `stop` can end the chunk early.
         """
         steps = min(steps, CAPACITY)
         if self._loop is None:
-            return self._dispatcher.run(state, first, self._steps.take(state, first, steps))
+            batches = self._steps.take(state, first, steps)
+            return self._dispatcher.run(state, first, batches, stop)
         until = jax.device_put(np.int32(first + steps))
         state, rows, status = self._loop(state, self._arrays, until)
         return state, Chunk(first, rows, status)
@@ -88,7 +100,12 @@ def columns(plan: Plan, state: State) -> tuple[str, ...]:
     for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
         order = jax.eval_shape(source.order, state.order_key)
         shapes = jax.eval_shape(
-            lambda s, o, fetch=fetch: fetched_step(plan, source, fetch, s, o)[1], state, order
+            lambda s, a, o, fetch=fetch: fetched_step(plan, source.steps_per_epoch, fetch, s, a, o)[
+                1
+            ],
+            state,
+            source.arrays,
+            order,
         )
         found.append(tuple(shapes))
     if len(set(found)) > 1:

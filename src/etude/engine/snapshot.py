@@ -39,7 +39,8 @@ def from_host(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
     """A tree like `like` with the values of `arrays`, on the device."""
 
     def take(path: Any, leaf: Any) -> Any:
-        value = jnp.asarray(arrays[jax.tree_util.keystr(path)])
+        # A copy: the state will be donated, and on a CPU `asarray` may share the memory.
+        value = jnp.array(arrays[jax.tree_util.keystr(path)])
         if _is_key(leaf):
             return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
         return value

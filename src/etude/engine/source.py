@@ -45,9 +45,15 @@ class Hosted(Protocol):
 
     #: None if only known by reading to the end
     steps_per_epoch: int | None
+    #: whether a position is reached by seeking; otherwise by reading everything before it again
+    seeks: bool
 
     def batches(self, entropy: tuple[int, ...], epoch: int, position: int) -> Iterator[PyTree]:
-        """The batches of one epoch from a position on; `entropy` seeds their order."""
+        """The batches of one epoch from a position on; `entropy` seeds their order.
+
+        Without a known length, the epoch is 0 and the batches never end: the source begins again
+        by itself.
+        """
         ...
 
     def sequential(self) -> Iterator[tuple[PyTree, int]]:

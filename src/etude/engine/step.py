@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -88,18 +89,25 @@ def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> S
 
 def state_of(plan: Plan, arrays: PyTree, *, seed: int, visit: int, attempt: int = 0) -> State:
     """The same of arrays that may be given away."""
-    learners = tuple(
-        first_state(learner, part, arrays)
-        for learner, part in zip(plan.learners, plan.parts, strict=True)
-    )
-    return State(
-        model=arrays,
-        learners=learners,
-        step=jnp.int32(0),
-        fault=jnp.int32(0),
-        key=randomness.phase_key(seed, plan.phase.name, visit, attempt),
-        order_key=randomness.order_key(seed, plan.phase.name, visit),
-    )
+
+    # One compilation instead of one for every shape of every optimizer's zeros.
+    @partial(jax.jit, donate_argnums=0)
+    def begin(arrays: PyTree) -> State:
+        learners = tuple(
+            first_state(learner, part, arrays)
+            for learner, part in zip(plan.learners, plan.parts, strict=True)
+        )
+        return State(
+            model=arrays,
+            # No buffer may stand twice in what is donated: some optimizers keep the parameters.
+            learners=jax.tree.map(copied, learners),
+            step=jnp.int32(0),
+            fault=jnp.int32(0),
+            key=randomness.phase_key(seed, plan.phase.name, visit, attempt),
+            order_key=randomness.order_key(seed, plan.phase.name, visit),
+        )
+
+    return begin(arrays)
 
 
 def copied(leaf: Array) -> Array:
@@ -132,7 +140,7 @@ def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str
     # Sorted, as JAX sorts a dict at its borders: the names of the columns are learnt there.
     metrics = dict(sorted(metrics.items()))
     # A step that was already on its way when another failed is not counted.
-    step = state.step + (state.fault == 0)
+    step = state.step + (state.fault == 0).astype(jnp.int32)
     new = State(arrays, tuple(states), step, fault, state.key, state.order_key)
     return new, metrics
 

@@ -136,6 +136,11 @@ class CheckpointStore:
             found.append((manifest.sequence, folder.name))
         return [name for _, name in sorted(found)]
 
+    def empty(self) -> bool:
+        """Whether there is none, not even a damaged one: no folder has a manifest."""
+        self._join()
+        return not any((folder / FILE_NAME).exists() for folder in self._folders())
+
     def restore(self, name: str | None = None) -> Restored:
         """Read and verify the checkpoint `name`, or the newest one that is whole.
 

@@ -29,6 +29,7 @@ from etude.run.lock import Lock
 from etude.run.timing import Timing
 
 CONFIG, ENVIRONMENT, LOCK = "config.yaml", "environment.json", "lock"
+FOLDERS = ("checkpoints", "figures")
 
 
 class RunError(ValueError):
@@ -73,11 +74,13 @@ class Run:
                 f"{folder} holds a run already: continue it with `etude resume {folder}`, "
                 "give the new one another name, or pass overwrite=True (--overwrite)"
             )
-        if set(entries) - {LOCK} and not is_run(folder):
+        if not is_run(folder) and not _is_unfinished(folder, entries):
             raise RunError(
                 f"{folder} is not empty and not a run (it has {', '.join(entries[:3])}): "
                 "nothing there is touched; give the run another name"
             )
+        # First, because it takes a while, and a kill should find the folder whole or absent.
+        facts = json.dumps(environment(seed), indent=2) + "\n"
         folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(folder / LOCK)
         for path in folder.iterdir():
@@ -85,10 +88,11 @@ class Run:
                 shutil.rmtree(path)
             elif path.name != LOCK:
                 path.unlink()
-        for name in ("checkpoints", "figures"):
+        for name in FOLDERS:
             (folder / name).mkdir()
         (folder / CONFIG).write_text(text, encoding="utf-8")
-        (folder / ENVIRONMENT).write_text(json.dumps(environment(seed), indent=2) + "\n")
+        (folder / f"{ENVIRONMENT}.tmp").write_text(facts)
+        (folder / f"{ENVIRONMENT}.tmp").rename(folder / ENVIRONMENT)
         return cls(folder, lock)
 
     @classmethod
@@ -162,6 +166,14 @@ class Run:
                 f"{self.path / name}, or open it with lock=True"
             )
         return self.path / name
+
+
+def _is_unfinished(folder: Path, entries: list[str]) -> bool:
+    """Whether a folder holds no more than a creation that was cut off leaves, which is no work."""
+    ours = {CONFIG, LOCK, f"{ENVIRONMENT}.tmp", *FOLDERS}
+    return set(entries) <= ours and not any(
+        path.is_dir() and any(path.iterdir()) for path in map(folder.joinpath, entries)
+    )
 
 
 def is_run(folder: Path) -> bool:

@@ -25,6 +25,8 @@ class Bound:
 
     plan: Plan
     evaluators: Mapping[str, Evaluator]
+    #: names of the metrics of a step, where they are known without reading data
+    metrics: tuple[str, ...] | None
 
 
 def bind(
@@ -88,16 +90,17 @@ def _bind_one(
 ) -> tuple[Bound, frozenset[str]]:
     plan = Plan.of(phase, model, skip_nonfinite=skip, probes=probes)
     arrays = jax.eval_shape(lambda x: x, eqx.filter(model, is_array))
+    steps = None
     if isinstance(phase.data, Resident):
         state = jax.eval_shape(lambda a: state_of(plan, a, seed=0, visit=0), arrays)
-        columns(plan, state)
+        steps = columns(plan, state)
     evaluators, names = {}, frozenset()
     for validation in phase.validations:
         measure = validation.measure or default_measure(phase.turns[0])
         evaluator = evaluators[validation.name] = Evaluator(measure, plan.static)
         found = evaluator.names(arrays, validation.data)
         names |= {f"{validation.name}/{name}" for name in found}
-    return Bound(plan, evaluators), names
+    return Bound(plan, evaluators, steps), names
 
 
 def _unmeasured(phase: Phase, metrics: frozenset[str]) -> list[str]:

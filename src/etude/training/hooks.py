@@ -1,5 +1,6 @@
 """Calls the callbacks and collects what they ask for."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +17,15 @@ class Hooks:
 
     def __init__(self, callbacks: Sequence[Callback]):
         self.callbacks = list(callbacks)
-        #: someone needs every step, or the ends of epochs
-        self.every_step = any(overrides(c, "on_batch_end") for c in callbacks)
+        #: those who need every step
+        self.impatient = [c for c in callbacks if overrides(c, "on_batch_end")]
+        self.every_step = bool(self.impatient)
         self.epochs = any(
             overrides(c, "on_epoch_begin") or overrides(c, "on_epoch_end") for c in callbacks
         )
         self.stop: Stop | None = None
         self.save = False
+        self._initial = json.dumps(self.states())
 
     @property
     def requested(self) -> bool:
@@ -34,6 +37,11 @@ class Hooks:
         """What callbacks measure inside the compiled step."""
         return tuple(c.probe for c in self.callbacks if overrides(c, "probe"))
 
+    def begin(self) -> None:
+        """A training begins: what callbacks remember of another one is forgotten."""
+        self.stop, self.save = None, False
+        self.restore(json.loads(self._initial))
+
     def call(self, hook: str, event: Event, *arguments: Any) -> None:
         """Calls one hook of every callback, in order."""
         for callback in self.callbacks:
@@ -42,6 +50,15 @@ class Hooks:
                 self.stop = self.stop or request
             elif isinstance(request, Save):
                 self.save = True
+
+    def fail(self, event: Event, error: BaseException) -> None:
+        """Training ends by an exception: every callback closes, also if another one cannot."""
+        for callback in self.callbacks:
+            try:
+                callback.on_exception(event, error)
+            except Exception as second:
+                name = type(callback).__name__
+                error.add_note(f"{name}.on_exception failed as well: {second!r}")
 
     def steps(self, event: Event, metrics: StepMetrics) -> None:
         """A chunk was read."""

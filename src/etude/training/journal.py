@@ -1,6 +1,7 @@
 """Writes down what happens: steps, validations, events; and how long things took."""
 
-from typing import Any
+import warnings
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,8 +20,8 @@ class Journal:
     own.
     """
 
-    def __init__(self, run: Run | None):
-        self.run = run
+    def __init__(self, run: Run | None, on_full_disk: Literal["stop", "continue"] = "stop"):
+        self.run, self.on_full_disk = run, on_full_disk
         self.history = MemoryHistory() if run is None else run.history
 
     def steps(self, visit: Visit, metrics: StepMetrics, seconds: float) -> None:
@@ -34,8 +35,8 @@ class Journal:
         self.history.append_steps(
             common, names, steps, epochs, steps + visit.origin, np.asarray(metrics.rows)
         )
-        self.history.flush()
         self.took(visit, "train", seconds, count)
+        self._flush()
 
     def validation(self, visit: Visit, metrics: dict[str, Any]) -> None:
         """A validation."""
@@ -44,7 +45,7 @@ class Journal:
     def event(self, visit: Visit, what: str, **details: Any) -> None:
         """Something that happened."""
         self.history.append(self._place(visit) | {"event": what} | details)
-        self.history.flush()
+        self._flush()
 
     def took(self, visit: Visit, what: What, seconds: float, steps: int = 0) -> None:
         """How long something took."""
@@ -54,11 +55,21 @@ class Journal:
             )
 
     def records(self) -> list[dict[str, Any]]:
-        """Everything written, one dict each."""
+        """Everything written, one dict each; after a run is closed."""
         if isinstance(self.history, MemoryHistory):
             return self.history.read()
-        self.history.flush()
         return History.read(self.history.path)
+
+    def _flush(self) -> None:
+        """Writes what is pending; on a full disk it is kept for the next time, or raised."""
+        try:
+            self.history.flush()
+            if self.run is not None:
+                self.run.timing.flush()
+        except OSError as error:
+            if self.on_full_disk == "stop":
+                raise
+            warnings.warn(str(error), stacklevel=2)
 
     def _place(self, visit: Visit) -> dict[str, Any]:
         per_epoch = visit.phase.data.steps_per_epoch

@@ -3,6 +3,7 @@
 Nothing here is compiled, and nothing here runs inside a chunk of steps.
 """
 
+import contextlib
 import time
 import warnings
 from dataclasses import dataclass
@@ -10,19 +11,18 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
-import numpy as np
 
-from etude.callbacks.base import Event, Reason, StepMetrics
+from etude.callbacks.base import Event, Reason, StepMetrics, Stop
 from etude.callbacks.checkpointing import ModelCheckpoint
 from etude.engine import randomness
-from etude.engine.chunk import CAPACITY, Chunk
-from etude.engine.errors import ConfigurationError, NonFiniteError
+from etude.engine.chunk import Chunk
 from etude.engine.phase import Phase, reached
 from etude.engine.program import Executor, Program
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
 from etude.run import CheckpointError, Run
 from etude.training.checks import Bound
+from etude.training.faults import FaultError, NonFinite, given_up
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
 from etude.training.pace import Pace
@@ -33,42 +33,6 @@ from etude.training.visit import Visit
 
 class Interrupted(KeyboardInterrupt):
     """Training was interrupted by SIGTERM or Ctrl-C; the message says how to go on."""
-
-
-@dataclass(frozen=True)
-class NonFinite:
-    """What to do when a loss or an update becomes NaN or infinite.
-
-    Attributes:
-        policy: "stop" raises `NonFiniteError`; "skip" leaves the step out and goes on with the
-            old weights; "rollback" restores the last checkpoint and goes on with other random
-            numbers.
-        retries: roll-backs before giving up.
-
-    >>> NonFinite("rollback", retries=2).retries
-    2
-    """
-
-    policy: Literal["stop", "skip", "rollback"] = "stop"
-    retries: int = 3
-
-    def __post_init__(self):
-        if self.policy not in ("stop", "skip", "rollback"):
-            raise ConfigurationError(
-                f"NonFinite: policy is 'stop', 'skip' or 'rollback'; got {self.policy!r}."
-            )
-
-
-class _FaultError(Exception):
-    """A loss or an update of a learner was not finite."""
-
-    def __init__(self, visit: Visit, learner: str, metrics: dict[str, float]):
-        bad = [name for name, value in metrics.items() if not np.isfinite(value)]
-        self.visit, self.metric = visit, ", ".join(bad) or "the updates (the loss is finite)"
-        self.sentence = (
-            f"Phase {visit.phase.name!r}, step {visit.step}, learner {learner!r}: "
-            f"not finite: {self.metric}."
-        )
 
 
 @dataclass(frozen=True)
@@ -90,8 +54,8 @@ class Training:
 
     def __init__(self, settings: Settings, run: Run | None):
         self.settings, self.run, self.hooks = settings, run, settings.hooks
-        self.journal = Journal(run)
-        self.pace = Pace(1 if self.hooks.every_step else CAPACITY)
+        self.journal = Journal(run, settings.on_full_disk)
+        self.pace = Pace()
         self.signals = Signals()
         self.programs: dict[str, Program] = {}
         self.executors: dict[str, Executor] = {}
@@ -99,27 +63,27 @@ class Training:
         self.visits: dict[str, int] = {}
         self.validations: list[dict[str, Any]] = []
         self.reasons: list[tuple[str, Reason]] = []
+        self.rollbacks = 0
         self.root: Visit | None = None
+        #: visits whose beginning the callbacks have seen in this sitting, but not their end
+        self.open: list[Visit] = []
 
     def run_through(self, *, resume: bool) -> None:
         """All phases, from the first or from a checkpoint, with every way to end."""
-        try:
-            with self.signals:
+        with self.signals:
+            try:
                 self.root = (self._restore() if resume else None) or self._first()
                 self.hooks.call("on_train_begin", self._event())
                 while not self._all_phases():
                     pass  # after a roll-back
-                self.hooks.call("on_train_end", self._event())
+                # The end is told last, so that whatever fails before is told as an exception.
                 self._save()
                 self._wait_for_checkpoints()
-        except BaseException as error:
-            self._end_badly(error)
-            raise
-        finally:
-            for program in self.programs.values():
-                program.close()
-            if self.run is not None:
-                self.run.close()
+                self.hooks.call("on_train_end", self._event())
+            except BaseException as error:
+                self._end_badly(error)
+                raise
+            self._shut()
 
     def _all_phases(self) -> bool:
         """Runs the phases from where the root visit stands; False after a roll-back."""
@@ -133,7 +97,7 @@ class Training:
                     return True
                 self.root = self._begin(phases[index], visit.outcome(), visit.global_step)
                 self._save()
-        except _FaultError as fault:
+        except FaultError as fault:
             self._roll_back(fault)
             return False
 
@@ -143,13 +107,14 @@ class Training:
         while visit.reason is None or visit.child is not None:
             if visit.child is not None:  # a rescue is under way, perhaps since before a resume
                 self._run_visit(visit.child)
-                visit.state = with_model(visit.state, visit.child.outcome())
-                visit.child = None
+                self._take_over(visit, visit.child)
                 continue
             self._advance(visit)
-            measured = self._validate(visit)
+            # What ends the visit is known before the validation, which is also made at the end.
+            ending = self.hooks.stop or visit.ending()
+            measured = self._validate(visit, last=ending is not None)
             # Decided before the checkpoint is made, so that a resume need not decide again.
-            self._decide(visit, measured)
+            self._decide(visit, measured, ending)
             visit.processed = visit.step
             if self.hooks.take_save():
                 self._save()
@@ -157,19 +122,32 @@ class Training:
 
     def _advance(self, visit: Visit) -> None:
         """Steps up to the next boundary; one chunk is made while the one before is read."""
+        self._poll()
         target, ahead, pending = self._boundary(visit), visit.step, None
+        if ahead < target and not self.hooks.requested:
+            self._begin_epoch(visit)
         self.pace.start()
-        while ahead < target and not self.hooks.requested and self.signals.name is None:
+        while ahead < target and not self.hooks.requested and not self._interrupts(visit):
             steps = min(self.pace.steps(), target - ahead)
+            program = self._program(visit)
             with jax.transfer_guard("disallow"):
-                visit.state, chunk = self._program(visit).advance(visit.state, ahead, steps)
+                visit.state, chunk = program.advance(
+                    visit.state, ahead, steps, lambda: self._interrupts(visit)
+                )
             ahead += steps
             if pending is not None:
                 self._read(visit, pending)
             pending = chunk
+            if self.hooks.every_step:  # who looks at every step sees the model of that step
+                self._read(visit, pending)
+                pending = None
         if pending is not None:
             self._read(visit, pending)
         self._poll()
+
+    def _interrupts(self, visit: Visit) -> bool:
+        """Whether a signal or the time limit asks for the end of the chunk."""
+        return self.signals.name is not None or visit.late
 
     def _read(self, visit: Visit, chunk: Chunk) -> None:
         """Waits for a chunk, writes its metrics down and shows them to the callbacks."""
@@ -178,15 +156,19 @@ class Training:
         metrics = StepMetrics(self._program(visit).metrics, chunk.first + 1, rows)
         self.journal.steps(visit, metrics, seconds)
         if fault:
-            learner = visit.plan.learners[fault - 1].name or f"number {fault}"
-            raise _FaultError(visit, learner, metrics.last())
+            raise FaultError(visit, fault, metrics)
         event = self._event(visit)
         self.hooks.steps(event, metrics)
         per_epoch = event.steps_per_epoch
         if self.hooks.epochs and per_epoch and visit.step % per_epoch == 0:
             self.hooks.call("on_epoch_end", event)
-            if not visit.finished:
-                self.hooks.call("on_epoch_begin", event)
+
+    def _begin_epoch(self, visit: Visit) -> None:
+        """Tells that an epoch begins, once: not again after a resume in it."""
+        event = self._event(visit)
+        if self.hooks.epochs and event.steps_per_epoch and event.epoch >= visit.epochs_begun:
+            visit.epochs_begun = event.epoch + 1
+            self.hooks.call("on_epoch_begin", event)
 
     def _boundary(self, visit: Visit) -> int:
         """The next step at which something other than steps must happen."""
@@ -194,16 +176,20 @@ class Training:
         intervals = [phase.in_steps(v.every) for v in phase.validations]
         if self.hooks.epochs and phase.data.steps_per_epoch:
             intervals.append(phase.data.steps_per_epoch)
+        if self.hooks.every_step:
+            intervals.append(1)
         ends = [(done // n + 1) * n for n in intervals]
         for end in (self.hooks.next_step(self._event(visit)), phase.total_steps):
             ends += [] if end is None else [end]
         return min(ends)
 
-    def _validate(self, visit: Visit) -> bool:
-        """The validations that are due; whether there was any."""
+    def _validate(self, visit: Visit, *, last: bool) -> bool:
+        """The validations that are due, all of them at the `last`; whether there was any."""
         phase, found = visit.phase, {}
-        due = [v for v in phase.validations if visit.due(phase.in_steps(v.every))]
-        if not due or visit.step == visit.processed:
+        if visit.step == visit.processed:
+            return False
+        due = [v for v in phase.validations if last or visit.step % phase.in_steps(v.every) == 0]
+        if not due:
             return False
         for validation in due:
             began = time.perf_counter()
@@ -225,26 +211,31 @@ class Training:
         self.hooks.call("on_validation_end", self._event(visit), found)
         return True
 
-    def _decide(self, visit: Visit, measured: bool) -> None:
+    def _decide(self, visit: Visit, measured: bool, ending: Stop | None) -> None:
         """Whether the visit ends here, and whether a rescue must come first."""
-        stop, phase = self.hooks.take_stop(), visit.phase
+        # A stop that the validation asked for says more than the length that is reached.
+        ending, phase = self.hooks.take_stop() or ending, visit.phase
         if measured and reached(phase.goal, self.validations[-1]):
             visit.reason, visit.detail = Reason.GOAL, str(dict(phase.goal))
-        elif stop is not None:
-            visit.reason, visit.detail = stop.reason, stop.detail
-        elif visit.finished:
-            visit.reason = Reason.LENGTH
-        elif phase.limit is not None and visit.elapsed >= phase.limit.count:
-            visit.reason = Reason.TIME
+        elif ending is not None:
+            visit.reason, visit.detail = ending.reason, ending.detail
         if measured and phase.rescue is not None and phase.rescue.when(self.validations):
             rescue = phase.rescue.phase
             self.journal.event(visit, "rescue", by=rescue.name)
             visit.child = self._begin(rescue, visit.state.model, visit.global_step)
             visit.state = without_model(visit.state)
 
+    def _take_over(self, visit: Visit, rescue: Visit) -> None:
+        """The visit goes on with what its rescue has made."""
+        visit.state, visit.child = with_model(visit.state, rescue.outcome()), None
+        visit.origin = rescue.global_step - visit.step
+        self._enter(visit)
+
     # Visits: how they begin and end.
 
     def _first(self) -> Visit:
+        self.visits, self.validations, self.reasons = {}, [], []
+        self.hooks.begin()
         arrays = jax.tree.map(copied, eqx.filter(self.settings.model, is_array))
         return self._begin(self.settings.phases[0], arrays, 0)
 
@@ -252,21 +243,25 @@ class Training:
         number = self.visits.get(phase.name, 0)
         self.visits[phase.name] = number + 1
         plan = self.settings.bound[phase.name].plan
-        state = state_of(plan, arrays, seed=self.settings.seed, visit=number)
-        return Visit(phase, plan, number=number, attempt=0, origin=origin, state=state)
+        attempt = self.rollbacks
+        state = state_of(plan, arrays, seed=self.settings.seed, visit=number, attempt=attempt)
+        return Visit(phase, plan, number, attempt, origin, state)
 
     def _open(self, visit: Visit) -> None:
         visit.entered = time.monotonic()
-        entropy = randomness.order_entropy(self.settings.seed, visit.phase.name, visit.number)
-        if visit.child is None and visit.reason is None:
-            self._program(visit).enter(entropy)
+        if visit.child is None:
+            self._enter(visit)
         if not visit.begun:
             self.journal.event(visit, "phase_begin")
             visit.begun = True
-        event = self._event(visit)
-        self.hooks.call("on_phase_begin", event)
-        if self.hooks.epochs and event.steps_per_epoch and visit.step % event.steps_per_epoch == 0:
-            self.hooks.call("on_epoch_begin", event)
+        self.open.append(visit)
+        self.hooks.call("on_phase_begin", self._event(visit))
+
+    def _enter(self, visit: Visit) -> None:
+        """Points the program of the phase to the data of this visit."""
+        if visit.reason is None:
+            entropy = randomness.order_entropy(self.settings.seed, visit.phase.name, visit.number)
+            self._program(visit).enter(entropy)
 
     def _close(self, visit: Visit) -> None:
         reason = visit.reason
@@ -276,7 +271,9 @@ class Training:
             self.journal.event(visit, "phase_end", reason=reason.name, **details)
             self.reasons.append((visit.phase.name, reason))
             visit.closed = True
+        self.open.remove(visit)
         self.hooks.call("on_phase_end", self._event(visit), reason)
+        self.hooks.take_stop()  # the visit has ended already, and another one is not meant
 
     def _program(self, visit: Visit) -> Program:
         """The compiled program of a phase; compiled at its first visit."""
@@ -285,7 +282,8 @@ class Training:
             began = time.perf_counter()
             kept = name in self.executors  # a run keeps its executor, to keep its bits
             wanted = self.executors[name] if kept else self.settings.executor
-            program = self.programs[name] = Program(visit.plan, visit.state, wanted)
+            metrics = self.settings.bound[name].metrics
+            program = self.programs[name] = Program(visit.plan, visit.state, wanted, metrics)
             self.executors[name] = program.executor
             self.journal.took(visit, "compile", time.perf_counter() - began)
         return self.programs[name]
@@ -293,37 +291,46 @@ class Training:
     # Checkpoints, interruptions, faults.
 
     def _save(self) -> None:
-        """Hands a checkpoint of everything to the writer, and removes superfluous ones."""
+        """Hands a checkpoint of everything to the writer."""
         if self.run is None:
             return
-        visit, began = self._visit(), time.perf_counter()
-        event = self._event(visit.innermost)
-        name = f"{event.global_step:09d}-{event.phase}"
-        self.hooks.call("on_checkpoint", event, name)
+        self._wait_for_checkpoints()
         try:
-            self.run.checkpoints.poll()
-            save_visits(self.run, name, visit, self._session())
-            kept = self.run.checkpoints.names()
-            for callback in self.hooks.callbacks:
-                if isinstance(callback, ModelCheckpoint):
-                    for old in callback.superfluous(kept):
-                        self.run.checkpoints.remove(old)
-        except CheckpointError as error:
+            self._hand_over(self.run)
+        except (CheckpointError, OSError) as error:
             self._full_disk(error)
-        self.journal.took(visit, "checkpoint", time.perf_counter() - began)
+
+    def _hand_over(self, run: Run) -> None:
+        began, event = time.perf_counter(), self._event()
+        name = f"{event.global_step:09d}-{event.phase}"
+        # Told first, so that what callbacks make of it is in it.
+        self.hooks.call("on_checkpoint", event, name)
+        save_visits(run, name, self._visit(), self._session())
+        self.journal.took(self._visit(), "checkpoint", time.perf_counter() - began)
 
     def _wait_for_checkpoints(self) -> None:
+        """Returns when the last checkpoint is on the disk."""
         if self.run is None:
             return
         try:
             self.run.checkpoints.wait()
-        except CheckpointError as error:
+            self._prune(self.run)
+        except (CheckpointError, OSError) as error:
             self._full_disk(error)
 
-    def _full_disk(self, error: CheckpointError) -> None:
+    def _prune(self, run: Run) -> None:
+        """Removes the checkpoints that nobody needs, now that the last one is whole."""
+        keepers = [c for c in self.hooks.callbacks if isinstance(c, ModelCheckpoint)]
+        names = run.checkpoints.names()
+        unwanted = [set(keeper.superfluous(names)) for keeper in keepers]
+        for name in names:
+            if all(name in some for some in unwanted):
+                run.checkpoints.remove(name)
+
+    def _full_disk(self, error: Exception) -> None:
         if self.settings.on_full_disk == "stop":
             raise error
-        self.journal.event(self._visit(), "checkpoint_failed", error=str(error))
+        warnings.warn(f"{error} The training goes on without it.", stacklevel=2)
 
     def _session(self) -> dict[str, Any]:
         return {
@@ -332,19 +339,20 @@ class Training:
             "validations": self.validations,
             "reasons": [[name, reason.name] for name, reason in self.reasons],
             "executors": self.executors,
+            "rollbacks": self.rollbacks,
             "callbacks": self.hooks.states(),
+            # Asked for, but not decided upon when a signal came.
+            "stop": self.hooks.stop and [self.hooks.stop.reason.name, self.hooks.stop.detail],
         }
 
     def _restore(self) -> Visit | None:
         """The visit at the newest whole checkpoint; None if there is none yet."""
         run = self.run
         assert run is not None
-        if not run.checkpoints.names():
+        if run.checkpoints.empty():
             run.history.truncate(0)
             return None
         restored = run.checkpoints.restore()
-        for sentence in restored.skipped:
-            warnings.warn(sentence, stacklevel=2)
         meta = restored.meta
         phases = {bound.plan.phase.name: bound.plan.phase for bound in self.settings.bound.values()}
 
@@ -358,32 +366,35 @@ class Training:
         root = restore_visits(run, restored, self.settings.seed, begin)
         self.visits, self.validations = meta["visit_counts"], meta["validations"]
         self.reasons = [(name, Reason[reason]) for name, reason in meta["reasons"]]
-        self.executors = meta["executors"]
+        # A roll-back keeps the ways of the phases that it forgets.
+        self.executors |= meta["executors"]
+        self.rollbacks = meta["rollbacks"]
         self.hooks.restore(meta["callbacks"])
+        stop = meta["stop"]
+        self.hooks.stop = None if stop is None else Stop(Reason[stop[0]], stop[1])
+        self.hooks.save = False
         run.history.truncate(meta["history"])
         return root
 
-    def _roll_back(self, fault: _FaultError) -> None:
+    def _roll_back(self, fault: FaultError) -> None:
         """Back to the last checkpoint, with other random numbers; or gives up."""
-        policy = self.settings.nonfinite
-        attempt = fault.visit.attempt + 1
-        if policy.policy != "rollback" or attempt > policy.retries:
-            tried = f" {policy.retries} roll-backs did not help." if attempt > 1 else ""
-            cure = (
-                "Lower the learning rate, clip the updates (Learner(clip_norm=1.0)), check the "
-                "data, or choose nonfinite='skip' or 'rollback'."
-            )
-            last = "" if self.run is None else f" The last checkpoint is in {self.run.path}."
-            raise NonFiniteError(f"{fault.sentence}{tried}{last} {cure}") from None
-        self._wait_for_checkpoints()
-        self.root = self._restore() or self._first()
-        visit = self.root.innermost
-        visit.attempt = attempt
-        key = randomness.phase_key(self.settings.seed, visit.phase.name, visit.number, attempt)
-        visit.state = eqx.tree_at(lambda s: s.key, visit.state, key)
-        self.journal.event(visit, "rollback", attempt=attempt, fault=fault.sentence)
+        policy, made = self.settings.nonfinite, self.rollbacks
+        if policy.policy != "rollback" or made >= policy.retries:
+            raise given_up(fault, made, None if self.run is None else self.run.path) from None
+        for visit in reversed(self.open):
+            self.hooks.call("on_phase_end", self._event(visit), Reason.ROLLBACK)
+        self.open.clear()
         for program in self.programs.values():
             program.close()
+        self._wait_for_checkpoints()
+        self.root = self._restore() or self._first()
+        # Counted here and not in the checkpoint that was restored: none can be forgotten.
+        self.rollbacks = made + 1
+        visit = self.root.innermost
+        visit.attempt = self.rollbacks
+        number = self.settings.seed, visit.phase.name, visit.number, visit.attempt
+        visit.state = eqx.tree_at(lambda s: s.key, visit.state, randomness.phase_key(*number))
+        self.journal.event(visit, "rollback", attempt=self.rollbacks, fault=fault.sentence)
         self._save()
 
     def _poll(self) -> None:
@@ -391,18 +402,45 @@ class Training:
             raise Interrupted(self.signals.name)
 
     def _end_badly(self, error: BaseException) -> None:
-        """Saves what can be saved, closes the callbacks, and says how to go on."""
-        if self.root is None:
+        """Saves what can be saved, says how to go on, and closes callbacks and files."""
+        with contextlib.ExitStack() as after:  # what fails does not keep the rest from being done
+            after.callback(self._shut, error)
+            if self.root is None:
+                return
+            after.callback(self.hooks.fail, self._event(), error)
+            if isinstance(error, Interrupted):
+                step, name = self.root.innermost.step, error.args[0]
+                error.args = (f"Interrupted by {name} at step {step}. {self._save_for_later()}",)
+            elif self.run is not None and isinstance(error, Exception):
+                error.add_note(f"Go on from its last checkpoint: etude resume {self.run.path}")
+
+    def _save_for_later(self) -> str:
+        """Saves the state at an interruption; says what came of it."""
+        run = self.run
+        if run is None:
+            return "Nothing is saved, because there is no run folder; pass run='runs/name'."
+        with contextlib.suppress(CheckpointError):  # of an earlier one: this one may be whole
+            run.checkpoints.wait()
+        try:
+            self._hand_over(run)
+            run.checkpoints.wait()
+        except (CheckpointError, OSError) as failure:
+            return f"{failure} Go on from the last checkpoint with: etude resume {run.path}"
+        return f"The state is saved; go on with: etude resume {run.path}"
+
+    def _shut(self, error: BaseException | None = None) -> None:
+        """Stops reading ahead, and closes the files of the run."""
+        for program in self.programs.values():
+            program.close()
+        if self.run is None:
             return
-        if isinstance(error, Interrupted):
-            saved = ""
-            if self.run is not None:
-                self._save()
-                self._wait_for_checkpoints()
-                saved = f" The state is saved; go on with: etude resume {self.run.path}"
-            step = self._visit().innermost.step
-            error.args = (f"Interrupted by {error.args[0]} at step {step}.{saved}",)
-        self.hooks.call("on_exception", self._event(), error)
+        try:
+            self.run.close()
+        except (CheckpointError, OSError) as failure:
+            if error is not None:
+                error.add_note(str(failure))
+            else:
+                self._full_disk(failure)
 
     # Views.
 
@@ -420,8 +458,13 @@ class Training:
             steps_per_epoch=visit.phase.data.steps_per_epoch,
             global_step=visit.global_step,
             folder=None if self.run is None else self.run.path,
-            model=lambda: visit.plan.model(jax.tree.map(copied, visit.state)),
+            model=lambda: self._model_of(visit),
         )
+
+    def _model_of(self, visit: Visit) -> Any:
+        """A copy of the model as it is now; during a rescue, the rescue has it."""
+        arrays = jax.tree.map(copied, visit.innermost.state.model)
+        return eqx.combine(arrays, visit.plan.static)
 
     def model(self) -> Any:
         """The model that the training leaves."""

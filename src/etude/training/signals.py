@@ -29,7 +29,8 @@ class Signals:
 
     def __exit__(self, *_: Any) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # None: installed by something else than Python, which cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.name is not None and number == signal.SIGINT:

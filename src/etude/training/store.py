@@ -32,7 +32,7 @@ def save_visits(run: Run, name: str, root: Visit, session: Mapping[str, Any]) ->
     for depth, visit in enumerate(visits):
         arrays |= visit.arrays(f"{depth}/")
     meta = {"visits": [visit.position() for visit in visits], **session}
-    run.history.flush()
+    run.history.sync()  # a power cut must not leave a checkpoint of lines that are gone
     meta["history"] = run.history.offset()
     run.checkpoints.save(name, arrays, meta)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
-from etude.callbacks.base import Reason
+from etude.callbacks.base import Reason, Stop
 from etude.engine.phase import Best, Phase
 from etude.engine.program import Program
 from etude.engine.snapshot import from_host, to_host
@@ -30,6 +30,8 @@ class Visit:
     #: steps done, and the last of them whose boundary (validation, stop, rescue) is dealt with
     step: int = 0
     processed: int = 0
+    #: epochs whose beginning the callbacks were told
+    epochs_begun: int = 0
     begun: bool = False
     closed: bool = False
     reason: Reason | None = None
@@ -59,14 +61,22 @@ class Visit:
         """Steps of the run so far."""
         return self.origin + self.step
 
-    def due(self, every: int) -> bool:
-        """Whether something done every so many steps is due at this boundary."""
-        return self.step % every == 0 or self.finished
-
     @property
     def finished(self) -> bool:
         """Whether the length of the phase is reached."""
         return self.step == self.phase.total_steps
+
+    @property
+    def late(self) -> bool:
+        """Whether the time limit of the phase is over."""
+        limit = self.phase.limit
+        return limit is not None and self.elapsed >= limit.count
+
+    def ending(self) -> Stop | None:
+        """What ends the visit by itself, if anything does."""
+        if self.finished:
+            return Stop(Reason.LENGTH)
+        return Stop(Reason.TIME) if self.late else None
 
     def note_best(self, metrics: dict[str, Any], arrays: PyTree) -> None:
         """Keeps the weights if these metrics are the best so far."""
@@ -94,6 +104,7 @@ class Visit:
             "origin": self.origin,
             "step": self.step,
             "processed": self.processed,
+            "epochs_begun": self.epochs_begun,
             "begun": self.begun,
             "closed": self.closed,
             "reason": None if self.reason is None else self.reason.name,
@@ -114,6 +125,7 @@ class Visit:
         for name in (
             "step",
             "processed",
+            "epochs_begun",
             "begun",
             "closed",
             "detail",

@@ -1,0 +1,155 @@
+"""Mixtures of two samples and of their labels: mixup and cutmix.
+
+Both take and return a batch `(inputs, labels)`. Labels are class numbers `(batch,)` with
+`num_classes`, or soft labels `(batch, classes)`; they come back soft, always.
+
+>>> batch = (jnp.ones((4, 100)), jnp.array([0, 1, 2, 1]))
+>>> inputs, labels = mixup(batch, jax.random.key(0), num_classes=3)
+>>> labels.shape
+(4, 3)
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from .draws import along, per_sample, random_span, require
+
+Labels = Int[Array, " batch"] | Float[Array, "batch classes"]
+Batch = tuple[Array, Array]
+
+
+def soft_labels(labels: Labels, num_classes: int | None = None) -> Float[Array, "batch classes"]:
+    """One-hot labels from class numbers; soft labels pass through.
+
+    A class number outside 0..num_classes-1 becomes a row of NaN, which cannot go unnoticed, where
+    an error cannot be raised from compiled code.
+
+    Raises:
+        ValueError: class numbers without `num_classes`, or soft labels of another width.
+
+    >>> soft_labels(jnp.array([1, 0]), num_classes=3).tolist()
+    [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+    """
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        width = labels.shape[-1]
+        require(
+            num_classes in (None, width),
+            f"soft_labels: num_classes={num_classes}, but the soft labels have {width} classes",
+        )
+        return labels
+    if num_classes is None:
+        raise ValueError(
+            "soft_labels: class numbers need num_classes, so that every batch has the same width; "
+            "pass num_classes=..."
+        )
+    known = (labels >= 0) & (labels < num_classes)
+    return jnp.where(known[:, None], jax.nn.one_hot(labels, num_classes), jnp.nan)
+
+
+def mixup(
+    batch: Batch,
+    key: Key[Array, ""],
+    alpha: float = 1.0,
+    num_classes: int | None = None,
+    probability: float = 1.0,
+) -> Batch:
+    """Blend each sample with another: `lam * x_i + (1 - lam) * x_j` (Zhang et al. 2018).
+
+    Labels blend with the same weights. Partners are a random permutation of the batch, and each
+    sample draws its own `lam` from Beta(alpha, alpha).
+
+    Args:
+        batch: inputs `(batch, ...)` and labels.
+        key: the source of randomness.
+        alpha: strength; 0 leaves the inputs as they are.
+        num_classes: number of classes, for integer labels.
+        probability: chance of each sample to be mixed at all.
+
+    Raises:
+        ValueError: a negative `alpha`, a `probability` outside 0..1, or labels that
+            `soft_labels` refuses.
+
+    >>> inputs, labels = mixup((jnp.ones((2, 5)), jnp.eye(2)), jax.random.key(0), alpha=0.0)
+    >>> labels.tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    inputs, labels, partner, keep = _draw("mixup", batch, key, alpha, num_classes, probability)
+    lam = along(0, keep, inputs).astype(inputs.dtype)
+    return lam * inputs + (1 - lam) * inputs[partner], _blend(labels, partner, keep)
+
+
+def cutmix(
+    batch: Batch,
+    key: Key[Array, ""],
+    alpha: float = 1.0,
+    num_classes: int | None = None,
+    probability: float = 1.0,
+) -> Batch:
+    """Replace a stretch of each sample by that of another (Yun et al. 2019, along the last axis).
+
+    Each sample draws `lam` from Beta(alpha, alpha) and a stretch of `(1 - lam)` of its length,
+    which is cut off where it overhangs the ends. The weight of the partner's label is the
+    fraction that was really replaced.
+
+    Args:
+        batch: inputs `(batch, ..., time)` and labels.
+        key: the source of randomness.
+        alpha: strength; 0 leaves the inputs as they are.
+        num_classes: number of classes, for integer labels.
+        probability: chance of each sample to be mixed at all.
+
+    Raises:
+        ValueError: a negative `alpha`, a `probability` outside 0..1, or labels that
+            `soft_labels` refuses.
+
+    >>> batch = (jnp.array([[0.0] * 8, [1.0] * 8]), jnp.array([0, 1]))
+    >>> inputs, labels = cutmix(batch, jax.random.key(1), num_classes=2)
+    >>> bool(jnp.all(inputs.mean(axis=-1) == labels[:, 1]))
+    True
+    """
+    draw_key, span_key = jax.random.split(key)
+    inputs, labels, partner, keep = _draw(
+        "cutmix", batch, draw_key, alpha, num_classes, probability
+    )
+    length = inputs.shape[-1]
+
+    def span(key: Array, keep: Array) -> Bool[Array, " time"]:
+        width = jnp.round((1 - keep) * length).astype(jnp.int32)
+        return random_span(key, length, width)
+
+    replaced = per_sample(span, span_key, keep)
+    spread = replaced.reshape(len(replaced), *[1] * (inputs.ndim - 2), length)
+    mixed = jnp.where(spread, inputs[partner], inputs)
+    return mixed, _blend(labels, partner, 1 - jnp.mean(replaced.astype(jnp.float32), axis=-1))
+
+
+def _draw(
+    name: str, batch: Batch, key: Array, alpha: float, num_classes: Any, probability: float
+) -> tuple[Array, Array, Array, Array]:
+    """Inputs, soft labels, partners, and how much each sample keeps of itself."""
+    inputs, labels = batch
+    require(alpha >= 0, f"{name}: alpha must be 0 or more, got {alpha}")
+    require(0 <= probability <= 1, f"{name}: probability must be in 0..1, got {probability}")
+    size = inputs.shape[0]
+    partner_key, lam_key, chance_key = jax.random.split(key, 3)
+    partner = jax.random.permutation(partner_key, size)
+    lam = _self_weights(lam_key, alpha, size)
+    keep = jnp.where(jax.random.bernoulli(chance_key, probability, (size,)), lam, 1.0)
+    return inputs, soft_labels(labels, num_classes), partner, keep
+
+
+def _self_weights(key: Array, alpha: float, size: int) -> Array:
+    if alpha == 0:
+        return jnp.ones(size)
+    # Beta(1, 1) is uniform, which compiles in a fraction of the time of the general case.
+    if alpha == 1:
+        return jax.random.uniform(key, (size,))
+    return jax.random.beta(key, alpha, alpha, (size,))
+
+
+def _blend(labels: Array, partner: Array, keep: Array) -> Array:
+    weight = keep[:, None].astype(labels.dtype)
+    return weight * labels + (1 - weight) * labels[partner]

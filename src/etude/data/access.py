@@ -1,0 +1,173 @@
+"""Random access: anything that says its length and gives a sample by its number.
+
+Samples are indexed, never iterated, so that a resumed run seeks.
+
+>>> squares = [{"x": float(i), "y": i * i} for i in range(10)]
+>>> data = AccessData(squares, batch_size=4, shuffle=False)
+>>> data.steps_per_epoch
+3
+>>> next(data.batches((0,), epoch=0, position=2))["y"]
+array([64, 81], dtype=int32)
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from etude.data.checks import check_batch_size
+from etude.data.reader import Reader
+from etude.data.workers import Workers
+from etude.engine.errors import DataError, suggest
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """A list, a torch `Dataset`, a Grain `MapDataset`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class AccessData:
+    """Batches of an indexed data set, read on the host a few ahead of the training.
+
+    Each sample is a number, an array or any pytree of these (NumPy, JAX or torch); the samples of
+    a batch are stacked. The order of an epoch is NumPy's permutation seeded by (seed, phase,
+    epoch).
+
+    Args:
+        dataset: anything with `__len__` and `__getitem__`.
+        batch_size: samples per step; None if the items of the data set are batches already, as
+            those of Grain's `dataset.batch(n)`. Then batches are shuffled, not samples, and may
+            differ in shape.
+        shuffle: a new order each epoch.
+        drop_last: leave the short last batch out of training; evaluation never does. Not with
+            `batch_size=None`.
+        workers: threads or processes that read; 0 reads in the one thread that feeds the device.
+            They change the speed, never the batches.
+        worker_kind: "thread", for what waits on files or releases the interpreter lock, as NumPy
+            does; "process", for Python code that computes (the data set is pickled once for each).
+        transform: `transform(item) -> item`, on the host, in the workers; deterministic. Random
+            augmentation belongs into `Phase(augment=...)`, where it has a key.
+        classes: if given, integers (one a sample) are checked as labels 0..classes-1.
+        allow_nonfinite: accept NaN and infinite values.
+
+    Raises:
+        DataError: at once, for what cannot be indexed, is empty or has a bad first sample; while
+            reading, for a sample that cannot be read, has another structure or shape than the
+            first, or bad values. It names the sample.
+
+    >>> data = AccessData([1.0, 2.0, 3.0], batch_size=2, shuffle=False, workers=2)
+    >>> [batch.tolist() for batch, samples in data.sequential()]
+    [[1.0, 2.0], [3.0]]
+    """
+
+    seeks = True
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None,
+        *,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        workers: int = 0,
+        worker_kind: str = "thread",
+        transform: Callable[[Any], Any] | None = None,
+        classes: int | None = None,
+        allow_nonfinite: bool = False,
+    ):
+        self.length = _length(dataset)
+        if batch_size is not None:
+            check_batch_size(batch_size, self.length)
+        elif drop_last:
+            raise DataError(
+                "drop_last is unknown where the data set makes the batches (batch_size=None). "
+                "Drop it there: dataset.batch(n, drop_remainder=True)."
+            )
+        if workers < 0:
+            raise DataError(f"workers must be 0 or more; got {workers}.")
+        if worker_kind not in ("thread", "process"):
+            cure = suggest(str(worker_kind), ["thread", "process"])
+            raise DataError(f"worker_kind {worker_kind!r} is unknown. {cure}")
+        self.batch_size, self.shuffle = batch_size, shuffle
+        self.workers, self.worker_kind = workers, worker_kind
+        self._reader = Reader(dataset, batch_size is None, transform, classes, allow_nonfinite)
+        self._reader(np.zeros(1, np.int64))  # the first sample, to refuse bad data now
+        self._size = size = batch_size or 1
+        self._kept = self.length - self.length % size if drop_last else self.length
+        self.steps_per_epoch = -(-self._kept // size)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def batches(self, entropy: tuple[int, ...], epoch: int, position: int) -> Iterator[PyTree]:
+        """The batches of one epoch from a position on, the last one short unless dropped."""
+        order = self._order((*entropy, epoch))[: self._kept]
+        starts = range(position * self._size, self._kept, self._size)
+        return self._read(order[start : start + self._size] for start in starts)
+
+    def wrapped(
+        self, entropy: tuple[int, ...], epoch: int, position: int, steps: int | None
+    ) -> Iterator[PyTree]:
+        """Full batches from a position on, of an epoch of `steps` batches (None: without end).
+
+        Where the samples run out, a fresh permutation follows, also within a batch.
+        """
+        groups = self._wrapped((*entropy, epoch), position)
+        return self._read(groups if steps is None else islice(groups, steps - position))
+
+    def sequential(self) -> Iterator[tuple[PyTree, int]]:
+        """Every sample once, in order, as `(batch, samples)`."""
+        starts = range(0, self.length, self._size)
+        everything = np.arange(self.length)
+        for batch in self._read(everything[start : start + self._size] for start in starts):
+            yield batch, len(jax.tree.leaves(batch)[0])
+
+    def _wrapped(self, entropy: tuple[int, ...], position: int) -> Iterator[np.ndarray]:
+        repeat, used = divmod(position * self._size, self.length)
+        ahead = self._order((*entropy, repeat))[used:]
+        while True:
+            while len(ahead) < self._size:
+                repeat += 1
+                ahead = np.concatenate([ahead, self._order((*entropy, repeat))])
+            yield ahead[: self._size]
+            ahead = ahead[self._size :]
+
+    def _order(self, entropy: tuple[int, ...]) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.length)
+        # NumPy takes no negative seed; this maps those of 64 bits one to one.
+        generator = np.random.default_rng([number % 2**64 for number in entropy])
+        return generator.permutation(self.length)
+
+    def _read(self, groups: Iterator[np.ndarray]) -> Iterator[PyTree]:
+        return map(self._reader, groups) if self._pool is None else self._pool.map(groups)
+
+    @cached_property
+    def _pool(self) -> Workers | None:
+        # Made when first used, and kept: processes take seconds to start.
+        return Workers(self._reader, self.workers, self.worker_kind) if self.workers else None
+
+
+def _length(dataset: Any) -> int:
+    if isinstance(dataset, Mapping):
+        raise DataError(
+            "A dict of arrays is not indexed by samples. Use ArrayData(arrays, batch_size), or "
+            "pass a list of samples."
+        )
+    if not isinstance(dataset, Indexed):
+        raise DataError(
+            f"{type(dataset).__name__} cannot be indexed: AccessData needs __len__ and "
+            "__getitem__. Use StreamData for what can only be iterated."
+        )
+    length = len(dataset)
+    if length == 0:
+        raise DataError("The data set is empty (length 0). Check the files or the selection.")
+    return length

@@ -1,0 +1,84 @@
+"""The base of the typed configurations: frozen, strict about names, errors that say the cure."""
+
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+
+class Config(BaseModel):
+    """A frozen configuration that refuses unknown fields and suggests what was meant.
+
+    Subclasses list in `cures` what to write instead of names that other libraries use. Every
+    problem of a configuration is reported in one `pydantic.ValidationError` (a `ValueError`).
+
+    >>> class Kiln(Config):
+    ...     temperature: float = 1.0
+    >>> Kiln(temperature=2).temperature
+    2.0
+    >>> Kiln(temprature=2)
+    Traceback (most recent call last):
+    pydantic_core._pydantic_core.ValidationError: 1 validation error for Kiln
+    temprature
+      unknown field; did you mean 'temperature'? [type=unknown_field, input_value=2, input_type=int]
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    cures: ClassVar[dict[str, str]] = {}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, data: Any, handler: Any) -> Any:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            details = [cls._detail(problem) for problem in error.errors()]
+            raise ValidationError.from_exception_data(error.title, details) from None
+
+    @classmethod
+    def _detail(cls, problem: Any) -> InitErrorDetails:
+        field = str(problem["loc"][-1]) if problem["loc"] else ""
+        if problem["type"] == "extra_forbidden":
+            kind, message = "unknown_field", f"unknown field; {cls._cure(field)}"
+        elif problem["type"] == "literal_error":
+            expected = problem["ctx"]["expected"]
+            near = near_match(str(problem["input"]), expected.replace("'", "").split(" or "))
+            kind, message = "unknown_name", f"expected {expected}{near}"
+        else:
+            kind, message = problem["type"], problem["msg"]
+        # Doubled braces: pydantic formats the message with the (empty) context.
+        wording = PydanticCustomError(kind, message.replace("{", "{{").replace("}", "}}"))  # pyright: ignore[reportArgumentType]
+        return InitErrorDetails(type=wording, loc=problem["loc"], input=problem["input"])
+
+    @classmethod
+    def _cure(cls, field: str) -> str:
+        if field in cls.cures:
+            return cls.cures[field]
+        near = get_close_matches(field, cls.model_fields, n=1, cutoff=0.5)
+        if near:
+            return f"did you mean '{near[0]}'?"
+        return "known fields: " + ", ".join(cls.model_fields)
+
+
+def near_match(name: str, known: list[str]) -> str:
+    """A sentence that suggests the nearest known name, or nothing.
+
+    >>> near_match("cosin", ["cosine", "linear"])
+    "; did you mean 'cosine'?"
+    >>> near_match("zzz", ["cosine", "linear"])
+    ''
+    """
+    candidates = [part for names in known for part in names.split(", ")]
+    near = get_close_matches(name, candidates, n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def refuse(component: str, problems: list[str]) -> None:
+    """Raise one `ValueError` that lists every problem, or return if there is none.
+
+    >>> refuse("SchedulerConfig", [])
+    """
+    if problems:
+        raise ValueError(f"{component}: " + "; ".join(problems))

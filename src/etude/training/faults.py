@@ -1,0 +1,69 @@
+"""What happens when a loss or an update is not finite."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from etude.callbacks.base import StepMetrics
+from etude.engine.errors import ConfigurationError, NonFiniteError
+from etude.training.visit import Visit
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """What to do when a loss or an update becomes NaN or infinite.
+
+    Attributes:
+        policy: "stop" raises `NonFiniteError`; "skip" leaves the step out and goes on with the
+            old weights; "rollback" restores the last checkpoint and goes on with other random
+            numbers.
+        retries: roll-backs in the whole training before giving up.
+
+    Raises `ConfigurationError` for another policy, or for a negative number of retries.
+
+    >>> NonFinite("rollback", retries=2).retries
+    2
+    """
+
+    policy: Literal["stop", "skip", "rollback"] = "stop"
+    retries: int = 3
+
+    def __post_init__(self):
+        if self.policy not in ("stop", "skip", "rollback"):
+            raise ConfigurationError(
+                f"NonFinite: policy is 'stop', 'skip' or 'rollback'; got {self.policy!r}."
+            )
+        if self.retries < 0:
+            raise ConfigurationError(f"NonFinite: retries is not negative; got {self.retries}.")
+
+
+class FaultError(Exception):
+    """A loss or an update of a learner (counted from 1) was not finite; says which, and where."""
+
+    def __init__(self, visit: Visit, learner: int, metrics: StepMetrics):
+        names = [one.name for one in visit.plan.learners]
+        name = names[learner - 1] or f"number {learner}"
+        # Learners after it worked with what it broke: their metrics say nothing.
+        prefix = f"{name}/" if len(names) > 1 else ""
+        bad = [
+            metric
+            for metric, value in metrics.last().items()
+            if metric.startswith(prefix) and not np.isfinite(value)
+        ]
+        what = ", ".join(bad) or "the updates (the loss is finite)"
+        self.sentence = (
+            f"Phase {visit.phase.name!r}, step {visit.step}, learner {name!r}: not finite: {what}."
+        )
+        super().__init__(self.sentence)
+
+
+def given_up(fault: FaultError, rollbacks: int, folder: Path | None) -> NonFiniteError:
+    """The error that ends the training, after so many roll-backs."""
+    tried = f" {rollbacks} roll-backs did not help." if rollbacks else ""
+    last = "" if folder is None else f" The run, with its last checkpoint, is in {folder}."
+    return NonFiniteError(
+        f"{fault.sentence}{tried}{last} Lower the learning rate, clip the updates "
+        "(Learner(clip_norm=1.0)), check the data, or choose nonfinite='skip' or 'rollback'."
+    )

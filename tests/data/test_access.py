@@ -1,0 +1,119 @@
+"""AccessData: each sample once, seeking, workers, refusals."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from recording import Squares, count
+
+from etude.data import AccessData
+from etude.engine.errors import DataError
+from etude.engine.source import Hosted, Resident
+
+
+def same(a, b):
+    return len(a) == len(b) and all(
+        np.array_equal(p["x"], q["x"]) and np.array_equal(p["y"], q["y"])
+        for p, q in zip(a, b, strict=True)
+    )
+
+
+@given(st.integers(1, 40), st.data(), st.booleans(), st.integers(-5, 2**40))
+def test_an_epoch_is_a_permutation(length, draw, drop_last, seed):
+    size = draw.draw(st.integers(1, length))
+    data = AccessData(Squares(length), size, drop_last=drop_last)
+    batches = list(data.batches((seed,), 3, 0))
+    seen = np.concatenate([batch["y"] for batch in batches])
+    assert len(batches) == data.steps_per_epoch
+    assert len(set(seen)) == len(seen) == (length - length % size if drop_last else length)
+    assert same(batches, list(data.batches((seed,), 3, 0)))
+    assert all(np.array_equal(b["x"][:, 0], b["y"].astype(np.float32) ** 2) for b in batches)
+
+
+@given(st.integers(1, 30), st.integers(1, 6), st.data())
+def test_seeking_is_reading_through(length, size, draw):
+    data = AccessData(Squares(length), min(size, length))
+    position = draw.draw(st.integers(0, data.steps_per_epoch))
+    assert same(list(data.batches((1,), 2, 0))[position:], list(data.batches((1,), 2, position)))
+    whole = list(data.wrapped((1,), 0, 0, 30))
+    assert same(whole[position:], list(data.wrapped((1,), 0, position, 30)))
+    seen = np.concatenate([batch["y"] for batch in whole])[:length]
+    assert len(seen) < length or sorted(seen) == list(range(length))
+
+
+def test_orders_differ_between_epochs_and_seeds():
+    data = AccessData(Squares(50), 50)
+    orders = [next(data.batches((seed,), epoch, 0))["y"] for seed in (0, 1) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_workers_change_nothing(kind):
+    alone = AccessData(Squares(23), 4)
+    helped = AccessData(Squares(23), 4, workers=2, worker_kind=kind)
+    for position in (0, 3):
+        assert same(list(alone.batches((7,), 1, position)), list(helped.batches((7,), 1, position)))
+    assert [n for _, n in helped.sequential()] == [4, 4, 4, 4, 4, 3]
+
+
+def test_through_the_program_each_sample_counts_once_per_epoch():
+    data = AccessData(Squares(10), 4, workers=2)
+    assert isinstance(data, Hosted)
+    assert not isinstance(data, Resident)
+    counts, _ = count(data, 10, 6, lambda batch: batch["y"], cuts=(1, 4))
+    assert counts.tolist() == [2] * 10
+
+
+def test_grain_data_sets_of_samples_and_of_batches():
+    grain = pytest.importorskip("grain")
+    samples = grain.MapDataset.range(10).map(lambda i: {"x": np.float32(i), "y": i})
+    data = AccessData(samples, 5, shuffle=False)
+    assert next(data.batches((0,), 0, 1))["y"].tolist() == [5, 6, 7, 8, 9]
+    batched = AccessData(samples.batch(4), None, shuffle=False)
+    assert [n for _, n in batched.sequential()] == [4, 4, 2]
+    shuffled = AccessData(samples.batch(4), None)
+    seen = np.concatenate([batch["y"] for batch in shuffled.batches((0,), 0, 0)])
+    assert sorted(seen) == list(range(10))
+
+
+def test_a_broken_sample_is_named():
+    class Broken(Squares):
+        def __getitem__(self, index):
+            if index == 3:
+                raise ValueError("torn page")
+            return super().__getitem__(index)
+
+    with pytest.raises(DataError, match=r"Sample 3.*torn page"):
+        list(AccessData(Broken(5), 2).batches((0,), 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "message"),
+    [
+        ([], {}, "empty"),
+        (iter([1]), {}, "StreamData"),
+        ({"x": [1]}, {}, "ArrayData"),
+        ([1, 2], {"batch_size": 3}, "larger than the data"),
+        ([np.zeros(2), np.zeros(2), np.zeros(3)], {}, "Sample 2 is ragged.*\\(3,\\).*\\(2,\\)"),
+        ([1, 2.5], {}, "Sample 1 is ragged.*float32.*int32"),
+        ([{"x": 1}, {"y": 1}], {}, "Sample 1 has another structure"),
+        ([0.0, 1.0, np.nan], {"batch_size": 2}, "Sample 2.*nan"),
+        ([np.zeros(2), np.array([0, np.inf])], {}, "Sample 1.*inf at index \\(1,\\)"),
+        ([1e300], {}, "Sample 0.*inf"),
+        ([0, 1, 5], {"classes": 5}, "Label 5 of sample 2"),
+        (["cat"], {}, "not numbers"),
+        ([2**40], {}, "do not fit int32"),
+        ([1], {"batch_size": None, "drop_last": True}, "drop_remainder"),
+        ([1], {"worker_kind": "threads"}, "Did you mean 'thread'"),
+    ],
+)
+def test_bad_data_are_refused(samples, options, message):
+    with pytest.raises(DataError, match=message):
+        list(AccessData(samples, **{"batch_size": 1, **options}).sequential())
+
+
+@settings(max_examples=10)
+@given(st.integers(1, 20), st.integers(1, 20))
+def test_evaluation_counts_every_sample_once_in_order(length, size):
+    data = AccessData(list(range(length)), min(size, length), drop_last=True)
+    seen = [batch for batch, _ in data.sequential()]
+    assert np.concatenate(seen).tolist() == list(range(length))

@@ -1,0 +1,106 @@
+"""A full disk, made by a limit on the size of files: the policy holds, the last good one survives."""
+
+import resource
+
+import drill
+import jax.numpy as jnp
+import optax
+import pytest
+import small
+
+import etude as et
+from etude.run import CheckpointError
+
+LARGE = 50_000  # floats: much more than the history and the manifests
+
+
+def limit(size=resource.RLIM_INFINITY):
+    """No file can grow beyond so many bytes, as on a full disk."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+
+@pytest.fixture(autouse=True)
+def unlimited():
+    yield
+    limit()
+
+
+def trainer(folder, *callbacks, policy="stop", every=4):
+    def loss(model, batch, context):
+        return jnp.mean((model - batch[0].mean()) ** 2) * len(model)
+
+    phase = et.Phase(
+        "fit", et.Learner(et.Gradient(loss), optax.sgd(0.1)), small.data(), et.Steps(20)
+    )
+    return et.Trainer(
+        jnp.zeros(LARGE), phase, progress=False, run=folder, on_full_disk=policy,
+        callbacks=[et.ModelCheckpoint(et.Steps(every), keep_last=100), *callbacks],
+    )  # fmt: skip
+
+
+def names(folder):
+    return sorted(path.parent.name for path in folder.glob("checkpoints/*/manifest.json"))
+
+
+def full_at(checkpoint, size=100_000):
+    return drill.At("on_checkpoint", checkpoint, lambda: limit(size))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    result = trainer(folder).fit()
+    return drill.weights(result), drill.history(folder)
+
+
+def test_stop_says_why_and_leaves_the_last_good_one(whole, tmp_path):
+    closed = drill.At("on_exception", 1, lambda: None)
+    with pytest.raises(CheckpointError, match="'000000012-fit' could not be written.*too large"):
+        trainer(tmp_path / "run", full_at(3), closed).fit()
+    assert closed.left == 0
+    assert names(tmp_path / "run") == ["000000004-fit", "000000008-fit"]
+    limit()
+    result = trainer(tmp_path / "run").resume()
+    assert (drill.weights(result), drill.history(tmp_path / "run")) == whole
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint")
+def test_continue_tries_again_at_the_next_one(whole, tmp_path):
+    freed = drill.At("on_checkpoint", 4, limit)
+    with pytest.warns(UserWarning, match="'000000012-fit' could not be.*goes on without"):
+        result = trainer(tmp_path / "run", full_at(3), freed, policy="continue").fit()
+    assert (drill.weights(result), drill.history(tmp_path / "run")) == whole
+    assert names(tmp_path / "run") == [f"{step:09d}-fit" for step in (4, 8, 16, 20)]
+
+
+def test_an_interruption_on_a_full_disk_says_where_one_stands(whole, tmp_path):
+    def fill_and_signal():
+        limit(100_000)
+        drill.send(drill.signal.SIGTERM)
+
+    closed = drill.At("on_exception", 1, lambda: None)
+    at = drill.At("on_epoch_end", 3, fill_and_signal)
+    with pytest.raises(et.Interrupted, match=r"could not be written.*from the last checkpoint"):
+        trainer(tmp_path / "run", at, closed).fit()
+    assert closed.left == 0
+    limit()
+    result = trainer(tmp_path / "run").resume()
+    assert (drill.weights(result), drill.history(tmp_path / "run")) == whole
+
+
+def test_no_room_for_the_history_stops(whole, tmp_path):
+    with pytest.raises(OSError, match=r"too large.*history\.jsonl"):
+        trainer(tmp_path / "run", full_at(3, size=600)).fit()
+    assert names(tmp_path / "run") == ["000000004-fit", "000000008-fit"]
+    limit()
+    result = trainer(tmp_path / "run").resume()
+    assert (drill.weights(result), drill.history(tmp_path / "run")) == whole
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_room_for_the_history_is_waited_for(whole, tmp_path):
+    freed = drill.At("on_steps_end", 5, limit)
+    folder = tmp_path / "run"
+    result = trainer(folder, full_at(2, size=600), freed, policy="continue").fit()
+    assert (drill.weights(result), drill.history(folder)) == whole
