@@ -125,6 +125,19 @@ class Trainer:
             raise ConfigurationError("resume needs the folder of a run: trainer.resume('runs/x').")
         return self._run(Run.open(folder), resume=True)
 
+    def load(self, run: str | Path | None = None) -> Any:
+        """The model as the newest checkpoint of a run of this same trainer has it.
+
+        Nothing is trained or written; the run may be unfinished, or in training meanwhile.
+        Raises `ResumeError` if the run is of another model, phases or seed, `CheckpointError` if
+        there is no checkpoint yet.
+        """
+        folder = self.folder if run is None else Path(run)
+        if folder is None:
+            raise ConfigurationError("load needs the folder of a run: trainer.load('runs/x').")
+        with Run.open(folder, lock=False) as opened:
+            return Training(self.settings, None).load(opened)
+
     def _run(self, run: Run | None, *, resume: bool) -> Result:
         training = Training(self.settings, run)
         training.run_through(resume=resume)

@@ -18,13 +18,25 @@ Fetch = Callable[[PyTree, PyTree, Int[Array, ""]], PyTree]
 class Resident(Protocol):
     """Data on the device."""
 
-    #: handed to `order` and to the fetches as arguments, never as constants
-    arrays: PyTree
-    steps_per_epoch: int
-    #: one per kind of batch (kinds may differ in structure and shape)
-    fetches: Sequence[Fetch]
-    #: the short batch at the end of an epoch, or None
-    tail: Fetch | None
+    @property
+    def arrays(self) -> PyTree:
+        """Handed to `order` and to the fetches as arguments, never as constants."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch, a short last one included."""
+        ...
+
+    @property
+    def fetches(self) -> Sequence[Fetch]:
+        """One for each kind of batch (kinds may differ in structure and shape)."""
+        ...
+
+    @property
+    def tail(self) -> Fetch | None:
+        """The short batch at the end of an epoch, or None."""
+        ...
 
     def order(self, key: Key[Array, ""]) -> PyTree:
         """The order of one epoch, as a pure function of its key (traced)."""
@@ -43,10 +55,15 @@ class Resident(Protocol):
 class Hosted(Protocol):
     """Data on the host, or on their way there."""
 
-    #: None if only known by reading to the end
-    steps_per_epoch: int | None
-    #: whether a position is reached by seeking; otherwise by reading everything before it again
-    seeks: bool
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Batches of an epoch; None if only known by reading to the end."""
+        ...
+
+    @property
+    def seeks(self) -> bool:
+        """Whether a position is sought; otherwise all before it is read again."""
+        ...
 
     def batches(self, entropy: tuple[int, ...], epoch: int, position: int) -> Iterator[PyTree]:
         """The batches of one epoch from a position on; `entropy` seeds their order.

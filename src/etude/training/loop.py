@@ -72,7 +72,7 @@ class Training:
         """All phases, from the first or from a checkpoint, with every way to end."""
         with self.signals:
             try:
-                self.root = (self._restore() if resume else None) or self._first()
+                self.root = (self._rewind() if resume else None) or self._first()
                 self.hooks.call("on_train_begin", self._event())
                 while not self._all_phases():
                     pass  # after a roll-back
@@ -345,13 +345,23 @@ class Training:
             "stop": self.hooks.stop and [self.hooks.stop.reason.name, self.hooks.stop.detail],
         }
 
-    def _restore(self) -> Visit | None:
-        """The visit at the newest whole checkpoint; None if there is none yet."""
+    def _rewind(self) -> Visit | None:
+        """The visit at the newest whole checkpoint, with the history of that moment."""
         run = self.run
         assert run is not None
         if run.checkpoints.empty():
             run.history.truncate(0)
             return None
+        root, meta = self._restore(run)
+        run.history.truncate(meta["history"])
+        return root
+
+    def load(self, run: Run) -> Any:
+        """The model at the newest whole checkpoint of a run, which is only read."""
+        self.root, _ = self._restore(run)
+        return self.model()
+
+    def _restore(self, run: Run) -> tuple[Visit, dict[str, Any]]:
         restored = run.checkpoints.restore()
         meta = restored.meta
         phases = {bound.plan.phase.name: bound.plan.phase for bound in self.settings.bound.values()}
@@ -373,8 +383,7 @@ class Training:
         stop = meta["stop"]
         self.hooks.stop = None if stop is None else Stop(Reason[stop[0]], stop[1])
         self.hooks.save = False
-        run.history.truncate(meta["history"])
-        return root
+        return root, meta
 
     def _roll_back(self, fault: FaultError) -> None:
         """Back to the last checkpoint, with other random numbers; or gives up."""
@@ -387,7 +396,7 @@ class Training:
         for program in self.programs.values():
             program.close()
         self._wait_for_checkpoints()
-        self.root = self._restore() or self._first()
+        self.root = self._rewind() or self._first()
         # Counted here and not in the checkpoint that was restored: none can be forgotten.
         self.rollbacks = made + 1
         visit = self.root.innermost
@@ -467,6 +476,6 @@ class Training:
         return eqx.combine(arrays, visit.plan.static)
 
     def model(self) -> Any:
-        """The model that the training leaves."""
-        visit = self._visit()
+        """The model that the training leaves, or has so far."""
+        visit = self._visit().innermost
         return eqx.combine(visit.outcome(), visit.plan.static)

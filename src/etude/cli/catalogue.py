@@ -1,0 +1,44 @@
+"""All recipes by name, and where they are. Nothing is imported until a recipe is asked for.
+
+>>> names()
+('digits-two-phase',)
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from etude.cli.options import UsageError
+from etude.engine.errors import suggest
+
+if TYPE_CHECKING:
+    from etude.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a recipe is, `module:attribute`, and its summary, which must equal the recipe's."""
+
+    place: str
+    summary: str
+
+
+CATALOGUE = {
+    "digits-two-phase": Entry(
+        "etude.systems.quickstart:recipe",
+        "Self-supervised pre-training on scikit-learn's digits, then a classifier on few labels.",
+    ),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names of all recipes."""
+    return tuple(CATALOGUE)
+
+
+def load(name: str) -> "Recipe[Any]":
+    """The recipe of that name. Raises `UsageError` with near matches if there is none."""
+    if name not in CATALOGUE:
+        raise UsageError([f"There is no recipe {name!r}. {suggest(name, CATALOGUE)}"])
+    module, attribute = CATALOGUE[name].place.split(":")
+    return getattr(importlib.import_module(module), attribute)

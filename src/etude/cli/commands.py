@@ -1,0 +1,154 @@
+"""What each command does. Heavy modules load inside the commands that need them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from etude.cli import catalogue
+from etude.cli.options import (
+    UsageError,
+    parse,
+    take_flag,
+    take_positional,
+    take_value,
+    unknown,
+)
+from etude.cli.settings import configure, describe, read_file
+from etude.engine.errors import suggest
+
+#: What `etude train` takes beside the fields of a recipe.
+OWN = ("run", "overwrite", "config")
+
+
+def list_recipes(arguments: Sequence[str]) -> None:
+    """`etude list`."""
+    _nothing_left(arguments)
+    width = max(map(len, catalogue.CATALOGUE))
+    for name, entry in catalogue.CATALOGUE.items():
+        print(f"{name:{width}}  {entry.summary}")
+
+
+def train(arguments: Sequence[str]) -> None:
+    """`etude train RECIPE [--run DIR] [--overwrite] [--config FILE] [--field.sub VALUE ...]`."""
+    positional, options, problems = parse(arguments)
+    name = take_positional(positional, "The name of a recipe", problems)
+    overwrite = take_flag(options, "overwrite", problems)
+    folder = take_value(options, "run", problems)
+    file = take_value(options, "config", problems)
+    if not name:
+        raise UsageError(problems, "See `etude list`.")
+    recipe = catalogue.load(name)
+    try:
+        content = read_file(Path(file)) if file else {}
+    except UsageError as error:
+        content, problems = {}, [*problems, str(error)]
+    hint = f"All fields: etude train {name} --help"
+    config = configure(recipe.configuration, content, options, problems, hint, OWN)
+    _carry_out(recipe, config, Path(folder or f"runs/{name}"), overwrite=overwrite)
+
+
+def train_help(name: str) -> None:
+    """`etude train RECIPE --help`: all fields with their defaults."""
+    recipe = catalogue.load(name)
+    print(f"etude train {name}: {recipe.summary}\n")
+    rows = [
+        ("--run DIR", f"folder of the run (default: runs/{name})"),
+        ("--overwrite", "replace the run in that folder"),
+        ("--config FILE", "YAML file of fields; the command line goes before it"),
+        *describe(recipe.configuration),
+    ]
+    _columns(rows)
+
+
+def resume(arguments: Sequence[str]) -> None:
+    """`etude resume RUN`."""
+    positional, options, problems = parse(arguments)
+    run = take_positional(positional, "The folder of a run", problems)
+    _refuse([*problems, *unknown(options, [])])
+    recipe, config, root = _reopen(Path(run))
+    _carry_out(recipe, config, root, resume=True)
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """`etude evaluate RUN [--split NAME]`."""
+    positional, options, problems = parse(arguments)
+    run = take_positional(positional, "The folder of a run", problems)
+    split = take_value(options, "split", problems) or "test"
+    _refuse([*problems, *unknown(options, ["split"])])
+    recipe, config, _ = _reopen(Path(run))
+    if split not in recipe.splits:
+        raise UsageError([f"There is no split {split!r}. {suggest(split, recipe.splits)}"])
+    table = recipe.evaluate(config, Path(run), split)
+    print(f"{run}, {split} split")
+    _show(table)
+
+
+def report(arguments: Sequence[str]) -> None:
+    """`etude report RUN`."""
+    positional, options, problems = parse(arguments)
+    run = take_positional(positional, "The folder of a run", problems)
+    _refuse([*problems, *unknown(options, [])])
+    from etude.run import write_report
+
+    print(write_report(Path(run)))
+
+
+def info(arguments: Sequence[str]) -> None:
+    """`etude info`."""
+    _nothing_left(arguments)
+    from etude.run.environment import environment
+
+    found = environment(seed=0)
+    rows = [("python", found["python"]), ("platform", found["platform"])]
+    rows += list(found["versions"].items())
+    rows += [("device", device) for device in found["devices"]]
+    _columns([(str(name), str(value)) for name, value in rows])
+
+
+def _carry_out(recipe: Any, config: Any, folder: Path, **how: bool) -> None:
+    try:
+        _show(recipe.carry_out(config, folder, **how))
+    except KeyboardInterrupt as error:
+        from etude.run.directory import is_run
+
+        if str(error) or not is_run(folder):  # a trainer has said how to go on, or nobody can
+            raise
+        raise KeyboardInterrupt(f"Interrupted; go on with: etude resume {folder}") from None
+
+
+def _reopen(run: Path) -> tuple[Any, Any, Path]:
+    """(recipe, configuration, folder of the experiment) of a run."""
+    from etude.recipe import root_of
+    from etude.run import Run
+
+    root = root_of(run)
+    record = Run.open(root, lock=False).config
+    recipe = catalogue.load(str(record["recipe"]))
+    hint = f"The configuration is in {root / 'config.yaml'}."
+    config = configure(recipe.configuration, record["configuration"], {}, hint=hint)
+    return recipe, config, root
+
+
+def _nothing_left(arguments: Sequence[str]) -> None:
+    _refuse([f"This command takes no arguments; got {' '.join(arguments)}."] if arguments else [])
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise UsageError(problems)
+
+
+def _columns(rows: Sequence[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        print(f"  {name:{width}}  {text}")
+
+
+def _show(table: Any) -> None:
+    rows = [table.head, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    print("\n".join(lines))

@@ -1,0 +1,170 @@
+"""The `etude` command.
+
+Exit codes: 0 done; 1 failed (training, data, files, or a bug); 2 bad use (the command line, a
+configuration, a folder that is no run); 3 interrupted and resumable. What the user can mend is
+one message without a traceback; an unexpected exception is one line and the path of a file that
+holds its traceback.
+
+>>> main(["trian"])
+2
+"""
+
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from etude.cli import commands
+from etude.cli.options import UsageError
+from etude.engine.errors import ConfigurationError, EtudeError, suggest
+
+DONE, FAILED, BAD_USE, INTERRUPTED = 0, 1, 2, 3
+
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str, str]] = {
+    "list": (commands.list_recipes, "", "all recipes"),
+    "train": (
+        commands.train,
+        "RECIPE [--run DIR] [--overwrite] [--config FILE] [--FIELD VALUE ...]",
+        "run a recipe; `etude train RECIPE --help` lists its fields",
+    ),
+    "resume": (commands.resume, "RUN", "go on with a run that was interrupted"),
+    "evaluate": (commands.evaluate, "RUN [--split test]", "measure the models of a run"),
+    "report": (commands.report, "RUN", "write report.html and figures; prints the path"),
+    "info": (commands.info, "", "versions and devices"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with _terminable(), _plain_warnings():
+            return _run(arguments)
+    except KeyboardInterrupt as error:
+        return _interrupted(error)
+    except Exception as error:
+        return _failed(error)
+
+
+def _run(arguments: list[str]) -> int:
+    asks = any(argument in ("-h", "--help") for argument in arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return DONE if asks else BAD_USE
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"etude {version('etude')}")
+        return DONE
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise UsageError([f"There is no command {name!r}. {suggest(name, COMMANDS)}"])
+    command, usage, summary = COMMANDS[name]
+    if not asks:
+        command(rest)
+    elif name == "train" and not rest[0].startswith("-"):
+        commands.train_help(rest[0])
+    else:
+        print(f"usage: etude {name} {usage}".rstrip() + f"\n\n{summary}")
+    return DONE
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        f"  {name:{width}}  {usage}\n  {'':{width}}    {summary}".replace(
+            f"{name}  \n", f"{name}\n"
+        )
+        for name, (_, usage, summary) in COMMANDS.items()
+    ]
+    return "\n".join(
+        [
+            "usage: etude COMMAND ...",
+            "",
+            "One trainer, on JAX, for models that do not learn like everyone else's.",
+            "",
+            *lines,
+            "",
+            "Exit codes: 0 done, 1 failed, 2 bad use, 3 interrupted and resumable.",
+        ]
+    )
+
+
+def _interrupted(error: KeyboardInterrupt) -> int:
+    """What can be resumed says so in its message."""
+    _say(str(error) or "Interrupted before there was anything to resume.")
+    return INTERRUPTED if str(error) else FAILED
+
+
+def _failed(error: Exception) -> int:
+    if isinstance(error, BrokenPipeError):  # the reader of our output has enough, as `head` has
+        sys.stderr.close()
+        return FAILED
+    expected, misused = _kinds(error)
+    if expected:
+        _say(f"etude: {error}")
+        return BAD_USE if misused else FAILED
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="etude-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        file.write("".join(traceback.format_exception(error)))
+    summary = str(error).splitlines()[0][:200] if str(error) else "no message"
+    _say(f"etude: unexpected {type(error).__name__}: {summary}\nThe traceback is in {file.name}")
+    return FAILED
+
+
+def _kinds(error: Exception) -> tuple[bool, bool]:
+    """(something that the user can mend, something wrong in how the command was used)."""
+    if isinstance(error, UsageError | ConfigurationError):
+        return True, True
+    if isinstance(error, EtudeError | OSError):
+        return True, False
+    from etude.run import CheckpointError, LockedError, RunError
+
+    return isinstance(error, RunError | CheckpointError | LockedError), isinstance(error, RunError)
+
+
+def _say(text: str) -> None:
+    sys.stdout.flush()
+    # Names of files may hold what no encoding can show.
+    print(text.encode(errors="backslashreplace").decode(), file=sys.stderr)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM interrupts as Ctrl-C does, also outside training (a trainer handles both itself)."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings, such as of a damaged checkpoint passed over, are one line without source code."""
+
+    def plain(message: Warning | str, *_: Any, **__: Any) -> str:
+        return f"etude: {message}\n"
+
+    before, warnings.formatwarning = warnings.formatwarning, plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Command lines: `positional ... --name value ... --field.sub=value`, and nothing else.
+
+>>> parse(["digits", "--run", "runs/a", "--seeds", "0", "1", "--model.width=64"])
+(['digits'], {'run': ['runs/a'], 'seeds': ['0', '1'], 'model.width': ['64']}, [])
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from etude.engine.errors import suggest
+
+_OPTION = re.compile(r"--(?P<name>[A-Za-z][^=]*)(=(?P<value>.*))?", re.DOTALL)
+
+
+class UsageError(Exception):
+    """The command line or a configuration is wrong; all problems in one message."""
+
+    def __init__(self, problems: Sequence[str], hint: str = ""):
+        lines = list(dict.fromkeys(problems))
+        listed = lines[0] if len(lines) == 1 else "\n".join(f"  - {line}" for line in lines)
+        head = "" if len(lines) == 1 else f"{len(lines)} problems:\n"
+        super().__init__(f"{head}{listed}" + (f"\n{hint}" if hint else ""))
+
+
+def parse(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]], list[str]]:
+    """(positional arguments, values by option, problems).
+
+    An option takes all values up to the next option; a value that itself begins with `--` is
+    given as `--name=--value`. Hyphens in names are underscores.
+    """
+    positional: list[str] = []
+    options: dict[str, list[str]] = {}
+    problems: list[str] = []
+    target = positional
+    for argument in arguments:
+        match = _OPTION.fullmatch(argument)
+        if match is None:
+            target.append(argument)
+            continue
+        name = match["name"].replace("-", "_")
+        if name in options:
+            problems.append(f"--{name} is given twice.")
+        target = options[name] = [] if match["value"] is None else [match["value"]]
+    return positional, options, problems
+
+
+def take_flag(options: dict[str, list[str]], name: str, problems: list[str]) -> bool:
+    """Takes an option without a value from `options`."""
+    values = options.pop(name, None)
+    if values:
+        problems.append(f"--{name} takes no value; got {values[0]!r}.")
+    return values is not None
+
+
+def take_value(options: dict[str, list[str]], name: str, problems: list[str]) -> str | None:
+    """Takes an option with one value from `options`."""
+    values = options.pop(name, None)
+    if values is None:
+        return None
+    if len(values) != 1 or not values[0]:
+        problems.append(f"--{name} takes one value; got {' '.join(values) or 'none'}.")
+        return None
+    return values[0]
+
+
+def take_positional(positional: list[str], what: str, problems: list[str]) -> str:
+    """The only positional argument."""
+    if len(positional) != 1:
+        got = " ".join(map(repr, positional)) or "nothing"
+        problems.append(f"{what} comes first, and nothing else without --; got {got}.")
+        return ""
+    if not positional[0]:
+        problems.append(f"{what} is empty.")
+    return positional[0]
+
+
+def unknown(options: Mapping[str, Sequence[str]], known: Sequence[str]) -> list[str]:
+    """A sentence for each option that is not known, with near matches."""
+    return [
+        f"There is no option --{name}. {suggest(name, known) if known else ''}".rstrip()
+        for name in options
+        if name not in known
+    ]

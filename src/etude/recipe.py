@@ -1,0 +1,313 @@
+"""A recipe: a named, configured experiment, which the command line can run.
+
+It says which trainings there are (`Trial`: a method and a seed), how a trained model is judged,
+and which columns the table of results has. Carrying one out is replayable: a trial that is
+finished is not trained again, one that was interrupted goes on, so that resuming an experiment
+is the same call on the same folder. The first trial is the run in the folder itself, the others
+are runs in `trials/` within it.
+
+>>> import tempfile
+>>> import jax.numpy as jnp, optax
+>>> import etude as et
+>>> class Line(Configuration):
+...     lr: float = Field(0.5, gt=0, description="learning rate")
+>>> def loss(w, batch, context):
+...     return jnp.mean((w - batch) ** 2)
+>>> data = et.ArrayData(jnp.ones(8), batch_size=8)
+>>> def trials(config):
+...     def build(**options):
+...         learner = et.Learner(et.Gradient(loss), optax.sgd(config.lr))
+...         phase = et.Phase("fit", learner, data, et.Steps(5))
+...         return et.Trainer(jnp.zeros(()), phase, seed=config.seed, **options)
+...     def evaluate(model, split):
+...         return {"error": float(abs(model - 1))}
+...     return [Trial("plain", config.seed, build, evaluate)]
+>>> recipe = Recipe("line", "Fits a constant.", Line, trials, {"test error": "error"})
+>>> folder = Path(tempfile.mkdtemp()) / "line"
+>>> recipe.carry_out(Line(), folder, progress=False, say=lambda line: None).rows
+(('plain', '0.0000'),)
+"""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
+from pydantic import BaseModel, ConfigDict, Field
+
+from etude.engine.errors import ConfigurationError
+from etude.run import History, Run, RunError, write_report
+from etude.run.directory import is_run
+from etude.trainer import Trainer
+
+#: Folder of all trials but the first, and the file of the table, in the folder of an experiment.
+TRIALS, TABLE = "trials", "table.json"
+
+
+class Configuration(BaseModel):
+    """What every recipe can be told; each adds its own fields, with descriptions and defaults.
+
+    >>> Configuration(seed=3).seed
+    3
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of all randomness and data order")
+
+
+C = TypeVar("C", bound=Configuration)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of an experiment.
+
+    Attributes:
+        method: the row of the table that it belongs to; trials of one method differ in the seed.
+        seed: of its randomness.
+        build: makes the trainer, when its turn comes; passes its keyword arguments (`run`,
+            `config`, `overwrite`, `progress`) on to `Trainer`.
+        evaluate: `evaluate(model, split) -> {name: value}`; scalars are metrics, anything else
+            (a `confusion_matrix`) is for the report.
+    """
+
+    method: str
+    seed: int
+    build: Callable[..., Trainer]
+    evaluate: Callable[[Any, str], Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The name of its folder.
+
+        >>> Trial("scratch, 100 labels", 2, Trainer, lambda model, split: {}).name
+        'scratch-100-labels-2'
+        """
+        return re.sub(r"\W+", "-", f"{self.method}-{self.seed}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial that is done: its test metrics, and its model, restored when asked for."""
+
+    trial: Trial
+    metrics: Mapping[str, float]
+    model: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The results of an experiment: a row for each method, mean ± standard deviation."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Recipe(Generic[C]):
+    """A named, configured experiment.
+
+    Attributes:
+        name: what the command line calls it.
+        summary: one line about it.
+        configuration: its typed configuration.
+        trials: its trainings, in order, the main one first. Cheap: trainers are built later.
+        columns: columns of the table, title -> name of a metric of `Trial.evaluate`.
+        splits: what a model can be evaluated on; results are of "test".
+        draw: `draw(config, outcomes, folder)` adds figures to a finished experiment.
+    """
+
+    name: str
+    summary: str
+    configuration: type[C]
+    trials: Callable[[C], Sequence[Trial]]
+    columns: Mapping[str, str]
+    splits: tuple[str, ...] = ("train", "valid", "test")
+    draw: Callable[[C, Sequence[Outcome], Path], None] | None = None
+
+    def carry_out(
+        self,
+        config: C,
+        folder: Path,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        progress: bool = True,
+        say: Callable[[str], None] = print,
+    ) -> Table:
+        """Trains, evaluates, draws and reports; or goes on where it was interrupted.
+
+        Raises `RunError` if there is a run in `folder` and neither `resume` nor `overwrite`, and
+        what `Trainer.fit` raises.
+        """
+        if is_run(folder) and not (resume or overwrite):
+            raise RunError(
+                f"{folder} holds a run already: continue it with `etude resume {folder}`, give "
+                "the new one another name (--run), or replace it (--overwrite)."
+            )
+        trials = self.trials(config)
+        with shared_compilations():
+            outcomes = self._outcomes(
+                config,
+                trials,
+                folder,
+                resume=resume,
+                overwrite=overwrite,
+                progress=progress,
+                say=say,
+            )
+            if self.draw is not None:
+                self.draw(config, outcomes, folder / "figures")
+        table = self.table([(outcome.trial, outcome.metrics) for outcome in outcomes])
+        (folder / TABLE).write_text(json.dumps(asdict(table), indent=1, ensure_ascii=False))
+        say(f"Report: {write_report(folder)}")
+        return table
+
+    def _outcomes(
+        self,
+        config: C,
+        trials: Sequence[Trial],
+        folder: Path,
+        *,
+        resume: bool,
+        overwrite: bool,
+        progress: bool,
+        say: Callable[[str], None],
+    ) -> list[Outcome]:
+        outcomes = []
+        for number, trial in enumerate(trials):
+            place = _place(folder, trials, number)
+            record = self._record(config, trial, number)
+            done = _finished(place) if resume or number else None
+            if done is None:
+                say(f"[{number + 1}/{len(trials)}] {trial.method}, seed {trial.seed}")
+                fresh = not is_run(place) or not (resume or number)
+                if number and fresh:  # torn by a kill while it was being created
+                    shutil.rmtree(place, ignore_errors=True)
+                trainer = trial.build(
+                    run=place, config=record, overwrite=overwrite and not number, progress=progress
+                )
+                result = trainer.fit() if fresh else trainer.resume()
+                done = _write_down(place, trial.evaluate(result.model, "test"), "test")
+                say("  ".join(f"test {name} {value:.4f}" for name, value in done.items()))
+            outcomes.append(Outcome(trial, done, self._loader(trial, place, record)))
+        return outcomes
+
+    def evaluate(self, config: C, folder: Path, split: str) -> Table:
+        """Measures the models of a run on a split; writes nothing, and the run may be unfinished.
+
+        A folder in `trials/` is measured alone.
+        """
+        root, trials = root_of(folder), self.trials(config)
+        found = []
+        for number, trial in enumerate(trials):
+            place = _place(root, trials, number)
+            if is_run(place) and (place == folder or root == folder):
+                model = self._loader(trial, place, self._record(config, trial, number))()
+                found.append((trial, _split(trial.evaluate(model, split))[0]))
+        return self.table(found)
+
+    def table(self, results: Sequence[tuple[Trial, Mapping[str, float]]]) -> Table:
+        """Mean ± sample standard deviation over the trials of each method."""
+        rows = []
+        for method in dict.fromkeys(trial.method for trial, _ in results):
+            mine = [metrics for trial, metrics in results if trial.method == method]
+            cells = [_cell([m[name] for m in mine]) for name in self.columns.values()]
+            rows.append((method, *cells))
+        return Table(("method", *self.columns), tuple(rows))
+
+    def _record(self, config: C, trial: Trial, number: int) -> dict[str, Any]:
+        return {
+            "recipe": self.name,
+            "trial": trial.name,
+            "experiment": "../.." if number else ".",
+            "configuration": config.model_dump(mode="json"),
+        }
+
+    def _loader(self, trial: Trial, place: Path, record: Mapping[str, Any]) -> Callable[[], Any]:
+        return lambda: trial.build(run=place, config=record, overwrite=False, progress=False).load()
+
+
+@contextmanager
+def shared_compilations() -> Iterator[None]:
+    """Within, what was compiled once is not compiled again for the next trainer of its kind.
+
+    Trials differ in numbers, not in programs. JAX finds programs again only through its persistent
+    cache; it is put into a temporary folder, unless the user has one (JAX_COMPILATION_CACHE_DIR).
+    """
+    if jax.config.jax_compilation_cache_dir is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="etude-") as folder:
+        wanted = {
+            "jax_compilation_cache_dir": folder,
+            "jax_persistent_cache_min_compile_time_secs": 0.0,
+            "jax_persistent_cache_min_entry_size_bytes": -1,
+        }
+        before = {name: getattr(jax.config, name) for name in wanted}
+        try:
+            for name, value in wanted.items():
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()
+            yield
+        finally:
+            for name, value in before.items():
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()
+
+
+def root_of(folder: Path) -> Path:
+    """The folder of the experiment that a run belongs to.
+
+    Raises `RunError` if there is no run, `ConfigurationError` if it was not made by a recipe.
+    """
+    config = Run.open(folder, lock=False).config
+    if not isinstance(config, dict) or "recipe" not in config or "configuration" not in config:
+        raise ConfigurationError(
+            f"The run in {folder} was not made by a recipe, so the command line cannot build its "
+            "model. Use the script that made it: Trainer(...).resume(run)."
+        )
+    return folder if config.get("experiment") == "." else folder.parent.parent
+
+
+def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:
+    return folder / TRIALS / trials[number].name if number else folder
+
+
+def _split(found: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Scalars, which are metrics, and the rest."""
+    metrics = {name: float(value) for name, value in found.items() if np.ndim(value) == 0}
+    return metrics, {name: value for name, value in found.items() if name not in metrics}
+
+
+def _write_down(place: Path, found: Mapping[str, Any], split: str) -> dict[str, float]:
+    """Ends the history of a trial with its evaluation, which also marks it as finished."""
+    metrics, rest = _split(found)
+    with Run.open(place) as run:
+        run.history.append({"event": "evaluation", "split": split, "metrics": metrics, **rest})
+    return metrics
+
+
+def _finished(place: Path) -> dict[str, float] | None:
+    """The test metrics of a trial, if it is finished."""
+    history = place / "history.jsonl"
+    if not is_run(place) or not history.exists():
+        return None
+    for record in reversed(History.read(history)):
+        if record.get("event") == "evaluation" and record["split"] == "test":
+            return {name: float(value) for name, value in record["metrics"].items()}
+    return None
+
+
+def _cell(values: Sequence[float]) -> str:
+    mean = f"{np.mean(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"

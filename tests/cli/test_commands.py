@@ -1,0 +1,205 @@
+"""Every command, in process, on the tiny recipe."""
+
+import contextlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+
+from etude.cli import catalogue
+from etude.cli.main import main
+from etude.run import Run
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A finished run, and what its training printed."""
+    folder = tmp_path_factory.mktemp("original")
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setitem(catalogue.CATALOGUE, "tiny", tiny.ENTRY)
+        patch.chdir(folder)
+        assert main(["train", "tiny", "--steps", "20", "--run", "runs/a"]) == 0
+    return folder, out.getvalue()
+
+
+@pytest.fixture
+def trained(etude, original, tmp_path):
+    """A copy of the finished run in the folder of the test; what its training printed."""
+    shutil.copytree(original[0], tmp_path, dirs_exist_ok=True)
+    return original[1]
+
+
+def test_train_prints_the_table_and_the_report_and_leaves_runs(etude, trained, tmp_path):
+    run = tmp_path / "runs/a"
+    assert "tiny    0." in trained
+    assert " ± " in trained
+    assert f"Report: {run.relative_to(tmp_path) / 'report.html'}" in trained
+    record = yaml.safe_load((run / "config.yaml").read_text())
+    assert record["recipe"] == "tiny"
+    assert record["configuration"]["steps"] == 20
+    last = json.loads((run / "history.jsonl").read_text().splitlines()[-1])
+    assert last["event"] == "evaluation"
+    assert last["confusion_matrix"] == [[3, 1]]
+    assert (run / "trials/tiny-1/history.jsonl").exists()
+    assert (run / "figures/confusion-test.png").exists()
+
+
+def test_evaluate_agrees_with_the_table_of_the_training_and_writes_nothing(etude, trained):
+    files = {path: path.read_bytes() for path in _files()}
+    code, out, _ = etude("evaluate", "runs/a", "--split", "test")
+    assert code == 0
+    assert out.splitlines()[-1] == trained.splitlines()[-1]
+    code, alone, _ = etude("evaluate", "runs/a/trials/tiny-1")
+    assert code == 0
+    assert " ± " not in alone
+    assert {path: path.read_bytes() for path in _files()} == files
+
+
+def test_resuming_a_finished_run_trains_nothing(etude, trained, tmp_path):
+    history = (tmp_path / "runs/a/history.jsonl").read_bytes()
+    code, out, err = etude("resume", "runs/a/trials/tiny-1")
+    assert code == 0
+    assert "begins" not in err
+    assert out.splitlines()[-1] == trained.splitlines()[-1]
+    assert (tmp_path / "runs/a/history.jsonl").read_bytes() == history
+
+
+def test_a_run_is_replaced_only_when_told(etude, trained, tmp_path):
+    code, _, err = etude("train", "tiny", "--run", "runs/a", "--steps", 10, "--repeats", 1)
+    assert code == 2
+    assert "etude resume runs/a" in err
+    assert "--overwrite" in err
+    arguments = ["--run", "runs/a", "--steps", 10, "--repeats", 1, "--overwrite"]
+    code, _, _ = etude("train", "tiny", *arguments)
+    assert code == 0
+    assert not (tmp_path / "runs/a/trials").exists()
+
+
+def test_report_writes_the_page(etude, trained, tmp_path):
+    (tmp_path / "runs/a/report.html").unlink()
+    code, out, _ = etude("report", "runs/a")
+    assert code == 0
+    assert (tmp_path / out.strip()).read_text().startswith("<!doctype html>")
+
+
+def test_a_file_goes_over_defaults_and_the_command_line_over_the_file(etude, tmp_path):
+    (tmp_path / "c.yaml").write_text("steps: 10\nrepeats: 1\noptimizer: {lr: 0.5, kind: adam}\n")
+    arguments = ["--config", "c.yaml", "--optimizer.lr", "1e-3", "--run", "runs/b"]
+    assert etude("train", "tiny", *arguments)[0] == 0
+    configuration = yaml.safe_load((tmp_path / "runs/b/config.yaml").read_text())["configuration"]
+    assert configuration["steps"] == 10
+    assert configuration["optimizer"] == {"lr": 0.001, "kind": "adam", "decay": None}
+    # The configuration of a run serves as a file.
+    assert etude("train", "tiny", "--config", "runs/b/config.yaml", "--run", "runs/c")[0] == 0
+    again = yaml.safe_load((tmp_path / "runs/c/config.yaml").read_text())["configuration"]
+    assert again == configuration
+
+
+def test_all_problems_come_in_one_message_with_near_matches(etude, tmp_path):
+    (tmp_path / "c.yaml").write_text("stpes: 3\nrepeats: 9\noptimizer: {kind: adamw}\n")
+    arguments = ["--optimizer.lrr", "1", "--optimizer.lr", "-1", "--overwrit", "--widths", "1", "x"]
+    code, out, err = etude("train", "tiny", *arguments, "--config", "c.yaml")
+    assert (code, out) == (2, "")
+    assert "7 problems" in err
+    assert "stpes. Did you mean 'steps'?" in err
+    assert "--optimizer.lrr. Did you mean 'optimizer.lr'" in err
+    assert "--overwrit. Did you mean 'overwrite'?" in err
+    assert "--optimizer.lr: should be greater than 0; got '-1'" in err
+    assert "repeats: should be less than or equal to 5; got 9" in err
+    assert "optimizer.kind: should be 'sgd' or 'adam'; got 'adamw'" in err
+    assert "--widths.1: should be a valid integer" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["trian"], 2, "Did you mean 'train'?"),
+        ([], 2, ""),
+        (["train"], 2, "The name of a recipe comes first"),
+        (["train", "tiyn"], 2, "Did you mean 'tiny'?"),
+        (["train", "tiny", "--config", "absent.yaml"], 2, "absent.yaml cannot be read"),
+        (["train", "tiny", "--seed", "x", "--seed", "y"], 2, "given twice"),
+        (["train", "tiny", "--seed"], 2, "takes one value"),
+        (["resume", "runs/none"], 2, "is not there"),
+        (["evaluate", "runs/none", "--splt", "x"], 2, "Did you mean 'split'?"),
+        (["report"], 2, "The folder of a run comes first"),
+        (["info", "now"], 2, "takes no arguments"),
+    ],
+)
+def test_bad_use_is_a_sentence_and_exit_code_2(etude, arguments, code, words):
+    got, _, err = etude(*arguments)
+    assert got == code
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_yaml_that_is_none_is_refused(etude, tmp_path):
+    for text, words in [("a: [", "is not YAML"), ("- 1", "holds a list"), ("\x00", "is not YAML")]:
+        (tmp_path / "c.yaml").write_text(text)
+        code, _, err = etude("train", "tiny", "--config", "c.yaml")
+        assert code == 2
+        assert words in err
+
+
+def test_a_run_that_no_recipe_made_cannot_be_resumed_from_here(etude, tmp_path):
+    Run.create(tmp_path / "own", {"phases": ["fit"]}, 0).close()
+    code, _, err = etude("resume", "own")
+    assert code == 2
+    assert "Trainer(...).resume(run)" in err
+
+
+def test_a_split_that_is_none_is_refused(etude, trained):
+    code, _, err = etude("evaluate", "runs/a", "--split", "tset")
+    assert code == 2
+    assert "Did you mean 'test'?" in err
+
+
+def test_training_that_fails_is_exit_code_1(etude):
+    code, _, err = etude("train", "tiny", "--optimizer.lr", "1e30", "--steps", 20)
+    assert code == 1
+    assert "not finite" in err
+    assert "Traceback" not in err
+
+
+def test_an_unexpected_exception_leaves_its_traceback_in_a_file(etude, monkeypatch):
+    def broken(self, *arguments, **options):
+        raise ZeroDivisionError("by nobody expected")
+
+    monkeypatch.setattr(type(tiny.recipe), "carry_out", broken)
+    code, _, err = etude("train", "tiny")
+    assert code == 1
+    assert "unexpected ZeroDivisionError: by nobody expected" in err
+    path = err.rsplit(" ", 1)[-1].strip()
+    with open(path) as file:
+        assert "Traceback (most recent call last)" in file.read()
+
+
+def test_help_of_a_recipe_shows_every_field_with_its_default(etude):
+    code, out, _ = etude("train", "tiny", "--help")
+    assert code == 0
+    for words in ("--optimizer.lr FLOAT", "learning rate (default: 0.05)", "sgd|adam", "INT..."):
+        assert words in out
+
+
+def test_info_names_versions_and_devices(etude):
+    import jax
+
+    code, out, _ = etude("info")
+    assert code == 0
+    assert jax.__version__ in out
+    assert "device" in out
+
+
+def test_list_names_every_recipe(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in catalogue.names())
+
+
+def _files():
+    return [path for path in Path("runs").rglob("*") if path.is_file()]
