@@ -16,7 +16,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/etude train digits-two-phase --run runs/demo --overwrite
+	$(BIN)/etude train digits-two-phase --overwrite
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS)

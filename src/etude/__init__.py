@@ -1,55 +1,34 @@
-"""Étude: one trainer, on JAX, for models that do not learn like everyone else's."""
+"""Étude: one trainer, on JAX, for models that do not learn like everyone else's.
 
+The public names are listed in `etude.api`, and come from there at their first use, so that the
+command line answers before JAX is loaded.
+"""
+
+from importlib import import_module
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
 
-from etude.callbacks import (
-    Callback as Callback,
-    EarlyStopping as EarlyStopping,
-    LearningRateMonitor as LearningRateMonitor,
-    ModelCheckpoint as ModelCheckpoint,
-    Progress as Progress,
-    Reason as Reason,
-    Save as Save,
-    Stop as Stop,
-)
-from etude.data import (
-    AccessData as AccessData,
-    ArrayData as ArrayData,
-    StreamData as StreamData,
-    Together as Together,
-    Turns as Turns,
-    load as load,
-)
-from etude.engine.errors import (
-    ConfigurationError as ConfigurationError,
-    DataError as DataError,
-    EtudeError as EtudeError,
-    ModelError as ModelError,
-    NonFiniteError as NonFiniteError,
-    RuleError as RuleError,
-)
-from etude.engine.evaluation import evaluate as evaluate
-from etude.engine.learner import Learner as Learner
-from etude.engine.phase import (
-    Best as Best,
-    Epochs as Epochs,
-    Fallen as Fallen,
-    Phase as Phase,
-    Rescue as Rescue,
-    Seconds as Seconds,
-    Steps as Steps,
-    Validation as Validation,
-)
-from etude.engine.roles import Fixed as Fixed
-from etude.engine.rule import (
-    Context as Context,
-    Gradient as Gradient,
-    Proposal as Proposal,
-    Rule as Rule,
-)
-from etude.engine.step import Plan as Plan, init_state as init_state, train_step as train_step
-from etude.trainer import NonFinite as NonFinite, Result as Result, Trainer as Trainer
-from etude.training.loop import Interrupted as Interrupted
-from etude.training.store import ResumeError as ResumeError
+if TYPE_CHECKING:
+    from etude.api import *  # noqa: F403
 
 __version__ = _version("etude")
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module 'etude' has no attribute {name!r}")
+    public = _public()
+    if name not in public:
+        from etude.engine.errors import suggest
+
+        raise AttributeError(f"module 'etude' has no attribute {name!r}. {suggest(name, public)}")
+    return globals().setdefault(name, public[name])
+
+
+def __dir__() -> list[str]:
+    return sorted(_public())
+
+
+def _public() -> dict[str, Any]:
+    names = vars(import_module("etude.api"))
+    return {name: value for name, value in names.items() if not name.startswith("_")}

@@ -46,10 +46,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from etude.engine.errors import ConfigurationError
 from etude.run import History, Run, RunError, write_report
 from etude.run.directory import is_run
+from etude.run.report import TABLE
 from etude.trainer import Trainer
 
-#: Folder of all trials but the first, and the file of the table, in the folder of an experiment.
-TRIALS, TABLE = "trials", "table.json"
+#: Folder of all trials but the first, in the folder of an experiment.
+TRIALS = "trials"
 
 
 class Configuration(BaseModel):
@@ -244,7 +245,7 @@ def shared_compilations() -> Iterator[None]:
     Trials differ in numbers, not in programs. JAX finds programs again only through its persistent
     cache; it is put into a temporary folder, unless the user has one (JAX_COMPILATION_CACHE_DIR).
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    if getattr(jax.config, "jax_compilation_cache_dir") is not None:  # noqa: B009, not typed
         yield
         return
     with tempfile.TemporaryDirectory(prefix="etude-") as folder:

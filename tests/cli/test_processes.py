@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+import etude
+
 TINY = Path(__file__).with_name("tiny.py")
 #: Long enough to be interrupted, short enough to wait for.
-LENGTH = ["--steps", "3000", "--repeats", "1"]
+LENGTH = ["--steps", "1500", "--repeats", "1"]
 
 
 def start(*arguments, folder):
-    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "true"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(etude.__file__).parents[1])}
     environment.pop("XLA_FLAGS", None)
     command = [sys.executable, str(TINY), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -27,19 +29,21 @@ def finish(process, seconds=120):
     return process.returncode, out, err
 
 
-def wait_for_steps(history, count):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+def wait_for_steps(process, history, count):
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and process.poll() is None:
         if history.exists() and history.read_bytes().count(b"\n") > count:
             return
         time.sleep(0.005)
-    raise AssertionError("training has not begun")
+    raise AssertionError(f"training has not begun: {process.communicate()}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_interrupted_training_exits_with_3_and_resumes_to_the_same_bytes(tmp_path, number):
     process = start("train", "tiny", *LENGTH, "--run", "cut", folder=tmp_path)
-    wait_for_steps(tmp_path / "cut/history.jsonl", 50)
+    wait_for_steps(process, tmp_path / "cut/history.jsonl", 50)
     process.send_signal(number)
     code, _, err = finish(process)
     assert code == 3, err
@@ -52,3 +56,22 @@ def test_interrupted_training_exits_with_3_and_resumes_to_the_same_bytes(tmp_pat
     assert resumed.splitlines()[-1] == whole.splitlines()[-1]
     cut, uncut = (tmp_path / name / "history.jsonl" for name in ("cut", "whole"))
     assert cut.read_bytes() == uncut.read_bytes()
+
+
+@pytest.mark.parametrize("line", [["--help"], ["list"]])
+def test_help_and_list_answer_at_once_and_load_nothing_heavy(line):
+    code = f"""
+import sys
+from etude.cli.main import main
+code = main({line!r})
+heavy = {{"jax", "numpy", "matplotlib", "sklearn", "orbax"}} & set(sys.modules)
+sys.exit(f"loaded {{heavy}}" if heavy else code)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(etude.__file__).parents[1])}
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+        assert done.returncode == 0, done.stderr
+    assert min(seconds) < 0.5

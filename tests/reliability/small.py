@@ -36,11 +36,13 @@ def rule(name: str, fault: Any = None, noise: float = 0.0, hidden: bool = False)
     return et.Gradient(loss)
 
 
-def learner(name: str, **options: Any) -> et.Learner:
+def learner(name: str, repeat: int = 1, **options: Any) -> et.Learner:
     """Trains one of the numbers."""
-    return et.Learner(
-        rule(name, **options), optax.sgd(RATE), where=lambda model: model[name], name=name
-    )
+
+    def where(model: Any) -> Any:
+        return model[name]
+
+    return et.Learner(rule(name, **options), optax.sgd(RATE), where, name, repeat)
 
 
 def data(kind: str = "loop") -> Any:

@@ -164,7 +164,7 @@ def test_a_second_interrupt_ends_hard_but_closes(tmp_path):
 
 def test_without_a_run_the_message_says_so():
     at = drill.At("on_epoch_end", 1, lambda: drill.send(signal.SIGTERM))
-    with pytest.raises(et.Interrupted, match="at step 4. Nothing is saved"):
+    with pytest.raises(et.Interrupted, match=r"at step 4\. Nothing is saved"):
         small.trainer(small.phase(), callbacks=[at]).fit()
 
 

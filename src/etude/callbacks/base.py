@@ -4,11 +4,11 @@
 |---|---|
 | `on_train_begin`, `on_train_end` | once, around everything |
 | `on_phase_begin`, `on_phase_end` | around each visit to a phase, rescues included |
-| `on_epoch_begin`, `on_epoch_end` | at epoch ends; chunks then end there too |
+| `on_epoch_begin`, `on_epoch_end` | once around each epoch; chunks then end there too |
 | `on_steps_end` | after a chunk of steps, with the metrics of each of them |
 | `on_batch_end` | after every step; chunks then have one step, which is slow, and said |
 | `on_validation_end` | after a validation |
-| `on_checkpoint` | after a checkpoint was handed to the writer |
+| `on_checkpoint` | before a checkpoint is handed to the writer |
 | `on_exception` | when training ends by an exception, an interruption included |
 
 A hook may return a `Stop` (the phase ends at the next boundary) or a `Save` (a checkpoint is
@@ -67,9 +67,10 @@ class Event:
     steps_per_epoch: int | None
     #: steps done in all phases together
     global_step: int
-    #: the run folder, if there is one
+    #: of the run, if there is one
     folder: Path | None
-    #: builds a copy of the newest model; in `on_steps_end` alone it may be a chunk ahead of `step`
+    #: builds a copy of the model as it is now: that of `step`, but up to a chunk ahead of it in
+    #: `on_steps_end`, when the next chunk is under way
     model: Callable[[], Any]
 
     @property
@@ -113,16 +114,16 @@ class Callback:
         """Training has ended by itself."""
 
     def on_phase_begin(self, event: Event) -> Request:
-        """A visit to a phase begins."""
+        """A visit to a phase begins, or goes on after a resume or a roll-back."""
 
     def on_phase_end(self, event: Event, reason: Reason) -> Request:
-        """A visit to a phase has ended."""
+        """A visit to a phase has ended, or a roll-back leaves it."""
 
     def on_epoch_begin(self, event: Event) -> Request:
         """A pass over the data begins."""
 
     def on_epoch_end(self, event: Event) -> Request:
-        """A pass over the data is complete."""
+        """A pass over the data is complete; one that the phase cuts short never is."""
 
     def on_batch_end(self, event: Event, metrics: Mapping[str, float]) -> Request:
         """One step was made. Overriding this makes every chunk one step long."""
@@ -134,7 +135,7 @@ class Callback:
         """A validation was made; `metrics` are named `valid/accuracy`."""
 
     def on_checkpoint(self, event: Event, name: str) -> Request:
-        """A checkpoint was handed to the writer."""
+        """A checkpoint will be made now; the `state` of all callbacks afterwards is in it."""
 
     def on_exception(self, event: Event, error: BaseException) -> Request:
         """Training ends by an exception; the loggers should close."""
@@ -156,7 +157,7 @@ class Callback:
         return None
 
     def state(self) -> dict[str, Any]:
-        """What must survive a resume, as JSON."""
+        """What must survive a resume, as JSON; a new `fit` starts from that of the beginning."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:

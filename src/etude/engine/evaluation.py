@@ -27,7 +27,7 @@ class Metric(Protocol):
         ...
 
     def compute(self) -> Any:
-        """A scalar, a dict of scalars, or an array."""
+        """A scalar, an array, or a dict of these; called on the host."""
         ...
 
 
@@ -65,7 +65,7 @@ class Evaluator:
             return {name: _checked(name, value) for name, value in found.items()}
 
         self._run = jax.jit(run)
-        self._merge = jax.jit(lambda a, b: a.merge(b))
+        self._merge = jax.jit(_merge)
 
     def __call__(
         self,
@@ -103,10 +103,28 @@ class Evaluator:
     def _total(self, name: str, values: list[Any], weights: np.ndarray) -> dict[str, Any]:
         if not isinstance(values[0], Metric):
             return {name: float(np.dot(weights, np.asarray(jax.device_get(values), np.float64)))}
-        total = jax.device_get(reduce(self._merge, values).compute())
+        total = jax.device_get(self._merged(values).compute())
         if isinstance(total, Mapping):
             return {f"{name}/{part}": _plain(value) for part, value in total.items()}
         return {name: _plain(total)}
+
+    def _merged(self, values: list[Any]) -> Any:
+        if len(values) == 1:
+            return values[0]
+        # A metric that keeps its samples grows with each merge: compiled, it would be so anew
+        # for every batch.
+        if _layout(jax.eval_shape(_merge, *values[:2])) == _layout(values[0]):
+            return reduce(self._merge, values)
+        return reduce(_merge, values)
+
+
+def _merge(metric: Any, other: Any) -> Any:
+    return metric.merge(other)
+
+
+def _layout(tree: PyTree) -> tuple[Any, list[Any]]:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
 
 
 def _plain(value: Any) -> float | list[Any]:

@@ -127,8 +127,9 @@ def first_state(learner: Learner, part: Part, arrays: PyTree) -> LearnerState:
     """The state of a learner before its first step."""
     trainable, _ = part.split(arrays)
     optimizer = learner.optimizer
+    # Copies: an optimizer may keep the parameters themselves, and no buffer is donated twice.
     return LearnerState(
-        optimizer=None if optimizer is None else optimizer.init(trainable),
+        optimizer=None if optimizer is None else jax.tree.map(jnp.copy, optimizer.init(trainable)),
         ema=None if learner.ema is None else jax.tree.map(jnp.copy, trainable),
         loss_scale=LossScale.first() if learner.precision == "float16" else None,
         updates=jnp.int32(0),

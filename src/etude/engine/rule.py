@@ -114,8 +114,9 @@ def read_loss(returned: Any, model: PyTree) -> tuple[Array, dict[str, Array], Py
     metrics = parts[1] if len(parts) > 1 else {}
     model = parts[2] if len(parts) > 2 else model
     if not is_array(value) or jnp.shape(value) != ():
-        shape = f" of shape {jnp.shape(value)}" if is_array(value) else ""
-        raise _bad_loss(f"{type(value).__name__}{shape}")
+        # An array is a tracer here, whose name would mean nothing to the reader.
+        shape = f"an array of shape {jnp.shape(value)}"
+        raise _bad_loss(shape if is_array(value) else type(value).__name__)
     if not isinstance(metrics, Mapping):
         raise RuleError(
             f"The metrics of a loss must be a dict of scalars; got {type(metrics).__name__}. "

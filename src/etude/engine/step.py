@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -110,12 +111,13 @@ def state_of(plan: Plan, arrays: PyTree, *, seed: int, visit: int, attempt: int 
     return begin(arrays)
 
 
-def copied(leaf: Array) -> Array:
+def copied(leaf: Any) -> Array:
     # Donation must never reach the arrays that the user holds.
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = jnp.array(jax.random.key_data(leaf), copy=True)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-    return jnp.array(leaf, copy=True)
+    # Strongly typed: a restored array is, and must compile to the same program.
+    return jnp.array(leaf, dtype=jax.dtypes.canonicalize_dtype(leaf.dtype), copy=True)
 
 
 def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str, Array]]:

@@ -215,8 +215,7 @@ class CheckpointStore:
             self._failure = self._explain(
                 name, sum(array.nbytes for array in arrays.values()), error
             )
-            with contextlib.suppress(OSError):  # what is left is removed by the next save
-                _remove_unfinished(folder)
+            _remove_unfinished(folder)
 
     def _explain(self, name: str, size: int, error: Exception) -> CheckpointError:
         reason = " ".join(str(error).split())
@@ -255,7 +254,15 @@ def _read_whole(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what no manifest in `folder` vouches for, and `folder` itself if nothing is left."""
+    """Remove what no manifest in `folder` vouches for, and `folder` itself if nothing is left.
+
+    What resists is left to the next save: after a failed one, TensorStore may still be writing.
+    """
+    with contextlib.suppress(OSError):
+        _remove_all_but_whole(folder)
+
+
+def _remove_all_but_whole(folder: Path) -> None:
     try:
         keep = Manifest.read(folder).arrays_folder
     except ManifestError:

@@ -60,7 +60,7 @@ class Run:
         LockedError while another process writes a run there.
         """
         try:
-            text = yaml.safe_dump(dict(config or {}), sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(dict(config or {}), sort_keys=False)
         except yaml.YAMLError as error:
             raise RunError(
                 f"The configuration of run {folder} cannot be written as YAML: {error}. "

@@ -14,6 +14,9 @@ from etude.run.figures import write_figures
 from etude.run.history import History
 from etude.run.timing import Timing
 
+#: Where a recipe leaves the table of its results: `{"head": [...], "rows": [[...], ...]}`.
+TABLE = "table.json"
+
 CSS = """
 :root{color-scheme:light dark;--ink:#1d2433;
 --soft:#667085;--line:#dfe3ea;--page:#fff;--card:#f6f7f9}
@@ -41,6 +44,8 @@ def write_report(run_folder: Path) -> Path:
     records = History.read(history) if history.exists() else []
     times = Timing.read(timing) if timing.exists() else []
     figures = write_figures(run.figures, records, times)
+    # What an experiment has drawn itself says more than the curves, and comes first.
+    figures = sorted(set(run.figures.glob("*.png")) - set(figures)) + list(figures)
     title = html.escape(run.path.resolve().name)
     created = html.escape(str(run.environment.get("created", "")))
     config = yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True)
@@ -49,7 +54,8 @@ def write_report(run_folder: Path) -> Path:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>{CSS}</style></head><body>
 <h1>{title}</h1><p class="soft">created {created}, {len(records)} records</p>
-<h2>Results</h2>{_table(("metric", "last", "lowest", "highest"), _results(records))}
+{_experiment(run.path / TABLE)}<h2>Metrics</h2>
+{_table(("metric", "last", "lowest", "highest"), _results(records))}
 <h2>Figures</h2>{"".join(map(_image, figures)) or "<p>Nothing was recorded.</p>"}
 <h2>Events</h2>{_table(("event", "phase", "step", "details"), map(_event, events))}
 <h2>Configuration</h2><pre>{html.escape(config)}</pre>
@@ -59,6 +65,14 @@ def write_report(run_folder: Path) -> Path:
     path = run.path / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _experiment(path: Path) -> str:
+    """The table of an experiment of several runs, if there is one."""
+    if not path.exists():
+        return ""
+    table = json.loads(path.read_text(encoding="utf-8"))
+    return f"<h2>Results</h2>{_table(table['head'], table['rows'])}"
 
 
 def _results(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

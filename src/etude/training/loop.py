@@ -5,7 +5,6 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 
 import contextlib
 import time
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,26 +12,22 @@ import equinox as eqx
 import jax
 
 from etude.callbacks.base import Event, Reason, StepMetrics, Stop
-from etude.callbacks.checkpointing import ModelCheckpoint
 from etude.engine import randomness
 from etude.engine.chunk import Chunk
 from etude.engine.phase import Phase, reached
 from etude.engine.program import Executor, Program
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
-from etude.run import CheckpointError, Run
+from etude.run import Run
 from etude.training.checks import Bound
 from etude.training.faults import FaultError, NonFinite, given_up
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
 from etude.training.pace import Pace
-from etude.training.signals import Signals
-from etude.training.store import known_phase, restore_visits, save_visits, with_model, without_model
+from etude.training.saving import Saving
+from etude.training.signals import Interrupted, Signals
+from etude.training.store import known_phase, restore_visits, with_model, without_model
 from etude.training.visit import Visit
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was interrupted by SIGTERM or Ctrl-C; the message says how to go on."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +50,7 @@ class Training:
     def __init__(self, settings: Settings, run: Run | None):
         self.settings, self.run, self.hooks = settings, run, settings.hooks
         self.journal = Journal(run, settings.on_full_disk)
+        self.saving = Saving(run, self.hooks, self.journal, settings.on_full_disk)
         self.pace = Pace()
         self.signals = Signals()
         self.programs: dict[str, Program] = {}
@@ -78,7 +74,7 @@ class Training:
                     pass  # after a roll-back
                 # The end is told last, so that whatever fails before is told as an exception.
                 self._save()
-                self._wait_for_checkpoints()
+                self.saving.wait()
                 self.hooks.call("on_train_end", self._event())
             except BaseException as error:
                 self._end_badly(error)
@@ -122,7 +118,7 @@ class Training:
 
     def _advance(self, visit: Visit) -> None:
         """Steps up to the next boundary; one chunk is made while the one before is read."""
-        self._poll()
+        self.signals.poll()
         target, ahead, pending = self._boundary(visit), visit.step, None
         if ahead < target and not self.hooks.requested:
             self._begin_epoch(visit)
@@ -143,7 +139,7 @@ class Training:
                 pending = None
         if pending is not None:
             self._read(visit, pending)
-        self._poll()
+        self.signals.poll()
 
     def _interrupts(self, visit: Visit) -> bool:
         """Whether a signal or the time limit asks for the end of the chunk."""
@@ -201,7 +197,7 @@ class Training:
                 key,
                 step=visit.step,
                 progress=visit.step / (phase.total_steps or 1),
-                poll=self._poll,
+                poll=self.signals.poll,
             )
             found |= {f"{validation.name}/{name}": value for name, value in metrics.items()}
             visit.note_best(found, arrays)
@@ -291,46 +287,7 @@ class Training:
     # Checkpoints, interruptions, faults.
 
     def _save(self) -> None:
-        """Hands a checkpoint of everything to the writer."""
-        if self.run is None:
-            return
-        self._wait_for_checkpoints()
-        try:
-            self._hand_over(self.run)
-        except (CheckpointError, OSError) as error:
-            self._full_disk(error)
-
-    def _hand_over(self, run: Run) -> None:
-        began, event = time.perf_counter(), self._event()
-        name = f"{event.global_step:09d}-{event.phase}"
-        # Told first, so that what callbacks make of it is in it.
-        self.hooks.call("on_checkpoint", event, name)
-        save_visits(run, name, self._visit(), self._session())
-        self.journal.took(self._visit(), "checkpoint", time.perf_counter() - began)
-
-    def _wait_for_checkpoints(self) -> None:
-        """Returns when the last checkpoint is on the disk."""
-        if self.run is None:
-            return
-        try:
-            self.run.checkpoints.wait()
-            self._prune(self.run)
-        except (CheckpointError, OSError) as error:
-            self._full_disk(error)
-
-    def _prune(self, run: Run) -> None:
-        """Removes the checkpoints that nobody needs, now that the last one is whole."""
-        keepers = [c for c in self.hooks.callbacks if isinstance(c, ModelCheckpoint)]
-        names = run.checkpoints.names()
-        unwanted = [set(keeper.superfluous(names)) for keeper in keepers]
-        for name in names:
-            if all(name in some for some in unwanted):
-                run.checkpoints.remove(name)
-
-    def _full_disk(self, error: Exception) -> None:
-        if self.settings.on_full_disk == "stop":
-            raise error
-        warnings.warn(f"{error} The training goes on without it.", stacklevel=2)
+        self.saving.save(self._visit(), self._event(), self._session)
 
     def _session(self) -> dict[str, Any]:
         return {
@@ -395,7 +352,7 @@ class Training:
         self.open.clear()
         for program in self.programs.values():
             program.close()
-        self._wait_for_checkpoints()
+        self.saving.wait()
         self.root = self._rewind() or self._first()
         # Counted here and not in the checkpoint that was restored: none can be forgotten.
         self.rollbacks = made + 1
@@ -406,10 +363,6 @@ class Training:
         self.journal.event(visit, "rollback", attempt=self.rollbacks, fault=fault.sentence)
         self._save()
 
-    def _poll(self) -> None:
-        if self.signals.name is not None:
-            raise Interrupted(self.signals.name)
-
     def _end_badly(self, error: BaseException) -> None:
         """Saves what can be saved, says how to go on, and closes callbacks and files."""
         with contextlib.ExitStack() as after:  # what fails does not keep the rest from being done
@@ -419,37 +372,16 @@ class Training:
             after.callback(self.hooks.fail, self._event(), error)
             if isinstance(error, Interrupted):
                 step, name = self.root.innermost.step, error.args[0]
-                error.args = (f"Interrupted by {name} at step {step}. {self._save_for_later()}",)
+                saved = self.saving.for_later(self.root, self._event(), self._session)
+                error.args = (f"Interrupted by {name} at step {step}. {saved}",)
             elif self.run is not None and isinstance(error, Exception):
                 error.add_note(f"Go on from its last checkpoint: etude resume {self.run.path}")
-
-    def _save_for_later(self) -> str:
-        """Saves the state at an interruption; says what came of it."""
-        run = self.run
-        if run is None:
-            return "Nothing is saved, because there is no run folder; pass run='runs/name'."
-        with contextlib.suppress(CheckpointError):  # of an earlier one: this one may be whole
-            run.checkpoints.wait()
-        try:
-            self._hand_over(run)
-            run.checkpoints.wait()
-        except (CheckpointError, OSError) as failure:
-            return f"{failure} Go on from the last checkpoint with: etude resume {run.path}"
-        return f"The state is saved; go on with: etude resume {run.path}"
 
     def _shut(self, error: BaseException | None = None) -> None:
         """Stops reading ahead, and closes the files of the run."""
         for program in self.programs.values():
             program.close()
-        if self.run is None:
-            return
-        try:
-            self.run.close()
-        except (CheckpointError, OSError) as failure:
-            if error is not None:
-                error.add_note(str(failure))
-            else:
-                self._full_disk(failure)
+        self.saving.close(error)
 
     # Views.
 

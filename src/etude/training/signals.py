@@ -6,6 +6,10 @@ from types import FrameType
 from typing import Any
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training was interrupted by SIGTERM or Ctrl-C; the message says how to go on."""
+
+
 class Signals:
     """While entered, notes SIGTERM and SIGINT instead of dying; a second SIGINT interrupts hard.
 
@@ -31,6 +35,11 @@ class Signals:
         for number, handler in self._before.items():
             # None: installed by something else than Python, which cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def poll(self) -> None:
+        """Raises `Interrupted` if a signal was received."""
+        if self.name is not None:
+            raise Interrupted(self.name)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.name is not None and number == signal.SIGINT:

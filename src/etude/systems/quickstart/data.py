@@ -19,13 +19,13 @@ class Split:
     images: Float[np.ndarray, "samples 64"]
     labels: Int[np.ndarray, " samples"]
 
-    def labelled(self, count: int, seed: int) -> "Split":
-        """A subset of `count` samples with the classes in their proportions, or all of them.
+    def labelled(self, count: int | None, seed: int) -> "Split":
+        """A subset of `count` samples with the classes in their proportions; all, if None.
 
         >>> len(digits()["train"].labelled(100, seed=0).labels)
         100
         """
-        if count >= len(self.labels):
+        if count is None:
             return self
         chosen, _ = train_test_split(
             np.arange(len(self.labels)), train_size=count, stratify=self.labels, random_state=seed
@@ -48,8 +48,6 @@ def digits() -> dict[str, Split]:
     train, valid, train_labels, valid_labels = train_test_split(
         images, labels, test_size=VALID, stratify=labels, random_state=0
     )
-    return {
-        "train": Split(train, train_labels),
-        "valid": Split(valid, valid_labels),
-        "test": Split(test_images, test_labels),
-    }
+    cut = {"train": (train, train_labels), "valid": (valid, valid_labels)}
+    cut["test"] = test_images, test_labels
+    return {name: Split(np.asarray(x), np.asarray(y)) for name, (x, y) in cut.items()}

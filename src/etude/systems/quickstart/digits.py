@@ -35,7 +35,9 @@ class Digits(Configuration):
     """Every choice of the experiment."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
-    labels: int = Field(100, ge=50, le=997, description="labelled training images; 997 is all")
+    labels: int | None = Field(
+        100, ge=50, le=980, description="labelled training images; none is all 997"
+    )
     width: int = Field(128, ge=1, description="width of the encoder's hidden layers")
     features: int = Field(64, ge=1, description="outputs of the encoder")
     pretrain_epochs: int = Field(150, ge=1, description="epochs without labels")

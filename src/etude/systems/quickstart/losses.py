@@ -29,7 +29,7 @@ def augment(images: Float[Array, "batch 64"], key: Key[Array, ""]) -> Float[Arra
     angle = jax.random.uniform(keys[1], (batch, 1), minval=-ANGLE, maxval=ANGLE)
     scale = jax.random.uniform(keys[2], (batch, 2, 1), minval=1 - SCALE, maxval=1 + SCALE)
     centre = (SIDE - 1) / 2
-    rows, columns = (axis.reshape(1, -1) for axis in jnp.mgrid[:SIDE, :SIDE] - centre)
+    rows, columns = jnp.mgrid[:SIDE, :SIDE].reshape(2, 1, -1).astype(images.dtype) - centre
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rows, columns = cos * rows - sin * columns, sin * rows + cos * columns
     rows = rows * scale[:, 0] + shift[:, 0] + centre

@@ -1,0 +1,51 @@
+"""The public names of `etude`: one explicit list."""
+
+from etude.callbacks import (
+    Callback as Callback,
+    EarlyStopping as EarlyStopping,
+    LearningRateMonitor as LearningRateMonitor,
+    ModelCheckpoint as ModelCheckpoint,
+    Progress as Progress,
+    Reason as Reason,
+    Save as Save,
+    Stop as Stop,
+)
+from etude.data import (
+    AccessData as AccessData,
+    ArrayData as ArrayData,
+    StreamData as StreamData,
+    Together as Together,
+    Turns as Turns,
+    load as load,
+)
+from etude.engine.errors import (
+    ConfigurationError as ConfigurationError,
+    DataError as DataError,
+    EtudeError as EtudeError,
+    ModelError as ModelError,
+    NonFiniteError as NonFiniteError,
+    RuleError as RuleError,
+)
+from etude.engine.evaluation import evaluate as evaluate
+from etude.engine.learner import Learner as Learner
+from etude.engine.phase import (
+    Best as Best,
+    Epochs as Epochs,
+    Fallen as Fallen,
+    Phase as Phase,
+    Rescue as Rescue,
+    Seconds as Seconds,
+    Steps as Steps,
+    Validation as Validation,
+)
+from etude.engine.roles import Fixed as Fixed
+from etude.engine.rule import (
+    Context as Context,
+    Gradient as Gradient,
+    Proposal as Proposal,
+    Rule as Rule,
+)
+from etude.engine.step import Plan as Plan, init_state as init_state, train_step as train_step
+from etude.trainer import NonFinite as NonFinite, Result as Result, Trainer as Trainer
+from etude.training.loop import Interrupted as Interrupted
+from etude.training.store import ResumeError as ResumeError

@@ -1,0 +1,103 @@
+"""When a checkpoint is made, which ones stay, and what happens if the disk is full."""
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+from etude.callbacks.base import Event
+from etude.callbacks.checkpointing import ModelCheckpoint
+from etude.run import CheckpointError, Run
+from etude.training.hooks import Hooks
+from etude.training.journal import Journal
+from etude.training.store import save_visits
+from etude.training.visit import Visit
+
+#: What belongs to the training as a whole, as JSON; asked for when the callbacks are ready.
+Session = Callable[[], dict[str, Any]]
+
+
+class Saving:
+    """The checkpoints of a training; without a run there are none.
+
+    Where one cannot be written, "stop" raises `CheckpointError` or `OSError`, and "continue"
+    warns.
+    """
+
+    def __init__(
+        self,
+        run: Run | None,
+        hooks: Hooks,
+        journal: Journal,
+        on_full_disk: Literal["stop", "continue"],
+    ):
+        self.run, self.hooks, self.journal = run, hooks, journal
+        self.on_full_disk = on_full_disk
+
+    def save(self, root: Visit, event: Event, session: Session) -> None:
+        """Hands a checkpoint of everything to the writer."""
+        if self.run is None:
+            return
+        self.wait()
+        try:
+            self._hand_over(self.run, root, event, session)
+        except (CheckpointError, OSError) as error:
+            self._failed(error)
+
+    def wait(self) -> None:
+        """Returns when the last checkpoint is on the disk, and those nobody needs are gone."""
+        if self.run is None:
+            return
+        try:
+            self.run.checkpoints.wait()
+            self._prune(self.run)
+        except (CheckpointError, OSError) as error:
+            self._failed(error)
+
+    def for_later(self, root: Visit, event: Event, session: Session) -> str:
+        """Saves the state at an interruption; says what came of it."""
+        run = self.run
+        if run is None:
+            return "Nothing is saved, because there is no run folder; pass run='runs/name'."
+        with contextlib.suppress(CheckpointError):  # of an earlier one: this one may be whole
+            run.checkpoints.wait()
+        try:
+            self._hand_over(run, root, event, session)
+            run.checkpoints.wait()
+        except (CheckpointError, OSError) as failure:
+            return f"{failure} Go on from the last checkpoint with: etude resume {run.path}"
+        return f"The state is saved; go on with: etude resume {run.path}"
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Closes the files of the run; what fails is added to the `error` that ends it."""
+        if self.run is None:
+            return
+        try:
+            self.run.close()
+        except (CheckpointError, OSError) as failure:
+            if error is None:
+                self._failed(failure)
+            else:
+                error.add_note(str(failure))
+
+    def _hand_over(self, run: Run, root: Visit, event: Event, session: Session) -> None:
+        began = time.perf_counter()
+        name = f"{event.global_step:09d}-{event.phase}"
+        # Told first, so that what callbacks make of it is in it.
+        self.hooks.call("on_checkpoint", event, name)
+        save_visits(run, name, root, session())
+        self.journal.took(root, "checkpoint", time.perf_counter() - began)
+
+    def _prune(self, run: Run) -> None:
+        keepers = [c for c in self.hooks.callbacks if isinstance(c, ModelCheckpoint)]
+        names = run.checkpoints.names()
+        unwanted = [set(keeper.superfluous(names)) for keeper in keepers]
+        for name in names:
+            if all(name in some for some in unwanted):
+                run.checkpoints.remove(name)
+
+    def _failed(self, error: Exception) -> None:
+        if self.on_full_disk == "stop":
+            raise error
+        warnings.warn(f"{error} The training goes on without it.", stacklevel=3)
