@@ -1,4 +1,4 @@
-"""The dynamics and the rule of the tutorial, as plain NumPy loops that share no code with ours."""
+"""The dynamics and the rule of the tutorial, in plain NumPy that shares no code with ours."""
 
 import numpy as np
 
@@ -45,11 +45,8 @@ class Reference:
         out = []
         for name, threshold in zip(("in", "J", "out"), self.thresholds, strict=True):
             before, after = edges[name]
-            update = np.zeros((before.shape[1], after.shape[1]), x.dtype)
-            for b in range(len(x)):
-                for unit in range(after.shape[1]):
-                    if after[b, unit] * margins[name][b, unit] <= threshold:
-                        update[:, unit] -= before[b] * after[b, unit] / len(x)
+            mistaken = after * margins[name] <= threshold
+            update = -before.T @ np.where(mistaken, after, 0) / len(x)
             out.append(update)
         np.fill_diagonal(out[1], 0)
         return out

@@ -10,10 +10,11 @@ import numpy as np
 import optax
 import pytest
 
-from etude.systems.attractor import PrototypeData, SequentialState, no_learning
+import etude as et
+from etude.systems.attractor import AttractorTrainer, PrototypeData, SequentialState, no_learning
 
 sys.path.insert(0, str(Path(__file__).parent))
-from networks import SIZES, evaluate, train, tutorial_network, weights
+from networks import SIZES, evaluate, partition, train, tutorial_network, weights
 from reference import Reference
 
 STREAM = (0.977, 0.965, 0.971, 0.967, 0.977)  # of the original, five seeds
@@ -60,10 +61,6 @@ def check(seed):
     return trained, data
 
 
-def test_compiled_training_is_the_numpy_loop():
-    check(0)
-
-
 @pytest.mark.slow
 def test_compiled_training_is_the_numpy_loop_for_five_seeds():
     held_out = []
@@ -71,6 +68,31 @@ def test_compiled_training_is_the_numpy_loop_for_five_seeds():
         trained, data = check(seed)
         held_out.append(evaluate(trained, *data.sample(jax.random.key(seed), 4000)))
     assert np.mean(held_out) == pytest.approx(0.956, abs=0.006)
+
+
+def test_the_trainer_is_the_numpy_loop():
+    """One phase of `Trainer`, in float32 as the user runs it, for the whole tutorial."""
+    network, data = draw(0)
+    trainer = AttractorTrainer(
+        network,
+        SIZES,
+        data.source(),
+        et.Epochs(3),
+        optimizer=optax.adam(5e-3),
+        validation=(data.x, data.y),
+        progress=False,
+    )
+    result = trainer.fit()
+    assert result.metrics["valid/accuracy"] == pytest.approx(STREAM[0], abs=1.1e-3)
+    compiled, _ = train(network, data.x, data.y, epochs=3, optimizer=optax.adam(5e-3))
+    for ours, theirs in zip(weights(result.model), weights(compiled), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=0)
+    for before, after in zip(*map(frozen, (network, result.model)), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def frozen(network):
+    return jax.tree.leaves(partition(network)[1])
 
 
 def test_hidden_layer_learns_much_more_than_a_read_out_alone():

@@ -26,6 +26,7 @@ from etude.systems.attractor.modules import (
     RecurrentDiscrete,
     RecurrentTanh,
     SparseFullyConnected,
+    UncoupledDiscrete,
 )
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 from etude.systems.attractor.plasticity import (
@@ -41,10 +42,17 @@ from etude.systems.attractor.plasticity import (
 from etude.systems.attractor.plots import plot_flips, plot_overlap, plot_stability, plot_weights
 from etude.systems.attractor.settling import settle, trace
 from etude.systems.attractor.state import SequentialState
+from etude.systems.attractor.training import (
+    AttractorTrainer,
+    back_propagation,
+    measure_accuracy,
+    scores,
+)
 
 __all__ = [
     "AbstractConnection",
     "AbstractLayer",
+    "AttractorTrainer",
     "Conv2D",
     "FrozenFullyConnected",
     "FullyConnected",
@@ -60,13 +68,16 @@ __all__ = [
     "SequentialOrchestrator",
     "SequentialState",
     "SparseFullyConnected",
+    "UncoupledDiscrete",
     "accuracy",
+    "back_propagation",
     "batch_accuracy",
     "contrastive_updates",
     "field_perceptron",
     "flipped",
     "hebbian",
     "local_updates",
+    "measure_accuracy",
     "no_learning",
     "overlap",
     "own_message_perceptron",
@@ -74,6 +85,7 @@ __all__ = [
     "plot_overlap",
     "plot_stability",
     "plot_weights",
+    "scores",
     "settle",
     "softmax_cross_entropy",
     "stability",

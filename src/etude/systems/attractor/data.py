@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from etude.data.arrays import ArrayData
 
 
 class PrototypeData:
@@ -81,6 +84,20 @@ class PrototypeData:
         clean = self.prototypes[labels]
         order = jax.random.permutation(shuffle_key, num_data)
         return jnp.where(kept, clean, -clean)[order], self._one_against_all(labels[order])
+
+    def source(self) -> ArrayData:
+        """The same batches in the same order, as (x, y, weight), for `etude.Trainer`.
+
+        Batches that are one short end in a sample of weight zero, so that all have one shape.
+
+        >>> PrototypeData(jax.random.key(0)).source().steps_per_epoch
+        63
+        """
+        parts = np.array_split(np.arange(len(self.x)), self.num_batches)
+        rows = np.concatenate([np.resize(part, self.batch_size) for part in parts])
+        real = np.concatenate([np.arange(self.batch_size) < len(part) for part in parts])
+        arrays = (self.x[rows], self.y[rows], jnp.asarray(real, self.x.dtype))
+        return ArrayData(arrays, self.batch_size, shuffle=False)
 
     def nearest_prototype(self, x: Float[Array, "N D"]) -> Float[Array, "N K"]:
         """The Bayes rule of this task: ±1 labels of the prototype with the largest overlap."""

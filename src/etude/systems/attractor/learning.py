@@ -98,7 +98,7 @@ def local_updates(
         A network-shaped tree for optax, and the metrics ``accuracy`` (of the read-out where it
         learns) and ``moved`` (fraction of hidden units that the free phase flipped).
     """
-    x, y, weight = _weighted(batch)
+    x, y, weight = weighted(batch)
     taught = settle(network, state.init(x, y), clamped_steps, early_stop=early_stop)
     free = settle(network, taught, free_steps, messages=free_messages, early_stop=early_stop)
     if readout_from == "taught":
@@ -122,22 +122,41 @@ def contrastive_updates(
     free_steps: int = 10,
     free_messages: Messages = "forward",
     early_stop: bool = False,
+    teaching: Literal["label", "error"] = "label",
 ) -> tuple[SequentialOrchestrator, dict[str, Float[Array, ""]]]:
     """Contrastive Hebbian updates: free minus clamped correlations in the hidden layers.
 
     The free phase starts from nothing and hears no label; the clamped phase starts from where it
     ended. The read-out learns from the free state, by its own rule. (Movellan 1991.) The theory
     asks for symmetric couplings; the updates are symmetric, so start from symmetric ones, or zero.
-    Arguments and results as in `local_updates`.
+
+    With ``teaching="label"`` the output is clamped to the label. With ``"error"`` it is clamped to
+    the one-hot label minus the probabilities of the network's own prediction, and is silent in the
+    free phase, so that teaching ends where nothing is left to teach. A backward connection that
+    learns then receives the transpose of what the read-out receives (with a softmax read-out, up
+    to the few units that the teaching flips), and weight decay makes the two alike. (Kolen and
+    Pollack 1994.)
+
+    Other arguments and results as in `local_updates`.
     """
-    x, y, weight = _weighted(batch)
+    x, y, weight = weighted(batch)
     blank = state.init(x)
     free = settle(network, blank, free_steps, messages=free_messages, early_stop=early_stop)
-    free = free.replace(-1, y)
-    taught = settle(network, free, clamped_steps, early_stop=early_stop)
-    towards = network.backward(taught, hidden=hebbian, readout=no_learning, weight=weight)
-    away = network.backward(free, hidden=_unlearning, readout=readout, weight=weight)
-    return _add(towards, away), _metrics(network, taught, free, free, weight)
+    labelled = free.replace(-1, y)
+    if teaching == "error":
+        scores = network.predict(free)[0].readout
+        clamped = free.replace(-1, (y > 0).astype(scores.dtype) - jax.nn.softmax(scores))
+    else:
+        free = clamped = labelled
+    taught = settle(network, clamped, clamped_steps, early_stop=early_stop)
+    parts = (
+        network.backward(taught, hidden=hebbian, readout=no_learning, weight=weight),
+        network.backward(free, hidden=_unlearning, readout=no_learning, weight=weight),
+        network.backward(labelled, hidden=no_learning, readout=readout, weight=weight),
+    )
+    return _add(_add(parts[0], parts[1]), parts[2]), _metrics(
+        network, taught, labelled, labelled, weight
+    )
 
 
 def _unlearning(local: Local) -> Float[Array, "batch ..."]:
@@ -148,7 +167,8 @@ def _add(left: SequentialOrchestrator, right: SequentialOrchestrator) -> Sequent
     return jax.tree.map(lambda a, b: a + b if eqx.is_inexact_array(a) else a, left, right)
 
 
-def _weighted(batch: Batch) -> tuple[Array, Array, Array]:
+def weighted(batch: Batch) -> tuple[Array, Array, Array]:
+    """Inputs, targets and weights of a batch; the weights are one where it has none."""
     x, y = batch[:2]
     return x, y, batch[2] if len(batch) == 3 else jnp.ones(x.shape[0], x.dtype)
 

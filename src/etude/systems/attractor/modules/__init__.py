@@ -8,7 +8,11 @@ from etude.systems.attractor.modules.dense import (
     SparseFullyConnected,
 )
 from etude.systems.attractor.modules.readout import OutputLayer
-from etude.systems.attractor.modules.recurrent import RecurrentDiscrete, RecurrentTanh
+from etude.systems.attractor.modules.recurrent import (
+    RecurrentDiscrete,
+    RecurrentTanh,
+    UncoupledDiscrete,
+)
 
 __all__ = [
     "AbstractConnection",
@@ -21,5 +25,6 @@ __all__ = [
     "RecurrentDiscrete",
     "RecurrentTanh",
     "SparseFullyConnected",
+    "UncoupledDiscrete",
     "sign",
 ]

@@ -70,6 +70,40 @@ class RecurrentDiscrete(AbstractLayer):
         return sign(field)
 
 
+class UncoupledDiscrete(AbstractLayer):
+    """Binary units that hear only themselves and other layers: ``J`` is its diagonal.
+
+    Nothing in it learns. A wide layer costs no square matrix.
+
+    Args:
+        features: number of units.
+        j_d: self-coupling, a scalar or one per unit; at zero one sweep settles the layer.
+
+    Raises:
+        ValueError: j_d does not broadcast to the units.
+
+    >>> UncoupledDiscrete(3, j_d=0.5)(jnp.ones((1, 3))).tolist()
+    [[0.5, 0.5, 0.5]]
+    """
+
+    self_coupling: Fixed
+    threshold: Fixed
+
+    def __init__(self, features: int, j_d: ArrayLike = 0.0, dtype: DTypeLike = jnp.float32):
+        dtype = jnp.dtype(dtype)
+        self.self_coupling = fixed("UncoupledDiscrete: j_d", j_d, (features,), dtype)
+        self.threshold = fixed("UncoupledDiscrete: threshold", 0.0, (features,), dtype)
+
+    def operator(self) -> Callable[[Array], Array]:
+        return lambda x: x * self.self_coupling.value
+
+    def correlate(self, x: Array, signal: Array) -> UncoupledDiscrete:
+        return silent(self)
+
+    def activation(self, field: Array) -> Array:
+        return sign(field)
+
+
 class RecurrentTanh(AbstractLayer):
     """Graded units, coupled by ``J``, with activity ``tanh(field)``. Arguments as in
     `RecurrentDiscrete`.
