@@ -1,4 +1,4 @@
-"""`python -m benchmarks [loops] [convolutions] [start] [memory] [--quick] [--out FILE]`."""
+"""`python -m benchmarks [NAME ...] [--quick] [--out FILE]`; the names are those of `REPORTS`."""
 
 import argparse
 import platform
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import convolutions, loops, memory, start
+from benchmarks import attractor, convolutions, loops, memory, start
 
 REPORTS: dict[str, Callable[[bool], str]] = {
     "loops": loops.report,
     "convolutions": convolutions.report,
     "start": start.report,
     "memory": memory.report,
+    "attractor": attractor.report,
 }
 
 

@@ -26,7 +26,7 @@ from etude.systems.attractor.modules import (
     RecurrentDiscrete,
     RecurrentTanh,
     SparseFullyConnected,
-    UncoupledDiscrete,
+    Uncoupled,
 )
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 from etude.systems.attractor.plasticity import (
@@ -68,7 +68,7 @@ __all__ = [
     "SequentialOrchestrator",
     "SequentialState",
     "SparseFullyConnected",
-    "UncoupledDiscrete",
+    "Uncoupled",
     "accuracy",
     "back_propagation",
     "batch_accuracy",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from etude.systems.attractor.layer_map import LayerMap
 from etude.systems.attractor.modules import (
@@ -12,7 +14,8 @@ from etude.systems.attractor.modules import (
     FullyConnected,
     OutputLayer,
     RecurrentDiscrete,
-    UncoupledDiscrete,
+    Uncoupled,
+    sign,
 )
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 
@@ -27,6 +30,7 @@ def one_hidden_layer(
     thresholds: tuple[float, float, float] = (3.5, 0.5, 3.5),
     coupled: bool = True,
     symmetric: bool = False,
+    response: Callable[[Array], Array] = sign,
 ) -> SequentialOrchestrator:
     """A network of one hidden layer; as it stands, the tutorial's.
 
@@ -38,6 +42,7 @@ def one_hidden_layer(
         j_d: self-coupling of the hidden units.
         thresholds: stability asked for of the input's message, the couplings, the read-out.
         coupled: whether hidden units are coupled to each other.
+        response: of uncoupled units; coupled ones take the sign.
         symmetric: whether the backward connection starts as the transpose of the read-out and
             learns, as contrastive learning wants it; else it is random and frozen.
 
@@ -52,12 +57,13 @@ def one_hidden_layer(
     teach = FrozenFullyConnected(classes, units, back, 0.0, keys[2])
     read = FullyConnected(units, classes, 1.0, at_output, keys[3])
     if symmetric:
-        free = FullyConnected(classes, units, back, 0.0, keys[2])
-        scale = (units / classes) ** 0.5  # of unit variance, as the random one
-        teach = eqx.tree_at(lambda m: m.weight, free, read.weight.T * scale)
+        # As strong as the random one, whose weights have the variance 1 / classes.
+        strength = back * (units / classes) ** 0.5
+        free = FullyConnected(classes, units, strength, 0.0, keys[2])
+        teach = eqx.tree_at(lambda m: m.weight, free, read.weight.T)
     hidden = {
         0: FullyConnected(inputs, units, forth, at_input, keys[0]),
-        1: layer if coupled else UncoupledDiscrete(units, j_d),
+        1: layer if coupled else Uncoupled(units, j_d, response),
         2: teach,
     }
     return SequentialOrchestrator(LayerMap.from_dict({1: hidden, 2: {1: read, 2: OutputLayer()}}))

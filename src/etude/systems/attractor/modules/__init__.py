@@ -11,7 +11,7 @@ from etude.systems.attractor.modules.readout import OutputLayer
 from etude.systems.attractor.modules.recurrent import (
     RecurrentDiscrete,
     RecurrentTanh,
-    UncoupledDiscrete,
+    Uncoupled,
 )
 
 __all__ = [
@@ -25,6 +25,6 @@ __all__ = [
     "RecurrentDiscrete",
     "RecurrentTanh",
     "SparseFullyConnected",
-    "UncoupledDiscrete",
+    "Uncoupled",
     "sign",
 ]

@@ -70,38 +70,49 @@ class RecurrentDiscrete(AbstractLayer):
         return sign(field)
 
 
-class UncoupledDiscrete(AbstractLayer):
-    """Binary units that hear only themselves and other layers: ``J`` is its diagonal.
+class Uncoupled(AbstractLayer):
+    """Units that hear only themselves and other layers: ``J`` is its diagonal.
 
     Nothing in it learns. A wide layer costs no square matrix.
 
     Args:
         features: number of units.
         j_d: self-coupling, a scalar or one per unit; at zero one sweep settles the layer.
+        response: activity of a unit in its field: the sign (a tie is +1), or ``jnp.tanh``.
+        dtype: type of the self-couplings.
 
     Raises:
         ValueError: j_d does not broadcast to the units.
 
-    >>> UncoupledDiscrete(3, j_d=0.5)(jnp.ones((1, 3))).tolist()
-    [[0.5, 0.5, 0.5]]
+    >>> layer = Uncoupled(3, j_d=0.5)
+    >>> layer(jnp.ones((1, 3))).tolist(), layer.activation(jnp.zeros((1, 3))).tolist()
+    ([[0.5, 0.5, 0.5]], [[1.0, 1.0, 1.0]])
     """
 
     self_coupling: Fixed
     threshold: Fixed
+    response: Callable[[Array], Array] = eqx.field(static=True)
 
-    def __init__(self, features: int, j_d: ArrayLike = 0.0, dtype: DTypeLike = jnp.float32):
+    def __init__(
+        self,
+        features: int,
+        j_d: ArrayLike = 0.0,
+        response: Callable[[Array], Array] = sign,
+        dtype: DTypeLike = jnp.float32,
+    ):
         dtype = jnp.dtype(dtype)
-        self.self_coupling = fixed("UncoupledDiscrete: j_d", j_d, (features,), dtype)
-        self.threshold = fixed("UncoupledDiscrete: threshold", 0.0, (features,), dtype)
+        self.self_coupling = fixed("Uncoupled: j_d", j_d, (features,), dtype)
+        self.threshold = fixed("Uncoupled: threshold", 0.0, (features,), dtype)
+        self.response = response
 
     def operator(self) -> Callable[[Array], Array]:
         return lambda x: x * self.self_coupling.value
 
-    def correlate(self, x: Array, signal: Array) -> UncoupledDiscrete:
+    def correlate(self, x: Array, signal: Array) -> Uncoupled:
         return silent(self)
 
     def activation(self, field: Array) -> Array:
-        return sign(field)
+        return self.response(field)
 
 
 class RecurrentTanh(AbstractLayer):
