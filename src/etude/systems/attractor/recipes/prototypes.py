@@ -82,9 +82,10 @@ def prototype_trials(config: Prototypes) -> list[Trial]:
 @cache
 def prototypes(seed: int) -> tuple[PrototypeData, Splits]:
     """The data of a seed. None of them served to choose a setting."""
-    key = jax.random.fold_in(jax.random.key(509_05041), seed)
-    data = PrototypeData(key)
-    valid, test = (data.sample(jax.random.fold_in(key, k), n) for k, n in ((1, 2000), (2, 4000)))
+    # Not fold_in(key, 1), which is split(key)[1], so that samples would come twice.
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(509_05041), seed), 3)
+    data = PrototypeData(keys[0])
+    valid, test = data.sample(keys[1], 2000), data.sample(keys[2], 4000)
     return data, {"train": (data.x, data.y), "valid": valid, "test": test}
 
 
