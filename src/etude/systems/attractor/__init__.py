@@ -27,7 +27,9 @@ from etude.systems.attractor.modules import (
     RecurrentTanh,
     SparseFullyConnected,
     Uncoupled,
+    sign,
 )
+from etude.systems.attractor.networks import one_hidden_layer
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 from etude.systems.attractor.plasticity import (
     Local,
@@ -79,6 +81,7 @@ __all__ = [
     "local_updates",
     "measure_accuracy",
     "no_learning",
+    "one_hidden_layer",
     "overlap",
     "own_message_perceptron",
     "plot_flips",
@@ -87,6 +90,7 @@ __all__ = [
     "plot_weights",
     "scores",
     "settle",
+    "sign",
     "softmax_cross_entropy",
     "stability",
     "tanh_delta",
