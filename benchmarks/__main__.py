@@ -7,13 +7,14 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import attractor, convolutions, loops, memory, start
+from benchmarks import attractor, augmentation, convolutions, loops, memory, start
 
 REPORTS: dict[str, Callable[[bool], str]] = {
     "loops": loops.report,
     "convolutions": convolutions.report,
     "start": start.report,
     "memory": memory.report,
+    "augmentation": augmentation.report,
     "attractor": attractor.report,
 }
 

@@ -28,7 +28,8 @@ from etude.run import Run
 from etude.training.checks import bind
 from etude.training.faults import NonFinite
 from etude.training.hooks import Hooks
-from etude.training.loop import Settings, Training
+from etude.training.loop import Training
+from etude.training.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -24,3 +24,39 @@ def test_examples_run(page, tmp_path, monkeypatch):
         # Blank lines in front, so that a traceback names the line of the page.
         line = text[: text.index(block)].count("\n")
         exec(compile("\n" * line + block, str(DOCS / page), "exec"), namespace)
+
+
+NAME = re.compile(r"\b(etude(?:\.\w+)*):(\w+(?:\.\w+)*)")
+
+
+def rows(page):
+    """`(theirs, ours, what differs)` of every row of the tables of a page."""
+    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+    cells = [[c.strip() for c in line.split("|")[1:4]] for line in lines if line[:1] == "|"]
+    return [c for c in cells if c[0] != "theirs" and set(c[0]) != {"-"}]
+
+
+SEEDS = ["coming_from/seed_002.md", "coming_from/seed_004.md"]
+
+
+@pytest.mark.parametrize("page", SEEDS)
+def test_every_name_of_a_seed_has_an_answer(page):
+    """A name of ours, a reason why there is none, or what it comes with."""
+    for theirs, ours, why in rows(page):
+        reason = ours == "none" and why
+        assert reason or NAME.search(ours) or ours.startswith("comes with "), theirs
+
+
+@pytest.mark.parametrize("page", SEEDS)
+def test_names_exist(page):
+    """All of ours that a page mentions."""
+    found = sorted(set(NAME.findall((DOCS / page).read_text(encoding="utf-8"))))
+    assert found
+    for module, path in found:
+        thing = importlib.import_module(module)
+        *outer, last = path.split(".")
+        for name in outer:
+            thing = getattr(thing, name)
+        # A field without a default is no attribute of its class.
+        fields = getattr(thing, "__annotations__", {}) if outer else {}
+        assert last in fields or hasattr(thing, last), f"{module}:{path}"

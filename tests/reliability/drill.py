@@ -22,6 +22,8 @@ Y = np.tanh(X @ np.array([1.0, -2.0, 0.5], np.float32))
 class HostData:
     """The same arrays, read on the host batch by batch."""
 
+    seeks = True
+
     def __init__(self, arrays: Any, batch_size: int):
         self.arrays, self.batch_size = arrays, batch_size
         self.length = len(arrays[0])

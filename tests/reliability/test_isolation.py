@@ -123,3 +123,19 @@ def test_a_model_whose_leaves_share_memory_can_be_trained():
     assert float(result.model["b"]) == 2.0
     assert eqx.is_array(shared)
     assert float(shared) == 2.0
+
+
+def test_scalars_that_python_gave_promote_as_before_after_a_resume(tmp_path):
+    def loss(model, batch, context):
+        # Strict promotion lets a float meet an integer that Python gave, and no other.
+        return jnp.mean((model["a"] - batch[0]) ** 2) * 0.9 ** model["power"]
+
+    def make(*callbacks):
+        model = {"a": jnp.array(2.0), "power": jnp.array(3)}
+        phase = small.phase(et.Learner(et.Gradient(loss), optax.sgd(0.1)))
+        return et.Trainer(model, phase, run=tmp_path / "run", callbacks=callbacks, progress=False)
+
+    signalled = drill.At("on_epoch_end", 2, lambda: drill.send(signal.SIGTERM))
+    with pytest.raises(et.Interrupted):
+        make(signalled).fit()
+    assert make().resume().reason is et.Reason.LENGTH

@@ -9,6 +9,7 @@
 | `on_batch_end` | after every step; chunks then have one step, which is slow, and said |
 | `on_validation_end` | after a validation |
 | `on_checkpoint` | before a checkpoint is handed to the writer |
+| `on_time` | when something has taken time: steps, a validation, a checkpoint, ... |
 | `on_exception` | when training ends by an exception, an interruption included |
 
 A hook may return a `Stop` (the phase ends at the next boundary) or a `Save` (a checkpoint is
@@ -67,10 +68,9 @@ class Event:
     steps_per_epoch: int | None
     #: steps done in all phases together
     global_step: int
-    #: of the run, if there is one
+    #: the run folder, if there is one
     folder: Path | None
-    #: builds a copy of the model as it is now: that of `step`, but up to a chunk ahead of it in
-    #: `on_steps_end`, when the next chunk is under way
+    #: builds a copy of the newest model; in `on_steps_end` alone it may be a chunk ahead of `step`
     model: Callable[[], Any]
 
     @property
@@ -136,6 +136,10 @@ class Callback:
 
     def on_checkpoint(self, event: Event, name: str) -> Request:
         """A checkpoint will be made now; the `state` of all callbacks afterwards is in it."""
+
+    def on_time(self, event: Event, what: str, seconds: float, steps: int) -> Request:
+        """Something took time: `what` is "train" (steps, and the wait for their data), "data" (that
+        wait alone), "valid", "checkpoint" (the part that training waits for) or "compile"."""
 
     def on_exception(self, event: Event, error: BaseException) -> Request:
         """Training ends by an exception; the loggers should close."""

@@ -20,9 +20,9 @@ class Chunk(NamedTuple):
 
     #: the step it began at
     first: int
-    rows: Float[Array, "capacity metrics"]
+    rows: Float[Array | np.ndarray, "capacity metrics"]
     #: the step reached and the learner at fault (0: none)
-    status: Int[Array, "2"]
+    status: Int[Array | np.ndarray, "2"]
 
     def read(self) -> tuple[Float[np.ndarray, "steps metrics"], int, int]:
         """Waits for the chunk: `(metrics of its steps, step reached, learner at fault)`."""

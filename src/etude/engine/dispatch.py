@@ -36,7 +36,7 @@ class Dispatcher:
         batches: Iterator[tuple[Any, Step, Any]],
         stop: Callable[[], bool],
     ) -> tuple[State, Chunk]:
-        """Dispatches a chunk of `(kind, step, argument)`, of one at least, until `stop`."""
+        """Dispatches a chunk of `(kind, step, argument)`, until `stop`."""
         leaves, treedef = jax.tree.flatten(state)
         origin = jax.device_put(np.int32(first))
         rows = reached = None
@@ -50,8 +50,8 @@ class Dispatcher:
             leaves, rows, reached = self._jitted[kind](leaves, rows, origin, argument)
             if stop():
                 break
-        assert rows is not None  # a chunk has at least one step
-        assert reached is not None
+        if rows is None or reached is None:  # stopped while the first batch was waited for
+            rows, reached = np.zeros((0, len(self.metrics or ())), np.float32), np.array([first, 0])
         return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)
 
     def _learn_metrics(self, step: Step, state: State, argument: Any) -> None:
@@ -93,8 +93,10 @@ class ResidentSteps:
         if source.tail is not None:
             self._steps.append(on(source.tail))
 
-    def take(self, state: State, first: int, steps: int) -> Iterator[tuple[int, Step, Any]]:
-        """`(kind, step, argument)` of `steps` steps from `first` on."""
+    def take(
+        self, state: State, first: int, steps: int, stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Step, Any]]:
+        """`(kind, step, argument)` of `steps` steps from `first` on; none is waited for."""
         key = jnp.copy(state.order_key)
         for number in range(first, first + steps):
             epoch, position = divmod(number, self.source.steps_per_epoch)

@@ -56,11 +56,15 @@ class Evaluator:
 
     def __init__(self, measure: Measure, static: PyTree):
         def run(arrays: PyTree, batch: PyTree, context: Context) -> dict[str, Any]:
-            found = measure(inference(eqx.combine(arrays, static)), batch, context)
+            model = inference(eqx.combine(arrays, static))
+            found = measure(model, batch, context)
+            if isinstance(found, tuple):  # a loss serves as a measure as it is
+                value, metrics, _ = read_loss(found, model)
+                found = {"loss": value, **metrics}
             if not isinstance(found, Mapping):
                 raise RuleError(
                     f"A measure must return a dict of metrics; got {type(found).__name__}. "
-                    'Return `{"name": value}`.'
+                    'Return `{"name": value}`, or what a loss returns: `(loss, metrics)`.'
                 )
             return {name: _checked(name, value) for name, value in found.items()}
 

@@ -7,31 +7,45 @@ from typing import Any
 
 import jax
 
+from etude.engine.errors import DataError
 from etude.engine.source import Hosted
 from etude.engine.state import State
 
 Step = Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
 
-AHEAD = 4
+#: Batches read ahead, and seconds between looks at whether to go on waiting for one.
+AHEAD, PATIENCE = 4, 0.1
 
 
 class Feed:
     """The steps of a hosted source, for a `Dispatcher`; a jump in the steps seeks."""
 
-    def __init__(self, source: Hosted, step: Step):
-        self.source, self.step = source, step
+    def __init__(self, source: Hosted, step: Step, clock: Callable[[], float]):
+        self.source, self.step, self.clock = source, step, clock
+        #: seconds spent waiting for batches, by the clock
+        self.waited = 0.0
         self.entropy: tuple[int, ...] = ()
         self._next: int | None = None
         self._reader: _Reader | None = None
 
-    def take(self, state: State, first: int, steps: int) -> Iterator[tuple[Any, Step, Any]]:
-        """`(kind, step, batch)` of `steps` steps from `first` on; a kind is a structure."""
+    def take(
+        self, state: State, first: int, steps: int, stop: Callable[[], bool]
+    ) -> Iterator[tuple[Any, Step, Any]]:
+        """`(kind, step, batch)` of `steps` steps from `first` on; a kind is a structure.
+
+        Ends early if `stop()` while a batch is waited for.
+        """
         if self._next != first:
             self.close()
             self._reader = _Reader(self._from(first))
         assert self._reader is not None
         for number in range(first, first + steps):
-            batch = self._reader.get()
+            began = self.clock()
+            item = self._reader.get(stop)
+            self.waited += self.clock() - began
+            if item is None:
+                return
+            (batch,) = item
             self._next = number + 1
             yield jax.tree.structure(batch), self.step, batch
 
@@ -39,7 +53,14 @@ class Feed:
         per_epoch = self.source.steps_per_epoch
         epoch, position = (0, step) if per_epoch is None else divmod(step, per_epoch)
         while True:
-            yield from self.source.batches(self.entropy, epoch, position)
+            empty = position == 0
+            for batch in self.source.batches(self.entropy, epoch, position):
+                empty = False
+                yield batch
+            if empty:
+                raise DataError(
+                    f"The data yield nothing in epoch {epoch}. Check the files or the selection."
+                )
             epoch, position = epoch + 1, 0
 
     def enter(self, entropy: tuple[int, ...]) -> None:
@@ -80,12 +101,20 @@ class _Reader:
                 continue
         return False
 
-    def get(self) -> Any:
-        batch, error = self._queue.get()
-        if error is not None:
-            raise error
-        return batch
+    def get(self, stop: Callable[[], bool]) -> tuple[Any] | None:
+        """The next batch, or None if `stop()` before it has come."""
+        while True:
+            try:
+                batch, error = self._queue.get(timeout=PATIENCE)
+            except queue.Empty:
+                if stop():
+                    return None
+                continue
+            if error is not None:
+                raise error
+            return (batch,)
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join()
+        # A source that hangs must not hang the end of the training; the thread is a daemon.
+        self._thread.join(timeout=10 * PATIENCE)

@@ -1,5 +1,6 @@
 """A phase: who learns, on which data, for how long, judged how, and what happens at the end."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from etude.engine.learner import Learner
 from etude.engine.source import Hosted, Resident, Source
 
 #: Measures a model on a batch: means over the batch, or metric objects that merge.
-Measure = Callable[[Any, PyTree, Any], Mapping[str, Any]]
+Measure = Callable[[Any, PyTree, Any], Mapping[str, Any] | tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Validation:
 
     Attributes:
         data: the samples, each counted exactly once.
-        measure: `measure(model, batch, context) -> {name: value}`. A scalar is a mean over the
-            batch and is averaged over all samples; an object with `merge` and `compute` is
+        measure: `measure(model, batch, context) -> {name: value}`, or a loss. A scalar is a
+            mean over the batch and is averaged over all samples; an object with `merge` and `compute` is
             merged over the batches. None: the loss of the first learner and its metrics.
         every: how often, counted from the start of the phase. Also measured at its end.
         name: prefix of the metrics, `valid/accuracy`.
@@ -250,8 +251,11 @@ def _wrong_types(phase: Phase):
 
 
 def _contradictions(phase: Phase):
-    if not phase.name:
-        yield "it needs a name."
+    if not re.fullmatch(r"\w[\w.=+-]*", phase.name):
+        yield (
+            "its name stands in the names of files: use letters, digits and _ . = + -, as in "
+            "'fine-tune'."
+        )
     if not phase.turns:
         yield "it needs at least one learner."
     names = [learner.name for learner in phase.turns]

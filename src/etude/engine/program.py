@@ -23,7 +23,8 @@ class Program:
 
     The compiled loop and asynchronous dispatch agree to rounding. Data on the device run in the
     loop, except on a CPU where the step holds a convolution; a run keeps the way that it began
-    with, so that resuming stays bitwise.
+    with, so that resuming stays bitwise. The engine has no clock of its own: `clock`, in seconds,
+    measures the wait for data that come from the host.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Program:
         state: State,
         executor: Executor | None = None,
         metrics: tuple[str, ...] | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
     ):
         source = plan.phase.data
         self._loop: Any = None
@@ -48,7 +50,9 @@ class Program:
             self._steps = ResidentSteps(plan.unrolled(), source)
         else:
             unrolled = plan.unrolled()
-            self._steps = Feed(source, lambda state, batch: train_step(unrolled, state, batch))
+            self._steps = Feed(
+                source, lambda state, batch: train_step(unrolled, state, batch), clock
+            )
         self._dispatcher = Dispatcher()
 
     @property
@@ -73,7 +77,7 @@ class Program:
         """
         steps = min(steps, CAPACITY)
         if self._loop is None:
-            batches = self._steps.take(state, first, steps)
+            batches = self._steps.take(state, first, steps, stop)
             return self._dispatcher.run(state, first, batches, stop)
         until = jax.device_put(np.int32(first + steps))
         state, rows, status = self._loop(state, self._arrays, until)
@@ -83,6 +87,13 @@ class Program:
         """Another visit begins, whose data are read in the order of `entropy`."""
         if self._loop is None:
             self._steps.enter(entropy)
+
+    def take_waited(self) -> float:
+        """Seconds spent waiting for data since this was last asked, by the clock given."""
+        if self._loop is not None or not isinstance(self._steps, Feed):
+            return 0.0
+        waited, self._steps.waited = self._steps.waited, 0.0
+        return waited
 
     def close(self) -> None:
         """Stops reading ahead."""

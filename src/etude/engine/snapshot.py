@@ -39,8 +39,11 @@ def from_host(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
     """A tree like `like` with the values of `arrays`, on the device."""
 
     def take(path: Any, leaf: Any) -> Any:
+        stored = arrays[jax.tree_util.keystr(path)]
+        # A scalar that Python gave is weakly typed, and must be again: it promotes differently.
+        weak = stored.ndim == 0 and getattr(leaf, "weak_type", False)
         # A copy: the state will be donated, and on a CPU `asarray` may share the memory.
-        value = jnp.array(arrays[jax.tree_util.keystr(path)])
+        value = jnp.array(stored.item()) if weak else jnp.array(stored)
         if _is_key(leaf):
             return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
         return value

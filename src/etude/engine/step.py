@@ -116,8 +116,7 @@ def copied(leaf: Any) -> Array:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = jnp.array(jax.random.key_data(leaf), copy=True)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-    # Strongly typed: a restored array is, and must compile to the same program.
-    return jnp.array(leaf, dtype=jax.dtypes.canonicalize_dtype(leaf.dtype), copy=True)
+    return jnp.array(leaf, copy=True)
 
 
 def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str, Array]]:

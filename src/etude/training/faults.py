@@ -44,7 +44,8 @@ class FaultError(Exception):
 
     def __init__(self, visit: Visit, learner: int, metrics: StepMetrics):
         names = [one.name for one in visit.plan.learners]
-        name = names[learner - 1] or f"number {learner}"
+        name = names[learner - 1]
+        who = repr(name) if name else f"{learner}"
         # Learners after it worked with what it broke: their metrics say nothing.
         prefix = f"{name}/" if len(names) > 1 else ""
         bad = [
@@ -54,7 +55,7 @@ class FaultError(Exception):
         ]
         what = ", ".join(bad) or "the updates (the loss is finite)"
         self.sentence = (
-            f"Phase {visit.phase.name!r}, step {visit.step}, learner {name!r}: not finite: {what}."
+            f"Phase {visit.phase.name!r}, step {visit.step}, learner {who}: not finite: {what}."
         )
         super().__init__(self.sentence)
 

@@ -24,7 +24,7 @@ class Journal:
         self.run, self.on_full_disk = run, on_full_disk
         self.history = MemoryHistory() if run is None else run.history
 
-    def steps(self, visit: Visit, metrics: StepMetrics, seconds: float) -> None:
+    def steps(self, visit: Visit, metrics: StepMetrics) -> None:
         """A chunk of steps."""
         count = len(metrics.rows)
         steps = np.arange(metrics.first, metrics.first + count)
@@ -35,7 +35,6 @@ class Journal:
         self.history.append_steps(
             common, names, steps, epochs, steps + visit.origin, np.asarray(metrics.rows)
         )
-        self.took(visit, "train", seconds, count)
         self._flush()
 
     def validation(self, visit: Visit, metrics: dict[str, Any]) -> None:

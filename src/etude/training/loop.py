@@ -5,8 +5,7 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 
 import contextlib
 import time
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,33 +14,19 @@ from etude.callbacks.base import Event, Reason, StepMetrics, Stop
 from etude.engine import randomness
 from etude.engine.chunk import Chunk
 from etude.engine.phase import Phase, reached
-from etude.engine.program import Executor, Program
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
 from etude.run import Run
-from etude.training.checks import Bound
-from etude.training.faults import FaultError, NonFinite, given_up
-from etude.training.hooks import Hooks
+from etude.run.timing import What
+from etude.training.faults import FaultError, given_up
 from etude.training.journal import Journal
 from etude.training.pace import Pace
+from etude.training.programs import Programs
 from etude.training.saving import Saving
+from etude.training.settings import Settings
 from etude.training.signals import Interrupted, Signals
 from etude.training.store import known_phase, restore_visits, with_model, without_model
 from etude.training.visit import Visit
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the loop needs to know; `Trainer` documents it."""
-
-    model: Any
-    phases: tuple[Phase, ...]
-    bound: dict[str, Bound]
-    hooks: Hooks
-    nonfinite: NonFinite
-    seed: int
-    executor: Executor | None
-    on_full_disk: Literal["stop", "continue"]
 
 
 class Training:
@@ -53,8 +38,7 @@ class Training:
         self.saving = Saving(run, self.hooks, self.journal, settings.on_full_disk)
         self.pace = Pace()
         self.signals = Signals()
-        self.programs: dict[str, Program] = {}
-        self.executors: dict[str, Executor] = {}
+        self.programs = Programs(settings)
         # The session: what belongs to the training as a whole, and to its checkpoints.
         self.visits: dict[str, int] = {}
         self.validations: list[dict[str, Any]] = []
@@ -125,7 +109,7 @@ class Training:
         self.pace.start()
         while ahead < target and not self.hooks.requested and not self._interrupts(visit):
             steps = min(self.pace.steps(), target - ahead)
-            program = self._program(visit)
+            program = self.programs.of(visit)
             with jax.transfer_guard("disallow"):
                 visit.state, chunk = program.advance(
                     visit.state, ahead, steps, lambda: self._interrupts(visit)
@@ -134,9 +118,6 @@ class Training:
             if pending is not None:
                 self._read(visit, pending)
             pending = chunk
-            if self.hooks.every_step:  # who looks at every step sees the model of that step
-                self._read(visit, pending)
-                pending = None
         if pending is not None:
             self._read(visit, pending)
         self.signals.poll()
@@ -149,8 +130,11 @@ class Training:
         """Waits for a chunk, writes its metrics down and shows them to the callbacks."""
         rows, visit.step, fault = chunk.read()
         seconds = self.pace.made(len(rows))
-        metrics = StepMetrics(self._program(visit).metrics, chunk.first + 1, rows)
-        self.journal.steps(visit, metrics, seconds)
+        metrics = StepMetrics(self.programs.of(visit).metrics, chunk.first + 1, rows)
+        self.journal.steps(visit, metrics)
+        self._took(visit, "train", seconds, len(rows))
+        if waited := self.programs.of(visit).take_waited():
+            self._took(visit, "data", waited)
         if fault:
             raise FaultError(visit, fault, metrics)
         event = self._event(visit)
@@ -182,9 +166,12 @@ class Training:
     def _validate(self, visit: Visit, *, last: bool) -> bool:
         """The validations that are due, all of them at the `last`; whether there was any."""
         phase, found = visit.phase, {}
-        if visit.step == visit.processed:
-            return False
-        due = [v for v in phase.validations if last or visit.step % phase.in_steps(v.every) == 0]
+        new = visit.step != visit.processed  # else what was due here is made already
+        due = [
+            v
+            for v in phase.validations
+            if (new if visit.step % phase.in_steps(v.every) == 0 else last and visit.step > 0)
+        ]
         if not due:
             return False
         for validation in due:
@@ -201,7 +188,7 @@ class Training:
             )
             found |= {f"{validation.name}/{name}": value for name, value in metrics.items()}
             visit.note_best(found, arrays)
-            self.journal.took(visit, "valid", time.perf_counter() - began)
+            self._took(visit, "valid", time.perf_counter() - began)
         self.journal.validation(visit, found)
         self.validations.append(found)
         self.hooks.call("on_validation_end", self._event(visit), found)
@@ -254,10 +241,12 @@ class Training:
         self.hooks.call("on_phase_begin", self._event(visit))
 
     def _enter(self, visit: Visit) -> None:
-        """Points the program of the phase to the data of this visit."""
+        """Compiles the phase, unless it is, and points it to the data of this visit."""
         if visit.reason is None:
-            entropy = randomness.order_entropy(self.settings.seed, visit.phase.name, visit.number)
-            self._program(visit).enter(entropy)
+            seconds = self.programs.compiled(visit)
+            if seconds is not None:
+                self._took(visit, "compile", seconds)
+            self.programs.enter(visit)
 
     def _close(self, visit: Visit) -> None:
         reason = visit.reason
@@ -271,19 +260,6 @@ class Training:
         self.hooks.call("on_phase_end", self._event(visit), reason)
         self.hooks.take_stop()  # the visit has ended already, and another one is not meant
 
-    def _program(self, visit: Visit) -> Program:
-        """The compiled program of a phase; compiled at its first visit."""
-        name = visit.phase.name
-        if name not in self.programs:
-            began = time.perf_counter()
-            kept = name in self.executors  # a run keeps its executor, to keep its bits
-            wanted = self.executors[name] if kept else self.settings.executor
-            metrics = self.settings.bound[name].metrics
-            program = self.programs[name] = Program(visit.plan, visit.state, wanted, metrics)
-            self.executors[name] = program.executor
-            self.journal.took(visit, "compile", time.perf_counter() - began)
-        return self.programs[name]
-
     # Checkpoints, interruptions, faults.
 
     def _save(self) -> None:
@@ -295,7 +271,7 @@ class Training:
             "visit_counts": self.visits,
             "validations": self.validations,
             "reasons": [[name, reason.name] for name, reason in self.reasons],
-            "executors": self.executors,
+            "executors": self.programs.executors,
             "rollbacks": self.rollbacks,
             "callbacks": self.hooks.states(),
             # Asked for, but not decided upon when a signal came.
@@ -334,7 +310,7 @@ class Training:
         self.visits, self.validations = meta["visit_counts"], meta["validations"]
         self.reasons = [(name, Reason[reason]) for name, reason in meta["reasons"]]
         # A roll-back keeps the ways of the phases that it forgets.
-        self.executors |= meta["executors"]
+        self.programs.executors |= meta["executors"]
         self.rollbacks = meta["rollbacks"]
         self.hooks.restore(meta["callbacks"])
         stop = meta["stop"]
@@ -350,8 +326,7 @@ class Training:
         for visit in reversed(self.open):
             self.hooks.call("on_phase_end", self._event(visit), Reason.ROLLBACK)
         self.open.clear()
-        for program in self.programs.values():
-            program.close()
+        self.programs.close()
         self.saving.wait()
         self.root = self._rewind() or self._first()
         # Counted here and not in the checkpoint that was restored: none can be forgotten.
@@ -379,9 +354,12 @@ class Training:
 
     def _shut(self, error: BaseException | None = None) -> None:
         """Stops reading ahead, and closes the files of the run."""
-        for program in self.programs.values():
-            program.close()
+        self.programs.close()
         self.saving.close(error)
+
+    def _took(self, visit: Visit, what: What, seconds: float, steps: int = 0) -> None:
+        self.journal.took(visit, what, seconds, steps)
+        self.hooks.call("on_time", self._event(visit), what, seconds, steps)
 
     # Views.
 

@@ -87,7 +87,9 @@ class Saving:
         # Told first, so that what callbacks make of it is in it.
         self.hooks.call("on_checkpoint", event, name)
         save_visits(run, name, root, session())
-        self.journal.took(root, "checkpoint", time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        self.journal.took(root, "checkpoint", seconds)
+        self.hooks.call("on_time", event, "checkpoint", seconds, 0)
 
     def _prune(self, run: Run) -> None:
         keepers = [c for c in self.hooks.callbacks if isinstance(c, ModelCheckpoint)]

@@ -54,8 +54,8 @@ def prototype_trials(config: Prototypes) -> list[Trial]:
     """All methods with each seed; a seed has the same data in all of them."""
     strong = {"j_d": config.strong_self_coupling, "back": config.strong_teaching}
     methods: dict[str, dict[str, Any]] = {
-        "strong self-coupling and teaching": strong,
         "the tutorial": {},
+        "strong self-coupling and teaching": strong,
         "strong self-coupling": {"j_d": config.strong_self_coupling},
         "strong teaching": {"back": config.strong_teaching},
         "no couplings": {

@@ -82,4 +82,4 @@ def draw_network(network: SequentialOrchestrator, x: Array, patterns: Array, fol
         "weights": plots.plot_weights(network.layers[1, 0].weight, "Weights of the input"),
     }
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=90)
+        figure.savefig(folder / f"{name}.png", dpi=60 if name == "weights" else 90)

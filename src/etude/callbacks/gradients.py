@@ -1,0 +1,112 @@
+"""Norms of the updates that rules propose, and alerts where they vanish or explode."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from etude.callbacks.base import Callback, Event, Request, StepMetrics
+from etude.engine.errors import ConfigurationError
+
+GLOBAL = "gradient_norm"
+
+
+class GradientMonitor(Callback):
+    """Reports the norm of the updates of a learner, of all and of each module, at every step.
+
+    They are computed inside the compiled step, before any clipping, and are in the history as
+    `train/gradient_norm` and `train/gradient_norm/layers/0`. A norm out of bounds is an alert:
+    a warning that names module and step, the first time for each phase and module, and an entry
+    of `alerts`. Norms that are not finite are left to the trainer's `nonfinite`. A learner without
+    an optimizer has no updates, and no norms.
+
+    Args:
+        every: alerts look at every so many steps.
+        alert_high: a norm above it explodes.
+        alert_low: a norm below it vanishes.
+
+    Raises `ConfigurationError` for values outside their range.
+
+    >>> GradientMonitor(alert_high=100.0).alerts
+    []
+    """
+
+    def __init__(self, every: int = 1, alert_high: float = 10.0, alert_low: float = 1e-7):
+        if every < 1:
+            raise ConfigurationError(f"GradientMonitor: every is at least 1; got {every}.")
+        if not 0 <= alert_low < alert_high:
+            raise ConfigurationError(
+                "GradientMonitor: 0 <= alert_low < alert_high is needed; "
+                f"got alert_low={alert_low}, alert_high={alert_high}."
+            )
+        self.every, self.alert_high, self.alert_low = every, alert_high, alert_low
+        #: phase, metric, kind ("vanishes" or "explodes"), step in the phase, and norm
+        self.alerts: list[dict[str, Any]] = []
+
+    def probe(self, updates: PyTree, trainable: PyTree) -> Mapping[str, Array]:
+        return norms(updates)
+
+    def on_steps_end(self, event: Event, metrics: StepMetrics) -> Request:
+        skip = -metrics.first % self.every
+        for name in metrics.names:
+            if GLOBAL not in name.split("/"):
+                continue
+            values = metrics.column(name)[skip :: self.every]
+            high = np.isfinite(values) & (values > self.alert_high)
+            for kind, bad in (("explodes", high), ("vanishes", values < self.alert_low)):
+                if bad.any():
+                    index = int(bad.argmax())
+                    step = metrics.first + skip + index * self.every
+                    self._alert(event, name, kind, step, float(values[index]))
+        return None
+
+    def _alert(self, event: Event, metric: str, kind: str, step: int, norm: float) -> None:
+        what = {"phase": event.phase, "metric": metric, "kind": kind}
+        if any(what.items() <= alert.items() for alert in self.alerts):
+            return
+        self.alerts.append(what | {"step": step, "norm": norm})
+        cure = (
+            "Clip it (Learner(clip_norm=1.0)) or lower the learning rate."
+            if kind == "explodes"
+            else "Does the loss depend on it? Saturated activations or a mask stop gradients too."
+        )
+        warnings.warn(
+            f"Phase {event.phase!r}, step {step}: {metric} {kind}: {norm:.3g} is outside "
+            f"{self.alert_low:g} to {self.alert_high:g}. {cure}",
+            stacklevel=2,
+        )
+
+    def state(self) -> dict[str, Any]:
+        return {"alerts": self.alerts}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.alerts = list(state["alerts"])
+
+
+def norms(updates: PyTree) -> dict[str, Float[Array, ""]]:
+    """The Euclidean norm of all updates, and of those of each module that has parameters.
+
+    >>> found = norms({"head": {"weight": jnp.array([3.0, 4.0]), "bias": None}})
+    >>> {name: float(norm) for name, norm in found.items()}
+    {'gradient_norm': 5.0, 'gradient_norm/head': 5.0}
+    """
+    squares: dict[str, Array] = {}
+    total = jnp.float32(0)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
+        square = jnp.sum(jnp.square(jnp.abs(leaf).astype(jnp.float32)))
+        total += square
+        module = _module(path)
+        if module:
+            squares[module] = squares[module] + square if module in squares else square
+    parts = {f"{GLOBAL}/{name}": jnp.sqrt(square) for name, square in squares.items()}
+    return {GLOBAL: jnp.sqrt(total), **parts}
+
+
+def _module(path: Any) -> str:
+    """`layers/0` of `.layers[0].weight`; a Flax variable has its array in a `value`."""
+    name = jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")
+    return name.rpartition("/")[0]

@@ -1,0 +1,54 @@
+"""Metrics for TensorBoard."""
+
+from pathlib import Path
+from typing import Any
+
+from etude.callbacks.base import Event
+from etude.callbacks.loggers import Logger, place, run_config
+from etude.callbacks.writer import Scalars
+
+
+class TensorBoardLogger(Logger):
+    """Writes event files for `tensorboard --logdir FOLDER`; tags are `phase/train/loss`.
+
+    After a resume or a roll-back, TensorBoard hides the steps that are made again.
+
+    Args:
+        folder: of the event files; `tensorboard` in the run folder (or here, without a run), if
+            None.
+        every: of each so many steps, the first is written.
+
+    Needs the extra `tensorboard` (tensorboardX).
+
+    >>> TensorBoardLogger("runs/tensorboard").every
+    50
+    """
+
+    package, extra = "tensorboardX", "tensorboard"
+
+    def __init__(self, folder: str | Path | None = None, every: int = 50):
+        super().__init__(every)
+        self.folder = folder
+        self._writer_of_events: Any = None
+
+    def open(self, event: Event) -> None:
+        from tensorboardX import SummaryWriter
+
+        folder = place(self.folder, event, "tensorboard")
+        folder.mkdir(parents=True, exist_ok=True)
+        first = event.global_step + 1
+        writer = SummaryWriter(str(folder), purge_step=first, max_queue=1000)
+        self._writer_of_events = writer
+        config = run_config(event)
+        if config:
+            text = "\n".join(f"    {name}: {value}" for name, value in config.items())
+            writer.add_text("config", text, first)
+
+    def write(self, scalars: Scalars) -> None:
+        for step, row in scalars.rows():
+            for name, value in row.items():
+                self._writer_of_events.add_scalar(name, value, step)
+        self._writer_of_events.flush()
+
+    def close(self, failed: bool) -> None:
+        self._writer_of_events.close()

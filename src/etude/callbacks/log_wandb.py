@@ -1,0 +1,72 @@
+"""Metrics for Weights & Biases."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from etude.callbacks.base import Event
+from etude.callbacks.loggers import Logger, run_config
+from etude.callbacks.writer import Scalars
+
+AXIS = "global_step"
+Mode = Literal["online", "offline", "disabled"]
+
+
+class WandbLogger(Logger):
+    """Writes a run of Weights & Biases; metrics are `phase/train/loss` over `global_step`.
+
+    A resume goes on with the same run; the steps that are made again are there twice, at the
+    same place on the axis.
+
+    Args:
+        project: on the server.
+        name: of the run; the server makes one up, if None.
+        mode: "offline" writes a folder for `wandb sync`; as `WANDB_MODE` says, if None.
+        folder: what is written locally lies below it; the run folder (or here), if None.
+        every: of each so many steps, the first is written.
+
+    Needs the extra `wandb`.
+
+    >>> WandbLogger("etude", mode="offline").mode
+    'offline'
+    """
+
+    package, extra = "wandb", "wandb"
+
+    def __init__(
+        self,
+        project: str = "etude",
+        name: str | None = None,
+        mode: Mode | None = None,
+        folder: str | Path | None = None,
+        every: int = 50,
+    ):
+        super().__init__(every)
+        self.project, self.name, self.folder = project, name, folder
+        self.mode: Mode | None = mode
+        self._run: Any = None
+
+    def open(self, event: Event) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            project=self.project,
+            name=self.name,
+            id=self.identity,
+            mode=self.mode,
+            dir=str(self.folder or event.folder or "."),
+            config=run_config(event),
+            resume="allow",
+            reinit="create_new",  # beside a run that the user may have open
+            # The console belongs to the training, not to a thread beside it.
+            settings=wandb.Settings(console="off", silent=True),
+        )
+        # An axis of our own, because that of W&B refuses to go back, as rescues do.
+        self._run.define_metric(AXIS)
+        self._run.define_metric("*", step_metric=AXIS)
+
+    def write(self, scalars: Scalars) -> None:
+        for step, row in scalars.rows():
+            self._run.log({AXIS: step, **row})
+
+    def close(self, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))

@@ -1,0 +1,132 @@
+"""Writes blocks of scalars in a thread, so that a slow disk or network never holds training up."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+#: Seconds between writes, and seconds that the end of a training waits for the last of them.
+INTERVAL, GRACE = 0.5, 30.0
+#: Numbers that may wait to be written (8 MB); what comes on top is dropped.
+WAITING = 1_000_000
+
+
+@dataclass(frozen=True)
+class Scalars:
+    """Metrics at steps: one row a step, one column a metric, named as in the history."""
+
+    phase: str
+    visit: int
+    names: tuple[str, ...]
+    #: global steps
+    steps: Int[np.ndarray, " n"]
+    values: Float[np.ndarray, "n metrics"]
+
+    def rows(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """`(global step, metrics)`, one by one; names begin with that of the phase.
+
+        >>> list(Scalars("fit", 0, ("train/loss",), np.array([3]), np.array([[0.5]])).rows())
+        [(3, {'fit/train/loss': 0.5})]
+        """
+        names = [f"{self.phase}/{name}" for name in self.names]
+        for step, row in zip(self.steps.tolist(), self.values.tolist(), strict=True):
+            yield step, dict(zip(names, row, strict=True))
+
+
+class Writer:
+    """A thread that opens something, writes what it is offered every half second, and closes it.
+
+    Whatever fails there is kept in `failure`, and ends the writing but nothing else.
+
+    >>> seen = []
+    >>> writer = Writer(lambda: None, lambda block: seen.append(block.steps), lambda failed: None)
+    >>> writer.offer(Scalars("fit", 0, ("train/loss",), np.array([1, 2]), np.zeros((2, 1))))
+    >>> writer.close(failed=False)
+    True
+    >>> seen
+    [array([1, 2])]
+    """
+
+    def __init__(
+        self,
+        open: Callable[[], Any],
+        write: Callable[[Scalars], Any],
+        close: Callable[[bool], Any],
+    ):
+        self._open, self._write, self._close = open, write, close
+        self._blocks: list[Scalars] = []
+        self._waiting = 0
+        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._ending = self._failed = False
+        self.failure: BaseException | None = None
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, daemon=True, name="etude-logger")
+        self._thread.start()
+
+    def offer(self, block: Scalars) -> None:
+        """Takes a block, or drops and counts its rows where too much waits already."""
+        if self.failure is not None:
+            return
+        with self._lock:
+            if self._waiting + block.values.size > WAITING:
+                self.dropped += len(block.steps)
+                return
+            self._blocks.append(block)
+            self._waiting += block.values.size
+
+    def flush(self) -> None:
+        """Writes what waits as soon as may be; returns at once."""
+        self._wake.set()
+
+    def close(self, *, failed: bool) -> bool:
+        """Writes what waits and ends the thread; False if that takes longer than `GRACE`."""
+        self._ending, self._failed = True, failed
+        self._wake.set()
+        self._thread.join(GRACE)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._open()
+            try:
+                while not self._ending:
+                    self._wake.wait(INTERVAL)
+                    self._wake.clear()
+                    self._drain()
+                self._drain()
+            finally:
+                self._close(self._failed)
+        except BaseException as error:
+            self.failure = error
+            self._blocks.clear()
+
+    def _drain(self) -> None:
+        with self._lock:
+            blocks, self._blocks, self._waiting = self._blocks, [], 0
+        for block in joined(blocks):
+            self._write(block)
+
+
+def joined(blocks: list[Scalars]) -> list[Scalars]:
+    """The same with neighbours of the same metrics made one, because fewer writes are faster."""
+    groups: list[list[Scalars]] = []
+    for block in blocks:
+        if groups and _kind(groups[-1][0]) == _kind(block):
+            groups[-1].append(block)
+        else:
+            groups.append([block])
+    return [
+        Scalars(
+            *_kind(group[0]),
+            steps=np.concatenate([block.steps for block in group]),
+            values=np.concatenate([block.values for block in group]),
+        )
+        for group in groups
+    ]
+
+
+def _kind(block: Scalars) -> tuple[str, int, tuple[str, ...]]:
+    return block.phase, block.visit, block.names

@@ -1,0 +1,24 @@
+"""What a trainer hands to its loop."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from etude.engine.phase import Phase
+from etude.engine.program import Executor
+from etude.training.checks import Bound
+from etude.training.faults import NonFinite
+from etude.training.hooks import Hooks
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the loop needs to know; `Trainer` documents it."""
+
+    model: Any
+    phases: tuple[Phase, ...]
+    bound: dict[str, Bound]
+    hooks: Hooks
+    nonfinite: NonFinite
+    seed: int
+    executor: Executor | None
+    on_full_disk: Literal["stop", "continue"]

@@ -1,0 +1,143 @@
+"""What every logger does: all numbers of the history, thinned on request, without any harm."""
+
+import sys
+import threading
+import time
+import warnings
+
+import pytest
+from tiny import Kill, fit, model, phase, recorded
+
+import etude as et
+from etude.callbacks import (
+    CSVLogger,
+    Logger,
+    MLflowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+    writer,
+)
+
+
+class Memory(Logger):
+    """Keeps what it is told to write."""
+
+    def __init__(self, every=1):
+        super().__init__(every)
+        self.seen, self.threads, self.calls = [], set(), []
+
+    def open(self, event):
+        self.calls.append("open")
+
+    def write(self, scalars):
+        self.threads.add(threading.current_thread())
+        self.seen += [(step, name, v) for step, row in scalars.rows() for name, v in row.items()]
+
+    def close(self, failed):
+        self.calls.append(f"close {failed}")
+
+    def of(self, name):
+        return [(step, value) for step, found, value in self.seen if found == name]
+
+
+def test_every_number_of_the_history_at_its_global_step_in_every_phase():
+    logger = Memory()
+    history = fit([phase("one"), phase("two", steps=30, validate=10)], [logger]).history
+    for name in ("one", "two"):
+        for metric in ("train/loss", "train/twice", "valid/loss"):
+            expected = recorded(history, name, metric)
+            assert expected
+            assert logger.of(f"{name}/{metric}") == expected
+    assert logger.of("two/valid/loss")[0][0] == 50, "validation is on the axis of training"
+    assert logger.calls == ["open", "close False"]
+    assert threading.main_thread() not in logger.threads
+
+
+@pytest.mark.parametrize("every", [2, 7, 50])
+def test_thinning_keeps_the_same_steps_however_chunks_fall(every):
+    class EveryStep(et.Callback):
+        def on_batch_end(self, event, metrics):
+            pass
+
+    alone, stepwise = Memory(every), Memory(every)
+    phases = [phase("one", steps=33), phase("two", steps=20)]
+    fit(phases, [alone])
+    fit(phases, [stepwise, EveryStep()])
+    steps = [step for step, _ in alone.of("one/train/loss")]
+    assert steps == list(range(1, 34, every))
+    assert [step for step, _ in alone.of("two/train/loss")] == list(range(34, 54, every))
+    assert alone.seen
+    assert sorted(alone.seen) == sorted(stepwise.seen)
+
+
+@pytest.mark.parametrize("where", ["open", "write", "close"])
+def test_a_failing_logger_warns_once_and_changes_nothing(where, monkeypatch):
+    monkeypatch.setattr(writer, "INTERVAL", 0.001)
+    logger = Memory()
+
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    setattr(logger, where, fail)
+    with pytest.warns(UserWarning, match="Memory failed.*No space left") as caught:
+        result = fit([phase("one"), phase("two")], [logger])
+    assert len(caught) == 1
+    alone = fit([phase("one"), phase("two")], [])
+    assert all((result.model[k] == alone.model[k]).all() for k in alone.model)
+
+
+def test_a_slow_logger_neither_stops_training_nor_fills_the_memory(monkeypatch):
+    monkeypatch.setattr(writer, "WAITING", 60)
+    monkeypatch.setattr(writer, "GRACE", 0.05)
+    release = threading.Event()
+
+    class Slow(Memory):
+        def open(self, event):
+            release.wait(20)
+
+    began = time.monotonic()
+    with pytest.warns(UserWarning, match="larger every") as caught:
+        result = fit(phase(steps=200, validate=50), [Slow()])
+    release.set()
+    assert time.monotonic() - began < 15
+    assert len(recorded(result.history, "fit", "train/loss")) == 200
+    assert len(caught) == 1
+
+
+def test_an_exception_closes_the_loggers_with_everything_written():
+    logger = Memory()
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(phase(), [logger, Kill(at=13)])
+    assert logger.calls == ["open", "close True"]
+    assert [step for step, _ in logger.of("fit/train/loss")] == list(range(1, 14))
+
+
+@pytest.mark.parametrize(
+    ("logger", "extra"),
+    [(TensorBoardLogger(), "tensorboard"), (WandbLogger(), "wandb"), (MLflowLogger(), "mlflow")],
+)
+def test_a_missing_package_is_refused_before_training_with_the_extra_to_install(
+    logger, extra, monkeypatch
+):
+    monkeypatch.delitem(sys.modules, logger.package, raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(et.ConfigurationError, match=rf"pip install 'etude\[{extra}\]'"):
+        et.Trainer(model(), phase(), callbacks=[logger])
+
+
+def test_importing_etude_imports_no_logging_package():
+    import subprocess
+
+    code = (
+        "import sys, etude.callbacks; "
+        "print({'wandb', 'mlflow', 'tensorboardX', 'matplotlib'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout.strip() == "set()", found.stderr
+
+
+def test_no_warning_where_nothing_is_wrong(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(phase(), [CSVLogger(tmp_path / "a.csv"), Memory()])
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + 2 * 40 + 2 * 2
