@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import attractor, augmentation, convolutions, loops, memory, start
+from benchmarks import attractor, augmentation, convolutions, loggers, loops, memory, start
 
 REPORTS: dict[str, Callable[[bool], str]] = {
     "loops": loops.report,
@@ -15,6 +15,7 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "start": start.report,
     "memory": memory.report,
     "augmentation": augmentation.report,
+    "loggers": loggers.report,
     "attractor": attractor.report,
 }
 

@@ -20,6 +20,7 @@ import numpy as np
 import optax
 
 import etude as et
+from benchmarks.tables import section, table
 from etude.callbacks import CSVLogger, GradientMonitor, MLflowLogger, TensorBoardLogger, WandbLogger
 
 STEPS, ROUNDS = 20_000, 5
@@ -69,8 +70,9 @@ def train(callbacks: list[et.Callback], folder: str) -> tuple[float, float, floa
     return (*clock.per_step, time.perf_counter() - began)
 
 
-def main(rounds: int = ROUNDS) -> None:
-    """Prints the table."""
+def report(quick: bool) -> str:
+    """The table of what a logger costs."""
+    rounds = 2 if quick else ROUNDS
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     kinds: dict[str, Callable[[], list[et.Callback]]] = {
@@ -91,13 +93,12 @@ def main(rounds: int = ROUNDS) -> None:
                 if number:
                     found[name].append(timed)
     alone = np.array(found["none"])
-    print(f"{'logger':24}{'us/step':>9}{'wall':>9}{'cores':>9}{'whole training':>18}")
+    lines = []
     for name, rows in found.items():
         step, *_ = np.median(np.array(rows), axis=0)
         wall, cores, _ = np.median(np.array(rows) / alone, axis=0)
         *_, extra = np.median(np.array(rows) - alone, axis=0)
-        print(f"{name:24}{1e6 * step:9.1f}{wall:9.3f}{cores:9.3f}{extra:+16.2f} s")
-
-
-if __name__ == "__main__":
-    main()
+        lines.append([name, f"{1e6 * step:.1f}", f"{wall:.3f}", f"{cores:.3f}", f"{extra:+.2f} s"])
+    head = ["logger", "µs a step", "wall, ratio", "all cores, ratio", "whole training"]
+    notes = ["Ratios to none of the same round, medians over rounds; the last column is once."]
+    return section("Loggers", table(head, lines), notes)

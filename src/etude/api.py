@@ -2,13 +2,22 @@
 
 from etude.callbacks import (
     Callback as Callback,
+    CSVLogger as CSVLogger,
     EarlyStopping as EarlyStopping,
+    GradientMonitor as GradientMonitor,
     LearningRateMonitor as LearningRateMonitor,
+    LivePlot as LivePlot,
+    MLflowLogger as MLflowLogger,
     ModelCheckpoint as ModelCheckpoint,
+    Profiler as Profiler,
     Progress as Progress,
     Reason as Reason,
     Save as Save,
     Stop as Stop,
+    TensorBoardLogger as TensorBoardLogger,
+    Timing as Timing,
+    TrackioLogger as TrackioLogger,
+    WandbLogger as WandbLogger,
 )
 from etude.data import (
     AccessData as AccessData,

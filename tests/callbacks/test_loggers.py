@@ -62,7 +62,8 @@ def test_thinning_keeps_the_same_steps_however_chunks_fall(every):
     alone, stepwise = Memory(every), Memory(every)
     phases = [phase("one", steps=33), phase("two", steps=20)]
     fit(phases, [alone])
-    fit(phases, [stepwise, EveryStep()])
+    with pytest.warns(UserWarning, match="on_batch_end"):
+        fit(phases, [stepwise, EveryStep()])
     steps = [step for step, _ in alone.of("one/train/loss")]
     assert steps == list(range(1, 34, every))
     assert [step for step, _ in alone.of("two/train/loss")] == list(range(34, 54, every))

@@ -17,6 +17,7 @@ class SlowSource:
     """Four points that take their time to be read."""
 
     steps_per_epoch = 5
+    seeks = True
 
     def batches(self, entropy, epoch, position):
         for _ in range(position, self.steps_per_epoch):

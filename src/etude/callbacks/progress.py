@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 
@@ -15,14 +15,14 @@ class Progress(Callback):
     """Shows phase, epoch, steps per second, latest metrics and remaining time.
 
     Args:
-        stream: where to write; standard error, if None.
+        stream: a text file to write to; standard error, if None.
 
     >>> import io
     >>> Progress(stream=io.StringIO()).live
     False
     """
 
-    def __init__(self, stream: TextIO | None = None):
+    def __init__(self, stream: Any = None):
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty()
         self._bar: Any = None

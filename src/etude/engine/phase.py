@@ -67,8 +67,9 @@ class Validation:
     Attributes:
         data: the samples, each counted exactly once.
         measure: `measure(model, batch, context) -> {name: value}`, or a loss. A scalar is a
-            mean over the batch and is averaged over all samples; an object with `merge` and `compute` is
-            merged over the batches. None: the loss of the first learner and its metrics.
+            mean over the batch and is averaged over all samples; an object with `merge` and
+            `compute` is merged over the batches. None: the loss of the first learner and its
+            metrics.
         every: how often, counted from the start of the phase. Also measured at its end.
         name: prefix of the metrics, `valid/accuracy`.
         ema: whether learners with an average are measured with it.
