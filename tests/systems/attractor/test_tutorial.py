@@ -91,6 +91,23 @@ def test_the_trainer_is_the_numpy_loop():
         np.testing.assert_array_equal(before, after)
 
 
+def test_weight_decay_in_the_trainer_moves_nothing_that_is_fixed():
+    data = PrototypeData(jax.random.key(0), 16, 3, 20, 96, p_noise=0.1)
+    network, sizes = tutorial_network(jax.random.key(1), (20, 30, 3)), (20, 30, 3)
+    optimizer = optax.adamw(1e-2, weight_decay=0.5)
+    trainer = AttractorTrainer(
+        network, sizes, data.source(), et.Epochs(4), optimizer=optimizer, progress=False
+    )
+    trained = trainer.fit().model
+    assert len(frozen(network)) == 10  # W_back, 3 strengths, 5 thresholds, j_d
+    for before, after in zip(*map(frozen, (network, trained)), strict=True):
+        np.testing.assert_array_equal(before, after)
+    for before, after in zip(weights(network), weights(trained), strict=True):
+        assert np.any(np.asarray(before != after))
+    np.testing.assert_array_equal(np.diag(trained.layers[1, 1].coupling), np.float32(0.5))
+    np.testing.assert_array_equal(np.diag(trained.layers[1, 1].weight), 0)
+
+
 def frozen(network):
     return jax.tree.leaves(partition(network)[1])
 
