@@ -1,4 +1,4 @@
-"""`python -m benchmarks [loops] [convolutions] [start] [memory] [augmentation] ... [--quick]`."""
+"""`python -m benchmarks [NAME ...] [--quick] [--out FILE]`; the names are those of `REPORTS`."""
 
 import argparse
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import augmentation, convolutions, loggers, loops, memory, start
+from benchmarks import attractor, augmentation, convolutions, loggers, loops, memory, start
 
 REPORTS: dict[str, Callable[[bool], str]] = {
     "loops": loops.report,
@@ -16,6 +16,7 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "memory": memory.report,
     "augmentation": augmentation.report,
     "loggers": loggers.report,
+    "attractor": attractor.report,
 }
 
 

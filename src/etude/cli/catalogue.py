@@ -1,7 +1,7 @@
 """All recipes by name, and where they are. Nothing is imported until a recipe is asked for.
 
 >>> names()
-('digits-two-phase',)
+('digits-two-phase', 'attractor/prototypes', 'attractor/digits', 'attractor/fashion-mnist')
 """
 
 import importlib
@@ -27,6 +27,18 @@ CATALOGUE = {
     "digits-two-phase": Entry(
         "etude.systems.quickstart:recipe",
         "Self-supervised pre-training on scikit-learn's digits, then a classifier on few labels.",
+    ),
+    "attractor/prototypes": Entry(
+        "etude.systems.attractor.recipes:prototypes_recipe",
+        "An attractor network learns noisy prototypes by a local rule, without gradients.",
+    ),
+    "attractor/digits": Entry(
+        "etude.systems.attractor.recipes:digits_recipe",
+        "Local rules, back-propagation and the read-out alone on scikit-learn's digits.",
+    ),
+    "attractor/fashion-mnist": Entry(
+        "etude.systems.attractor.recipes:fashion_recipe",
+        "Local rules, back-propagation and the read-out alone on Fashion-MNIST.",
     ),
 }
 

@@ -1,0 +1,254 @@
+"""`attractor/digits` and `attractor/fashion-mnist`: local rules beside gradients, on pictures.
+
+The epoch that is best in validation is kept; the test split is looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+from pydantic import Field
+
+from etude.data.arrays import ArrayData
+from etude.data.named import load
+from etude.engine.learner import Learner
+from etude.engine.phase import Best, Epochs, Phase, Validation
+from etude.engine.rule import Context, Gradient
+from etude.recipe import Configuration, Outcome, Recipe, Trial
+from etude.systems.attractor.learning import contrastive_updates, local_updates
+from etude.systems.attractor.metrics import accuracy
+from etude.systems.attractor.modules import sign
+from etude.systems.attractor.networks import one_hidden_layer
+from etude.systems.attractor.orchestrator import SequentialOrchestrator
+from etude.systems.attractor.plasticity import no_learning, softmax_cross_entropy
+from etude.systems.attractor.recipes.shared import (
+    BACK_PROPAGATION,
+    LOCAL,
+    READ_OUT,
+    Splits,
+    by_gradient,
+    draw_network,
+    measured,
+    predicted,
+    sizes_of,
+)
+from etude.systems.attractor.training import AttractorTrainer, settle_freely
+from etude.trainer import Trainer
+
+CONTRASTIVE, GRADED = "contrastive", "contrastive, graded units"
+CONTRASTIVE_READ_OUT, PERCEPTRON = "read-out of the uncoupled", "perceptron"
+BEST = Best("valid/accuracy", mode="max")
+
+
+class Pictures(Configuration):
+    """Every choice of `attractor/digits` and, with other defaults, `attractor/fashion-mnist`."""
+
+    repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
+    methods: tuple[
+        Literal[
+            "local rule",
+            "contrastive",
+            "contrastive, graded units",
+            "back-propagation",
+            "read-out alone",
+            "read-out of the uncoupled",
+            "perceptron",
+        ],
+        ...,
+    ] = Field(
+        (LOCAL, CONTRASTIVE, GRADED, BACK_PROPAGATION, READ_OUT, CONTRASTIVE_READ_OUT, PERCEPTRON),
+        description="methods to compare, the main one first",
+    )
+    epochs: int = Field(20, ge=1, description="passes over the training images")
+    batch: int = Field(16, ge=1, description="images per step")
+    hidden: int = Field(256, ge=1, description="hidden units of the coupled network")
+    uncoupled_hidden: int = Field(800, ge=1, description="hidden units of the uncoupled network")
+    sweeps: int = Field(4, ge=1, description="sweeps of each phase of the coupled network")
+    rate: float = Field(2e-3, gt=0, description="first learning rate of Adam, falling to zero")
+    contrastive_rate: float = Field(2e-3, gt=0, description="the same, contrastive")
+    graded_rate: float = Field(2e-3, gt=0, description="the same, contrastive with graded units")
+    decay: float = Field(0.0, ge=0, description="weight decay of the contrastive rule")
+    perceptron_rate: float = Field(1e-3, gt=0, description="the same, of the perceptron")
+    forth: float = Field(3.0, description="strength of the input")
+    teaching: float = Field(5.0, description="strength of the label's field")
+    error_teaching: float = Field(0.3, description="strength of the error's field, contrastive")
+    graded_teaching: float = Field(0.1, description="the same with graded units")
+    self_coupling: float = Field(5.0, description="self-coupling")
+    threshold: float = Field(1.0, ge=0, description="stability asked for in the hidden layer")
+
+
+class FashionMNIST(Pictures):
+    """`Pictures` with defaults for 28 x 28 clothes."""
+
+    epochs: int = Field(8, ge=1, description="passes over the training images")
+    batch: int = Field(64, ge=1, description="images per step")
+    hidden: int = Field(500, ge=1, description="hidden units of the coupled network")
+
+
+def picture_trials(name: str, config: Pictures) -> list[Trial]:
+    """All methods with each seed."""
+    return [
+        Trial(
+            method,
+            seed,
+            partial(_picture_trainer, name, config, method, seed),
+            partial(_picture_accuracy, name, method),
+        )
+        for method in config.methods
+        for seed in range(config.seed, config.seed + config.repeats)
+    ]
+
+
+@cache
+def pictures(name: str) -> Splits:
+    """Flat images of mean zero and mean square one (over the training images); labels of ±1."""
+    found = load(name, valid=1 / 6)
+    assert found.valid is not None
+    flat = [s.x.reshape(len(s.x), -1) for s in (found.train, found.valid, found.test)]
+    mean = flat[0].mean(0)
+    scale = np.sqrt(((flat[0] - mean) ** 2).mean())
+    labels = [
+        2 * np.eye(10, dtype=np.float32)[s.y] - 1 for s in (found.train, found.valid, found.test)
+    ]
+    arrays = [
+        (jnp.asarray((x - mean) / scale), jnp.asarray(y)) for x, y in zip(flat, labels, strict=True)
+    ]
+    return dict(zip(("train", "valid", "test"), arrays, strict=True))
+
+
+def _picture_trainer(
+    name: str, config: Pictures, method: str, seed: int, /, **options: Any
+) -> Trainer:
+    splits = pictures(name)
+    data = ArrayData(splits["train"], config.batch, drop_last=True)
+    length = Epochs(config.epochs)
+    uncoupled = method in (CONTRASTIVE, GRADED, CONTRASTIVE_READ_OUT)
+    units = config.uncoupled_hidden if uncoupled else config.hidden
+    sizes = (splits["train"][0].shape[1], units, 10)
+    schedule = partial(_falling, steps=config.epochs * data.steps_per_epoch)
+    options |= {"seed": seed}
+    if method == PERCEPTRON:
+        width = perceptron_width(sizes)
+        model = eqx.nn.MLP(sizes[0], 10, width, 1, key=jax.random.key(seed))
+        validation = Validation(
+            ArrayData(splits["valid"], min(1000, len(splits["valid"][0]))), _perceptron_accuracy
+        )
+        learner = Learner(Gradient(_perceptron_loss), schedule(config.perceptron_rate))
+        phase = Phase("fit", learner, data, length, validation, keep=BEST)
+        return Trainer(model, phase, **options)
+    back = {CONTRASTIVE: config.error_teaching, GRADED: config.graded_teaching}
+    network = one_hidden_layer(
+        jax.random.key(seed),
+        sizes,
+        forth=1.0 if uncoupled else config.forth,
+        back=back.get(method, config.teaching),
+        j_d=0.0 if uncoupled else config.self_coupling,
+        thresholds=(config.threshold, config.threshold, 1.0),
+        coupled=not uncoupled,
+        symmetric=uncoupled,
+        response=jnp.tanh if method == GRADED else sign,
+    )
+    free = 1 if uncoupled else config.sweeps
+    if method == BACK_PROPAGATION:
+        optimizer = schedule(config.perceptron_rate)
+        held = splits["valid"]
+        return by_gradient(
+            network, sizes, data, length=length, optimizer=optimizer, held=held, free_steps=free,
+            **options,
+        )  # fmt: skip
+    if method in (CONTRASTIVE, GRADED):
+        rate = config.contrastive_rate if method == CONTRASTIVE else config.graded_rate
+        optimizer = schedule(rate, decay=config.decay)
+        update = partial(contrastive_updates, teaching="error", clamped_steps=1)
+    else:
+        optimizer = schedule(config.rate)
+        update = partial(local_updates, readout_from="blank", clamped_steps=free, early_stop=True)
+        if method != LOCAL:
+            update = partial(update, hidden=no_learning)
+    return AttractorTrainer(
+        network,
+        sizes,
+        data,
+        length,
+        optimizer=optimizer,
+        update=partial(update, readout=softmax_cross_entropy, free_steps=free),
+        validation=splits["valid"],
+        free_steps=free,
+        **options,
+    )
+
+
+def _picture_accuracy(name: str, method: str, model: Any, split: str) -> dict[str, Any]:
+    x, y = pictures(name)[split]
+    if method == PERCEPTRON:
+        return measured(model, lambda model, x: jax.vmap(model)(x), x, y)
+    return measured(model, predicted, x, y)
+
+
+def draw_pictures(name: str, config: Pictures, outcomes: Sequence[Outcome], folder: Path) -> None:
+    """The four figures of the first trial; patterns: the majority of each class."""
+    network = outcomes[0].model()
+    if not isinstance(network, SequentialOrchestrator):
+        return
+    x, y = pictures(name)["valid"]
+    x, y = x[:500], y[:500]
+    hidden = settle_freely(network, sizes_of(network), x)[1]
+    draw_network(network, x, jnp.sign((y > 0).astype(hidden.dtype).T @ hidden), folder)
+
+
+def _falling(rate: float, steps: int, decay: float = 0.0) -> optax.GradientTransformation:
+    return optax.adamw(optax.linear_schedule(rate, 0.0, steps), weight_decay=decay)
+
+
+def perceptron_width(sizes: tuple[int, int, int]) -> int:
+    """Hidden units of the perceptron with as many parameters as a coupled network of `sizes`.
+
+    >>> perceptron_width((784, 500, 10))
+    813
+    """
+    inputs, units, classes = sizes
+    coupled = units * (inputs + units - 1 + classes)
+    return round((coupled - classes) / (inputs + 1 + classes))
+
+
+def _perceptron_loss(
+    model: Any, batch: tuple[Array, Array], context: Context
+) -> tuple[Array, dict[str, Array]]:
+    x, y = batch
+    predicted = jax.vmap(model)(x)
+    loss = optax.losses.softmax_cross_entropy(predicted, (y + 1) / 2).mean()
+    return loss, {"accuracy": accuracy(y, predicted)}
+
+
+def _perceptron_accuracy(
+    model: Any, batch: tuple[Array, Array], context: Context
+) -> dict[str, Array]:
+    return {"accuracy": accuracy(batch[1], jax.vmap(model)(batch[0]))}
+
+
+digits_recipe = Recipe(
+    "attractor/digits",
+    "Local rules, back-propagation and the read-out alone on scikit-learn's digits.",
+    Pictures,
+    partial(picture_trials, "digits"),
+    {"test accuracy": "accuracy"},
+    draw=partial(draw_pictures, "digits"),
+)
+
+fashion_recipe = Recipe(
+    "attractor/fashion-mnist",
+    "Local rules, back-propagation and the read-out alone on Fashion-MNIST.",
+    FashionMNIST,
+    partial(picture_trials, "fashion-mnist"),
+    {"test accuracy": "accuracy"},
+    draw=partial(draw_pictures, "fashion-mnist"),
+)
