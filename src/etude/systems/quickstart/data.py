@@ -5,11 +5,9 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-#: Samples for validation and for the test; the other 997 are for training.
-VALID, TEST = 300, 500
+from etude.data import load
 
 
 @dataclass(frozen=True)
@@ -38,16 +36,9 @@ def digits() -> dict[str, Split]:
     """The splits "train", "valid" and "test", the same in every run and for every seed.
 
     >>> {name: len(split.labels) for name, split in digits().items()}
-    {'train': 997, 'valid': 300, 'test': 500}
+    {'train': 1149, 'valid': 288, 'test': 360}
     """
-    images, labels = load_digits(return_X_y=True)
-    images, labels = (images / 16).astype(np.float32), labels.astype(np.int32)
-    images, test_images, labels, test_labels = train_test_split(
-        images, labels, test_size=TEST, stratify=labels, random_state=0
-    )
-    train, valid, train_labels, valid_labels = train_test_split(
-        images, labels, test_size=VALID, stratify=labels, random_state=0
-    )
-    cut = {"train": (train, train_labels), "valid": (valid, valid_labels)}
-    cut["test"] = test_images, test_labels
-    return {name: Split(np.asarray(x), np.asarray(y)) for name, (x, y) in cut.items()}
+    found = load("digits", valid=0.2)
+    assert found.valid is not None  # asked for
+    parts = {"train": found.train, "valid": found.valid, "test": found.test}
+    return {name: Split(part.x.reshape(-1, 64), part.y) for name, part in parts.items()}

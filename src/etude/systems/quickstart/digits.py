@@ -36,12 +36,12 @@ class Digits(Configuration):
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
     labels: int | None = Field(
-        100, ge=50, le=980, description="labelled training images; none is all 997"
+        100, ge=50, le=1130, description="labelled training images; none is all 1149"
     )
     width: int = Field(128, ge=1, description="width of the encoder's hidden layers")
     features: int = Field(64, ge=1, description="outputs of the encoder")
     pretrain_epochs: int = Field(150, ge=1, description="epochs without labels")
-    pretrain_batch: int = Field(128, ge=2, le=997, description="images per contrastive step")
+    pretrain_batch: int = Field(128, ge=2, le=1149, description="images per contrastive step")
     pretrain_rate: float = Field(2e-3, gt=0, description="learning rate without labels")
     head_steps: int = Field(300, ge=1, description="steps of the head on the frozen encoder")
     head_rate: float = Field(1e-2, gt=0, description="learning rate of the head")
@@ -138,7 +138,7 @@ def _tuning(config: Digits, seed: int, rate: float, steps: int) -> Phase:
         both,
         _labelled(config, seed),
         Steps(steps),
-        validation=Validation(ArrayData((valid.images, valid.labels), 300), every=Steps(50)),
+        validation=Validation(ArrayData((valid.images, valid.labels), 288), every=Steps(50)),
         augment=augment_labelled,
         keep=Best("valid/accuracy", mode="max"),
     )
