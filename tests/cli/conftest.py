@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import tiny
+import tiny_recipe as tiny
 
 from etude.cli import catalogue
 from etude.cli.main import main

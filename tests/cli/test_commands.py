@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_recipe as tiny
 import yaml
 
 from etude.cli import catalogue

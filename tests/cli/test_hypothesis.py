@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_recipe as tiny
 import yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
 

@@ -11,7 +11,7 @@ import pytest
 
 import etude
 
-TINY = Path(__file__).with_name("tiny.py")
+TINY = Path(__file__).with_name("tiny_recipe.py")
 #: Long enough to be interrupted, short enough to wait for.
 LENGTH = ["--steps", "1500", "--repeats", "1"]
 
