@@ -68,7 +68,7 @@ def trials(config: Tiny):
 
 
 recipe = Recipe("tiny", "A tiny recipe.", Tiny, trials, {"test error": "error"})
-ENTRY = catalogue.Entry(f"{__name__ if __name__ != '__main__' else 'tiny'}:recipe", recipe.summary)
+ENTRY = catalogue.Entry(f"{__name__ if __name__ != '__main__' else 'tiny_recipe'}:recipe", recipe.summary)
 
 if __name__ == "__main__":
     catalogue.CATALOGUE["tiny"] = ENTRY
