@@ -68,7 +68,8 @@ def trials(config: Tiny):
 
 
 recipe = Recipe("tiny", "A tiny recipe.", Tiny, trials, {"test error": "error"})
-ENTRY = catalogue.Entry(f"{__name__ if __name__ != '__main__' else 'tiny_recipe'}:recipe", recipe.summary)
+MODULE = "tiny_recipe" if __name__ == "__main__" else __name__
+ENTRY = catalogue.Entry(f"{MODULE}:recipe", recipe.summary)
 
 if __name__ == "__main__":
     catalogue.CATALOGUE["tiny"] = ENTRY
