@@ -13,8 +13,9 @@
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,11 +41,18 @@ class Result:
     #: why the last phase ended, and the same for every visit in order
     reason: Reason
     reasons: tuple[tuple[str, Reason], ...]
-    #: every step's metrics, every validation and event, one dict each
-    history: list[dict[str, Any]]
     #: metrics of the last validation
     metrics: dict[str, Any]
     run: Path | None
+    records: Callable[[], list[dict[str, Any]]] = field(repr=False)
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """Every step's metrics, every validation and event, one dict each.
+
+        Read when asked for: that of a long run is large.
+        """
+        return self.records()
 
 
 class Trainer:
@@ -146,7 +154,7 @@ class Trainer:
             model=training.model(),
             reason=training.reasons[-1][1],
             reasons=tuple(training.reasons),
-            history=training.journal.records(),
             metrics=training.validations[-1] if training.validations else {},
             run=None if run is None else run.path,
+            records=training.journal.records,
         )

@@ -1,6 +1,7 @@
 """A phase as a compiled program: "advance by n steps", by the loop or by dispatch."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -108,17 +109,11 @@ def columns(plan: Plan, state: State) -> tuple[str, ...]:
     source = plan.phase.data
     assert isinstance(source, Resident)
     found = []
+    order = jax.eval_shape(source.order, state.order_key)
     for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
-        order = jax.eval_shape(source.order, state.order_key)
-        shapes = jax.eval_shape(
-            lambda s, a, o, fetch=fetch: fetched_step(plan, source.steps_per_epoch, fetch, s, a, o)[
-                1
-            ],
-            state,
-            source.arrays,
-            order,
-        )
-        found.append(tuple(shapes))
+        step = partial(fetched_step, plan, source.steps_per_epoch, fetch)
+        _, metrics = jax.eval_shape(step, state, source.arrays, order)
+        found.append(tuple(metrics))
     if len(set(found)) > 1:
         raise RuleError(
             f"Phase {plan.phase.name!r} reports other metrics for other kinds of batch: "
