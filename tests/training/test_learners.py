@@ -8,10 +8,10 @@ import optax
 import pytest
 from flax import nnx
 from hypothesis import given, settings, strategies as st
+from problems import blobs, cross_entropy, fit, mlp, same
 
 import etude as et
 from etude.optim import decay_mask
-from problems import blobs, cross_entropy, fit, mlp, same
 
 
 def arrays(model):
