@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from etude.data.arrays import ArrayData
 from etude.data.named import load
@@ -85,13 +85,35 @@ class Pictures(Configuration):
     self_coupling: float = Field(5.0, description="self-coupling")
     threshold: float = Field(1.0, ge=0, description="stability asked for in the hidden layer")
 
+    @property
+    def root(self) -> str | None:
+        """The folder of the files; these digits need none."""
+        return None
+
+
+class Data(BaseModel):
+    """Where the files are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: str | None = Field(
+        None, description="folder of the IDX files; none: the variable ETUDE_DATA, else OpenML"
+    )
+
 
 class FashionMNIST(Pictures):
     """`Pictures` with defaults for 28 x 28 clothes."""
 
+    data: Data = Field(Data(root=None), description="where the files are")
+
     epochs: int = Field(8, ge=1, description="passes over the training images")
     batch: int = Field(64, ge=1, description="images per step")
     hidden: int = Field(500, ge=1, description="hidden units of the coupled network")
+
+    @property
+    def root(self) -> str | None:
+        """The folder of the files."""
+        return self.data.root
 
 
 def picture_trials(name: str, config: Pictures) -> list[Trial]:
@@ -101,7 +123,7 @@ def picture_trials(name: str, config: Pictures) -> list[Trial]:
             method,
             seed,
             partial(_picture_trainer, name, config, method, seed),
-            partial(_picture_accuracy, name, method),
+            partial(_picture_accuracy, name, config.root, method),
         )
         for method in config.methods
         for seed in range(config.seed, config.seed + config.repeats)
@@ -109,9 +131,9 @@ def picture_trials(name: str, config: Pictures) -> list[Trial]:
 
 
 @cache
-def pictures(name: str) -> Splits:
+def pictures(name: str, root: str | None = None) -> Splits:
     """Flat images of mean zero and mean square one (over the training images); labels of ±1."""
-    found = load(name, valid=1 / 6)
+    found = load(name, root, valid=1 / 6)
     assert found.valid is not None
     flat = [s.x.reshape(len(s.x), -1) for s in (found.train, found.valid, found.test)]
     mean = flat[0].mean(0)
@@ -128,7 +150,7 @@ def pictures(name: str) -> Splits:
 def _picture_trainer(
     name: str, config: Pictures, method: str, seed: int, /, **options: Any
 ) -> Trainer:
-    splits = pictures(name)
+    splits = pictures(name, config.root)
     data = ArrayData(splits["train"], config.batch, drop_last=True)
     length = Epochs(config.epochs)
     uncoupled = method in (CONTRASTIVE, GRADED, CONTRASTIVE_READ_OUT)
@@ -187,8 +209,10 @@ def _picture_trainer(
     )
 
 
-def _picture_accuracy(name: str, method: str, model: Any, split: str) -> dict[str, Any]:
-    x, y = pictures(name)[split]
+def _picture_accuracy(
+    name: str, root: str | None, method: str, model: Any, split: str
+) -> dict[str, Any]:
+    x, y = pictures(name, root)[split]
     if method == PERCEPTRON:
         return measured(model, lambda model, x: jax.vmap(model)(x), x, y)
     return measured(model, predicted, x, y)
@@ -199,7 +223,7 @@ def draw_pictures(name: str, config: Pictures, outcomes: Sequence[Outcome], fold
     network = outcomes[0].model()
     if not isinstance(network, SequentialOrchestrator):
         return
-    x, y = pictures(name)["valid"]
+    x, y = pictures(name, config.root)["valid"]
     x, y = x[:500], y[:500]
     hidden = settle_freely(network, sizes_of(network), x)[1]
     draw_network(network, x, jnp.sign((y > 0).astype(hidden.dtype).T @ hidden), folder)
