@@ -1,0 +1,29 @@
+"""Gravitational waves of merging black holes, found by a contrastive encoder and spiking neurons.
+
+Signals, noise and real strain; the networks and their three phases of training; and the measures
+of the field, with a matched filter on the same injections as the ceiling.
+"""
+
+from etude.systems.gravitational_waves.detectors import DETECTORS, H1, L1, V1, Detector, gmst
+from etude.systems.gravitational_waves.injections import (
+    project,
+    rescale_to_snr,
+    whitened_signals,
+)
+from etude.systems.gravitational_waves.population import Parameters, Population
+from etude.systems.gravitational_waves.waveforms import polarizations
+
+__all__ = [
+    "DETECTORS",
+    "H1",
+    "L1",
+    "V1",
+    "Detector",
+    "Parameters",
+    "Population",
+    "gmst",
+    "polarizations",
+    "project",
+    "rescale_to_snr",
+    "whitened_signals",
+]
