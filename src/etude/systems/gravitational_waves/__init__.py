@@ -4,6 +4,11 @@ Signals, noise and real strain; the networks and their three phases of training;
 of the field, with a matched filter on the same injections as the ceiling.
 """
 
+from etude.systems.gravitational_waves.curves import (
+    CURVES,
+    NoiseCurve,
+    noise_curve,
+)
 from etude.systems.gravitational_waves.detectors import DETECTORS, H1, L1, V1, Detector, gmst
 from etude.systems.gravitational_waves.injections import (
     project,
@@ -11,19 +16,39 @@ from etude.systems.gravitational_waves.injections import (
     whitened_signals,
 )
 from etude.systems.gravitational_waves.population import Parameters, Population
+from etude.systems.gravitational_waves.spectra import (
+    PowerSpectrum,
+    Spectrum,
+    estimate_psd,
+    optimal_snr,
+    whiten,
+    whitening_filter,
+)
+from etude.systems.gravitational_waves.strain import Strain, read_strain
 from etude.systems.gravitational_waves.waveforms import polarizations
 
 __all__ = [
+    "CURVES",
     "DETECTORS",
     "H1",
     "L1",
     "V1",
     "Detector",
+    "NoiseCurve",
     "Parameters",
     "Population",
+    "PowerSpectrum",
+    "Spectrum",
+    "Strain",
+    "estimate_psd",
     "gmst",
+    "noise_curve",
+    "optimal_snr",
     "polarizations",
     "project",
+    "read_strain",
     "rescale_to_snr",
+    "whiten",
     "whitened_signals",
+    "whitening_filter",
 ]

@@ -38,7 +38,8 @@ def polarizations(
 ) -> tuple[Complex128[np.ndarray, "n frequencies"], Complex128[np.ndarray, "n frequencies"]]:
     """The two polarisations of the strain of each binary, per Hz, coalescing at time zero.
 
-    The convention of the Fourier transform is that of NumPy and of the LIGO Algorithm Library.
+    Conventions are those of the LIGO Algorithm Library (and of NumPy's Fourier transform): the
+    strain is loudest up to 16 G M / c^3, 5 ms for GW150914, before the "coalescence" at zero.
 
     Args:
         parameters: the binaries; sky position and polarisation angle play no part here.
