@@ -19,7 +19,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.sparse
 from jaxtyping import Complex128, Float64
 
 from etude.systems.gravitational_waves.population import Parameters
@@ -97,14 +96,10 @@ def amplitude_and_phase(
     time = np.gradient(phase, np.log(nodes[1:]), axis=1) / (-2 * np.pi * nodes[1:])
 
     inside = (frequencies >= lowest) & (frequencies > 0)
-    to_frequencies = _interpolation(nodes[1:], np.where(inside, frequencies, lowest))
+    interpolate = _interpolation(nodes[1:], np.where(inside, frequencies, lowest))
     rise = np.clip((frequencies - lowest) / (low_frequency - lowest), 0, 1)
     kept = np.sin(np.pi / 2 * rise) ** 2 * (frequencies < cutoff[:, None])
-    return Wave(
-        (to_frequencies @ amplitude.T).T * kept,
-        (to_frequencies @ phase.T).T,
-        (to_frequencies @ time.T).T,
-    )
+    return Wave(interpolate(amplitude) * kept, interpolate(phase), interpolate(time))
 
 
 def _at_nodes(parameters: Parameters, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -157,23 +152,23 @@ def _model() -> Callable[..., Any]:
 
 def _interpolation(
     nodes: Float64[np.ndarray, " nodes"], points: Float64[np.ndarray, " points"]
-) -> scipy.sparse.csr_matrix:
-    """The matrix from values at nodes to values at points: cubic polynomials in log f."""
+) -> Callable[[np.ndarray], np.ndarray]:
+    """From values [n, nodes] to values [n, points]: cubic polynomials in log f."""
     step = np.log(nodes[-1] / nodes[0]) / (len(nodes) - 1)
     position = np.log(points / nodes[0]) / step
     first = np.clip(np.floor(position).astype(int) - 1, 0, len(nodes) - 4)
     u = position - first
-    weights = np.stack(
-        [
-            -(u - 1) * (u - 2) * (u - 3) / 6,
-            u * (u - 2) * (u - 3) / 2,
-            -u * (u - 1) * (u - 3) / 2,
-            u * (u - 1) * (u - 2) / 6,
-        ],
-        axis=1,
+    weights = (
+        -(u - 1) * (u - 2) * (u - 3) / 6,
+        u * (u - 2) * (u - 3) / 2,
+        -u * (u - 1) * (u - 3) / 2,
+        u * (u - 1) * (u - 2) / 6,
     )
-    columns = first[:, None] + np.arange(4)
-    rows = np.arange(0, 4 * len(points) + 1, 4)
-    return scipy.sparse.csr_matrix(
-        (weights.ravel(), columns.ravel(), rows), shape=(len(points), len(nodes))
-    )
+
+    def interpolate(values: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(values), len(points)))
+        for offset, weight in enumerate(weights):
+            out += values[:, first + offset] * weight
+        return out
+
+    return interpolate
