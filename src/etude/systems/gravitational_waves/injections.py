@@ -25,7 +25,7 @@ from etude.systems.gravitational_waves.waveforms import amplitude_and_phase
 
 _PADDING = 1.0  # seconds computed before the window, in which earlier parts of a signal fade in
 _TAPER = 0.125  # seconds at the start of raw strain that rise from zero
-_BATCH = 64  # binaries at a time, so that the spectra stay in the cache
+_BATCH = 32  # binaries at a time, so that the spectra stay in the cache
 
 
 def project(
@@ -58,7 +58,7 @@ def project(
     """
     window = _Window(sample_rate, duration, merger, len(parameters))
     scale = np.full((len(detectors), len(window.frequencies)), sample_rate)
-    strain = window.series(parameters, detectors, gmst, low_frequency, scale, np.float64)
+    strain, _ = window.series(parameters, detectors, gmst, low_frequency, scale, np.float64)
     rising = np.arange(min(round(_TAPER * sample_rate), strain.shape[1]))
     strain[:, rising] *= np.sin(np.pi / 2 * rising / len(rising))[:, None] ** 2
     return strain
@@ -77,8 +77,9 @@ def whitened_signals(
     """The signals as they appear in whitened strain, and their optimal signal-to-noise ratios.
 
     They pass the filter of `whiten`, so they are what `whiten(noise + project(...))` holds in
-    excess of `whiten(noise)`. The squared ratio is the sum of the squares of the samples: that of
-    the part of a signal that lies in the window.
+    excess of `whiten(noise)`. The ratio is that of the whole signal, the root of ``4 ∫ |h|² / S df``,
+    wherever the window is; where the window holds it all, the sum of the squares of the samples
+    is the same.
 
     Args:
         parameters: the binaries.
@@ -88,7 +89,7 @@ def whitened_signals(
         duration: of the window, seconds.
         merger: seconds after the start of the window, at the geocentre.
         gmst: see `project`.
-        band: Hz, see `whitening_filter`.
+        band: Hz, see `whitening_filter`. A signal begins at its lower edge, at 20 Hz if that is 0.
 
     Raises:
         DataError: a merger outside the window, not one spectrum for each detector, or see
@@ -96,10 +97,9 @@ def whitened_signals(
         ValueError: see `polarizations`.
 
     >>> from etude.systems.gravitational_waves.curves import noise_curve
-    >>> from etude.systems.gravitational_waves.population import Population
-    >>> binaries = Population().draw(np.random.default_rng(0), 2)
-    >>> signals, snr = whitened_signals(binaries, 2 * [noise_curve("aLIGO-O4")])
-    >>> bool(np.allclose(np.sum(np.square(signals, dtype=float), axis=1), snr**2))
+    >>> curves = 2 * [noise_curve("aLIGO-O4")]
+    >>> signals, snr = whitened_signals(Parameters.of(36.0, 29.0), curves, duration=4.0, merger=3.5)
+    >>> bool(np.allclose(np.linalg.norm(signals, axis=1), snr, rtol=1e-3))
     True
     """
     if len(psds) != len(detectors):
@@ -111,9 +111,7 @@ def whitened_signals(
     filters = [whitening_filter(psd, sample_rate, band) for psd in psds]
     scale = sample_rate * np.stack([window.response(taps) for taps in filters])
     low_frequency = band[0] or 20.0
-    signals = window.series(parameters, detectors, gmst, low_frequency, scale, np.float32)
-    power = np.einsum("nsd,nsd->nd", signals, signals, dtype=np.float64)
-    return signals, np.sqrt(power)
+    return window.series(parameters, detectors, gmst, low_frequency, scale, np.float32)
 
 
 def rescale_to_snr(
@@ -162,10 +160,13 @@ class _Window:
         np.add.at(folded, np.arange(-middle, middle + 1) % self.length, taps)
         return fft.rfft(folded).real
 
-    def series(self, parameters, detectors, gmst, low_frequency, scale, dtype) -> np.ndarray:
-        """Strain times `scale` [detectors, frequencies], over time; each binary on its own."""
+    def series(
+        self, parameters, detectors, gmst, low_frequency, scale, dtype
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Strain times `scale` [detectors, frequencies] over time, and its norm without fading."""
         gmst = np.broadcast_to(np.asarray(gmst, np.float64), (len(parameters),))
         out = np.empty((len(parameters), self.samples, len(detectors)), dtype)
+        norms = np.empty((len(parameters), len(detectors)))
 
         def fill(start: int) -> None:
             part = slice(start, start + _BATCH)
@@ -173,14 +174,17 @@ class _Window:
             wave = amplitude_and_phase(binaries, self.frequencies, low_frequency)
             # What arrives before the padding must not come in again at the end of the window.
             fade = np.clip((wave.time + merger) / self.padding, 0, 1)
-            amplitude = wave.amplitude * fade**2 * (3 - 2 * fade)
+            fade *= fade * (3 - 2 * fade)
             for i, detector in enumerate(detectors):
                 felt, delay = _felt(binaries, detector, gmst[part])
+                amplitude = wave.amplitude * np.abs(felt)[:, None] * scale[i]
+                # Parseval's theorem for real values: every frequency counts twice.
+                norms[part, i] = np.linalg.norm(amplitude, axis=1) * np.sqrt(2 / self.length)
                 turned = wave.phase + np.angle(felt)[:, None]
                 turned -= 2 * np.pi * self.frequencies * (merger + delay[:, None])
                 spectrum = np.empty(turned.shape, np.complex128)
                 spectrum.real, spectrum.imag = np.cos(turned), np.sin(turned)
-                spectrum *= amplitude * np.abs(felt)[:, None] * scale[i]
+                spectrum *= amplitude * fade
                 out[part, :, i] = fft.irfft(spectrum, self.length)[:, -self.samples :]
 
         starts = range(0, len(parameters), _BATCH)
@@ -188,7 +192,7 @@ class _Window:
             fill(start)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(fill, starts[1:]))
-        return out
+        return out, norms
 
 
 def _felt(

@@ -26,7 +26,7 @@ from etude.systems.gravitational_waves.population import Parameters
 SOLAR_MASS_IN_SECONDS = 4.925491025543576e-06  # G M / c^3
 _CUTOFF = 0.2  # of IMRPhenomD, times the total mass
 _NODES = 192  # see benchmarks/waveforms.py
-_BATCH = 64  # binaries per call of the compiled model: one shape, so one compilation
+_BATCH = 32  # binaries per call of the compiled model: one shape, so one compilation
 _ROLL_ON = 0.75  # a waveform rises between this fraction of its lowest frequency and the whole
 
 
