@@ -14,6 +14,8 @@ from etude.systems.gravitational_waves.detectors import DETECTORS, H1, L1, V1, D
 from etude.systems.gravitational_waves.injections import (
     project,
     rescale_to_snr,
+    responses_and_delays,
+    whitened_quadratures,
     whitened_signals,
 )
 from etude.systems.gravitational_waves.population import Parameters, Population
@@ -53,8 +55,10 @@ __all__ = [
     "project",
     "read_strain",
     "rescale_to_snr",
+    "responses_and_delays",
     "signal_bank",
     "whiten",
+    "whitened_quadratures",
     "whitened_signals",
     "whitening_filter",
 ]

@@ -1,10 +1,10 @@
 """Banks of whitened signals: what the windows of training, validation and test are made of.
 
 >>> from etude.systems.gravitational_waves.curves import noise_curve
->>> curves = 2 * [noise_curve("aLIGO-O4")]
->>> bank = signal_bank(Population(), curves, 8, split="train", duration=1.2, merger=0.8)
+>>> curve = noise_curve("aLIGO-O4")
+>>> bank = signal_bank(Population(), [curve], 8, split="train", duration=1.25, merger=0.82)
 >>> bank.signals.shape, bank.signals.dtype
-((8, 2458, 2), dtype('float32'))
+((8, 2560, 2, 1), dtype('float32'))
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from etude.systems.gravitational_waves.detectors import H1, L1, Detector
-from etude.systems.gravitational_waves.injections import whitened_signals
+from etude.systems.gravitational_waves.injections import whitened_quadratures
 from etude.systems.gravitational_waves.population import Parameters, Population
 from etude.systems.gravitational_waves.spectra import PowerSpectrum
 
@@ -34,19 +33,23 @@ _CHUNK = 512  # signals between two moves of the progress bar
 
 @dataclass(frozen=True, eq=False)
 class SignalBank:
-    """Whitened signals without noise, all equally loud, and the binaries they come from.
+    """Whitened waves without noise, face-on and overhead, and the binaries they come from.
+
+    Where the detectors are and how the binary is turned is drawn when a window is made, so few
+    binaries make very many signals.
 
     Attributes:
-        signals: of network signal-to-noise ratio 1 each (of the whole signal, of which the
-            window may hold a part): multiply by the ratio that you want.
-        snr: of the binaries as they were drawn, in each detector.
+        signals: the two quadratures of a wave, for the spectrum of each detector or for one that
+            all detectors share; of signal-to-noise ratio 1 (of the whole wave, of which the
+            window may hold a part; the root mean square over the spectra).
+        snr: of the binaries as they were drawn, but face-on and overhead.
         parameters: the binaries as they were drawn.
         sample_rate: Hz.
-        merger: seconds from the start of the window to the coalescence, at the geocentre.
+        merger: seconds from the start of the window to the coalescence.
     """
 
-    signals: Float32[np.ndarray, "n samples detectors"]
-    snr: Float64[np.ndarray, "n detectors"]
+    signals: Float32[np.ndarray, "n samples quadratures psds"]
+    snr: Float64[np.ndarray, "n psds"]
     parameters: Parameters
     sample_rate: float
     merger: float
@@ -62,10 +65,9 @@ def signal_bank(
     *,
     split: Split,
     seed: int = 0,
-    detectors: Sequence[Detector] = (H1, L1),
+    duration: float,
+    merger: float,
     sample_rate: float = 2048.0,
-    duration: float = 1.2,
-    merger: float = 0.8,
     band: tuple[float, float] = (20.0, 1024.0),
     cache: str | Path | None = None,
     progress: bool = False,
@@ -74,29 +76,27 @@ def signal_bank(
 
     Args:
         population: what is drawn.
-        psds: the power spectral density of the noise of each detector.
+        psds: the power spectral density of the noise of each detector, or one of all.
         n: number of signals.
         split: "train", "valid" or "test"; each has a random generator of its own, so that no two
             share a binary.
         seed: of all three generators.
-        detectors: where the strain is felt.
+        duration: of the signals, seconds; `Mixing.room` says which it needs.
+        merger: seconds from the start to the coalescence; `Mixing.room` says which it needs.
         sample_rate: Hz.
-        duration: of the signals, seconds: that of the windows cut from them, plus the interval in
-            which the merger may lie.
-        merger: seconds from the start; the latest place of the merger in a window.
         band: Hz.
         cache: folder of the computed banks; the name of a file is a digest of all of the above.
         progress: whether a bar shows how far it is.
 
     Raises:
-        DataError: see `whitened_signals`.
+        DataError: see `whitened_quadratures`.
         ValueError: an unknown split, or no signal.
 
     >>> from etude.systems.gravitational_waves.curves import noise_curve
-    >>> curves = 2 * [noise_curve("A+")]
-    >>> bank = signal_bank(Population(), curves, 4, split="test", duration=4.0, merger=3.8)
-    >>> np.linalg.norm(bank.signals, axis=(1, 2)).round(1).tolist()
-    [1.0, 1.0, 1.0, 1.0]
+    >>> heavy = Population(masses=(30.0, 50.0))
+    >>> bank = signal_bank(heavy, [noise_curve("A+")], 2, split="test", duration=4.0, merger=3.8)
+    >>> np.linalg.norm(bank.signals[..., 0], axis=1).round(2).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
     """
     if split not in SPLITS or n < 1:
         raise ValueError(
@@ -110,7 +110,6 @@ def signal_bank(
         "format": _FORMAT,
         "population": asdict(population),
         "psds": [hashlib.sha256(np.asarray(psd(grid)).tobytes()).hexdigest() for psd in psds],
-        "detectors": [detector.name for detector in detectors],
         "window": [n, split, seed, sample_rate, duration, merger, *band],
     }
     digest = hashlib.sha256(json.dumps(configuration).encode()).hexdigest()[:16]
@@ -122,10 +121,10 @@ def signal_bank(
     chunks = [slice(start, start + _CHUNK) for start in range(0, n, _CHUNK)]
     parts = []
     for chunk in _shown(chunks, f"{split} signals", progress):
-        signals, snr = whitened_signals(
-            parameters[chunk], psds, detectors, sample_rate, duration, merger, band=band
+        signals, snr = whitened_quadratures(
+            parameters[chunk], psds, sample_rate, duration, merger, band
         )
-        signals /= np.linalg.norm(snr, axis=1).astype(np.float32)[:, None, None]
+        signals /= np.sqrt(np.mean(snr**2, axis=1)).astype(np.float32)[:, None, None, None]
         parts.append((signals, snr))
     signals, snr = (np.concatenate(column) for column in zip(*parts, strict=True))
     if file is not None:
@@ -133,13 +132,13 @@ def signal_bank(
     return SignalBank(signals, snr, parameters, sample_rate, merger)
 
 
-def _save(file: Path, **arrays: np.ndarray) -> None:
+def _save(file: Path, signals: np.ndarray, snr: np.ndarray) -> None:
     """Whole or absent: a run that is killed leaves no half of a bank under the name of a whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f"{file.stem}.{os.getpid()}.part")
     try:
         with unfinished.open("wb") as opened:
-            np.savez(opened, **arrays)
+            np.savez(opened, signals=signals, snr=snr)
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import numpy as np
 from jaxtyping import Complex128, Float32, Float64
@@ -58,7 +59,8 @@ def project(
     """
     window = _Window(sample_rate, duration, merger, len(parameters))
     scale = np.full((len(detectors), len(window.frequencies)), sample_rate)
-    strain, _ = window.series(parameters, detectors, gmst, low_frequency, scale, np.float64)
+    felt = responses_and_delays(parameters, detectors, gmst)
+    strain, _ = window.series(parameters, *felt, low_frequency, scale, np.float64)
     rising = np.arange(min(round(_TAPER * sample_rate), strain.shape[1]))
     strain[:, rising] *= np.sin(np.pi / 2 * rising / len(rising))[:, None] ** 2
     return strain
@@ -108,10 +110,44 @@ def whitened_signals(
             f"({', '.join(d.name for d in detectors)}); give one for each, in the same order."
         )
     window = _Window(sample_rate, duration, merger, len(parameters))
-    filters = [whitening_filter(psd, sample_rate, band) for psd in psds]
-    scale = sample_rate * np.stack([window.response(taps) for taps in filters])
-    low_frequency = band[0] or 20.0
-    return window.series(parameters, detectors, gmst, low_frequency, scale, np.float32)
+    scale = sample_rate * np.stack([window.response(psd, band) for psd in psds])
+    felt = responses_and_delays(parameters, detectors, gmst)
+    return window.series(parameters, *felt, band[0] or 20.0, scale, np.float32)
+
+
+def whitened_quadratures(
+    parameters: Parameters,
+    psds: Sequence[PowerSpectrum],
+    sample_rate: float = 2048.0,
+    duration: float = 2.0,
+    merger: float = 1.5,
+    band: tuple[float, float] = (20.0, 1024.0),
+) -> tuple[Float32[np.ndarray, "n samples quadratures psds"], Float64[np.ndarray, "n psds"]]:
+    """The whitened waves as a detector overhead sees them face-on, and a quarter cycle on.
+
+    A detector whose complex response is a + ib sees a times the first plus b times the second.
+
+    Args:
+        parameters: the binaries; what concerns the sky and the orientation plays no part.
+        psds: power spectral densities of noise: frequencies in Hz to 1/Hz.
+        sample_rate: Hz.
+        duration: of the window, seconds.
+        merger: seconds after the start of the window.
+        band: Hz, see `whitened_signals`.
+
+    Returns:
+        The two quadratures for each spectrum, and their optimal signal-to-noise ratio.
+
+    Raises:
+        DataError: see `whitened_signals`.
+        ValueError: see `polarizations`.
+    """
+    window = _Window(sample_rate, duration, merger, len(parameters))
+    scale = sample_rate * np.stack([window.response(psd, band) for psd in psds])
+    responses = np.broadcast_to(np.repeat([1, 1j], len(psds)), (len(parameters), 2 * len(psds)))
+    delays, scale = np.zeros(responses.shape), np.concatenate([scale, scale])
+    waves, snr = window.series(parameters, responses, delays, band[0] or 20.0, scale, np.float32)
+    return waves.reshape(*waves.shape[:2], 2, len(psds)), snr[:, : len(psds)]
 
 
 def rescale_to_snr(
@@ -147,45 +183,45 @@ class _Window:
             )
         self.sample_rate = sample_rate
         self.samples = round(duration * sample_rate)
-        padding = round(_PADDING * sample_rate)
-        self.length = fft.next_fast_len(self.samples + padding, real=True)
+        least = self.samples + round(_PADDING * sample_rate)
+        self.length = cast(int, fft.next_fast_len(least, real=True))
         self.padding = (self.length - self.samples) / sample_rate
-        self.frequencies = fft.rfftfreq(self.length, 1 / sample_rate)
+        self.frequencies = np.fft.rfftfreq(self.length, 1 / sample_rate)
 
-    def response(self, taps: np.ndarray) -> np.ndarray:
-        """The frequency response of a symmetric filter."""
-        # Folded, as the response at the frequencies of a shorter window folds time.
-        middle = len(taps) // 2
-        folded = np.zeros(self.length)
-        np.add.at(folded, np.arange(-middle, middle + 1) % self.length, taps)
-        return fft.rfft(folded).real
+    def response(self, psd: PowerSpectrum, band: tuple[float, float]) -> np.ndarray:
+        """That of the filter of `whiten`, at the frequencies of the window."""
+        return folded_response(whitening_filter(psd, self.sample_rate, band), self.length)
 
     def series(
-        self, parameters, detectors, gmst, low_frequency, scale, dtype
+        self, parameters, responses, delays, low_frequency, scale, dtype
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Strain times `scale` [detectors, frequencies] over time, and its norm without fading."""
-        gmst = np.broadcast_to(np.asarray(gmst, np.float64), (len(parameters),))
-        out = np.empty((len(parameters), self.samples, len(detectors)), dtype)
-        norms = np.empty((len(parameters), len(detectors)))
+        """Strain in channels [n, samples, channels], and its norm [n, channels] without fading.
+
+        The channels have complex responses and delays [n, channels], and are filtered by `scale`
+        [channels, frequencies].
+        """
+        out = np.empty((len(parameters), self.samples, len(scale)), dtype)
+        norms = np.empty((len(parameters), len(scale)))
 
         def fill(start: int) -> None:
             part = slice(start, start + _BATCH)
-            binaries, merger = parameters[part], self.padding + self.merger[part, None]
-            wave = amplitude_and_phase(binaries, self.frequencies, low_frequency)
+            merger = self.padding + self.merger[part, None]
+            wave = amplitude_and_phase(parameters[part], self.frequencies, low_frequency)
             # What arrives before the padding must not come in again at the end of the window.
             fade = np.clip((wave.time + merger) / self.padding, 0, 1)
             fade *= fade * (3 - 2 * fade)
-            for i, detector in enumerate(detectors):
-                felt, delay = _felt(binaries, detector, gmst[part])
-                amplitude = wave.amplitude * np.abs(felt)[:, None] * scale[i]
+            for i, (response, delay) in enumerate(
+                zip(responses[part].T, delays[part].T, strict=True)
+            ):
+                amplitude = wave.amplitude * np.abs(response)[:, None] * scale[i]
                 # Parseval's theorem for real values: every frequency counts twice.
                 norms[part, i] = np.linalg.norm(amplitude, axis=1) * np.sqrt(2 / self.length)
-                turned = wave.phase + np.angle(felt)[:, None]
+                turned = wave.phase + np.angle(response)[:, None]
                 turned -= 2 * np.pi * self.frequencies * (merger + delay[:, None])
                 spectrum = np.empty(turned.shape, np.complex128)
                 spectrum.real, spectrum.imag = np.cos(turned), np.sin(turned)
                 spectrum *= amplitude * fade
-                out[part, :, i] = fft.irfft(spectrum, self.length)[:, -self.samples :]
+                out[part, :, i] = np.asarray(fft.irfft(spectrum, self.length))[:, -self.samples :]
 
         starts = range(0, len(parameters), _BATCH)
         for start in starts[:1]:  # alone, so that the model is compiled once
@@ -195,11 +231,34 @@ class _Window:
         return out, norms
 
 
-def _felt(
-    binaries: Parameters, detector: Detector, gmst: np.ndarray
-) -> tuple[Complex128[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """What a detector feels of a wave of unit amplitude along the axis, and its delay."""
-    place = (binaries.right_ascension, binaries.declination)
-    plus, cross = detector.antenna_pattern(*place, binaries.polarization, gmst)
-    cos = np.cos(binaries.inclination)
-    return plus * (1 + cos**2) / 2 - 1j * cross * cos, detector.delay(*place, gmst)
+def folded_response(taps: Float64[np.ndarray, " taps"], length: int) -> np.ndarray:
+    """The frequency response of a symmetric filter to what repeats after `length` samples.
+
+    >>> folded_response(np.array([0.25, 0.5, 0.25]), 4).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    middle = len(taps) // 2
+    folded = np.zeros(length)
+    np.add.at(folded, np.arange(-middle, middle + 1) % length, taps)
+    return np.fft.rfft(folded).real
+
+
+def responses_and_delays(
+    parameters: Parameters,
+    detectors: Sequence[Detector] = (H1, L1),
+    gmst: Float64[np.ndarray, " n"] | float = 0.0,
+) -> tuple[Complex128[np.ndarray, "n detectors"], Float64[np.ndarray, "n detectors"]]:
+    """What each detector feels of a wave that is 1 seen face-on, and its delay in seconds.
+
+    >>> response, delay = responses_and_delays(Parameters.of(30.0, 20.0, inclination=np.pi / 2))
+    >>> bool(np.allclose(response.imag, 0.0))  # edge-on there is no cross
+    True
+    """
+    place = (parameters.right_ascension, parameters.declination)
+    cos = np.cos(parameters.inclination)
+    responses, delays = [], []
+    for detector in detectors:
+        plus, cross = detector.antenna_pattern(*place, parameters.polarization, gmst)
+        responses.append(plus * (1 + cos**2) / 2 - 1j * cross * cos)
+        delays.append(detector.delay(*place, gmst))
+    return np.stack(responses, axis=1), np.stack(delays, axis=1)

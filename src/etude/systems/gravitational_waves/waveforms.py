@@ -129,7 +129,7 @@ def _at_nodes(parameters: Parameters, frequencies: np.ndarray) -> tuple[np.ndarr
 @lru_cache(maxsize=1)
 def _model() -> Callable[..., Any]:
     """IMRPhenomD at 1 Mpc, compiled: (frequencies, masses and spins) to (amplitude, phase)."""
-    x64 = jax.config.jax_enable_x64
+    x64 = jax.config.read("jax_enable_x64")
     try:
         # Its tables are made when it is imported, so 64 bit must be on; and it leaves it on.
         jax.config.update("jax_enable_x64", True)
@@ -140,7 +140,7 @@ def _model() -> Callable[..., Any]:
         ) from error
     finally:
         jax.config.update("jax_enable_x64", x64)
-    waveform = ripplegw.waveform("IMRPhenomD", f_ref=20.0)
+    waveform: Any = ripplegw.waveform("IMRPhenomD", f_ref=20.0)
 
     def one(frequencies: jax.Array, values: jax.Array) -> tuple[jax.Array, jax.Array]:
         names = ("M_c", "eta", "s1_z", "s2_z")

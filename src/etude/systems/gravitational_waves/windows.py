@@ -1,15 +1,16 @@
 """Windows to learn from: signals of a bank in fresh noise, and noise that looks like signals.
 
-Mixing is a pure function of a batch and a key, so it runs inside the compiled step, and a signal
-is never seen twice in the same noise, at the same place or as loud.
+Mixing is a pure function of a batch and a key, so it runs inside the compiled step; a binary is
+never seen twice in the same noise, from the same side, at the same place or as loud.
 
 >>> import etude as et
 >>> from etude.systems.gravitational_waves.bank import signal_bank
 >>> from etude.systems.gravitational_waves.curves import noise_curve
->>> from etude.systems.gravitational_waves.population import Population
->>> bank = signal_bank(Population(), 2 * [noise_curve("aLIGO-O4")], 8, split="train")
->>> data, augment = et.ArrayData(bank.signals, batch_size=4), Mixing()  # both go to et.Phase
->>> windows, labels = augment(jnp.asarray(bank.signals), jax.random.key(0))
+>>> mixing = Mixing(snr=(8.0, 15.0))
+>>> curve = noise_curve("aLIGO-O4")
+>>> bank = signal_bank(Population(), [curve], 8, split="train", **mixing.room)
+>>> data = et.ArrayData(bank.signals, batch_size=4)  # to et.Phase(..., data=data, augment=mixing)
+>>> windows, labels = mixing(data.arrays, jax.random.key(0))
 >>> windows.shape, labels.shape
 ((8, 2048, 2), (8,))
 """
@@ -25,12 +26,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
-from scipy import fft
 
 from etude.engine.errors import ConfigurationError
+from etude.systems.gravitational_waves.detectors import H1, L1, Detector
+from etude.systems.gravitational_waves.injections import folded_response, responses_and_delays
+from etude.systems.gravitational_waves.population import Population
 from etude.systems.gravitational_waves.spectra import whitening_filter
 
 _LIGHT_TRAVEL = 0.0101  # seconds between H1 and L1, the longest delay that a signal can have
+_MARGIN = 0.0215  # seconds from the centre of the Earth to its surface, and a sample
+_PLACES = 1 << 16  # directions and orientations; small beside a bank
 
 
 class Mixed(NamedTuple):
@@ -63,20 +68,20 @@ class Mixing:
         sample_rate: Hz.
         duration: of the windows, seconds.
         merger: where in a window a signal merges, seconds from its start, uniform in this range.
-            The signals must be longer than a window by its width, and merge at
-            ``merger[1]`` seconds from their start: see `signal_bank`.
-        snr: range of the network signal-to-noise ratio, uniform.
+            At the geocentre; a detector sees it up to 21 ms earlier or later.
+        snr: range of the network signal-to-noise ratio of the whole signal, uniform.
         positives: fraction of windows with a coherent signal.
         incoherent: fraction of the other windows with an incoherent one, as loud.
         glitches: fraction of all windows with a sine-Gaussian burst in one detector, anywhere.
         glitch_snr: range of its signal-to-noise ratio, uniform in the logarithm.
         band: Hz, of the noise; as that of the filter which whitened the signals.
+        detectors: where the strain is felt.
 
     Raises:
         ConfigurationError: a range that is empty or outside the window, or no fraction.
 
     >>> mixing = Mixing(snr=(8.0, 15.0), incoherent=0.2)
-    >>> mixed = mixing.mix(jnp.zeros((4, 2458, 2)), jax.random.key(0))
+    >>> mixed = mixing.mix(jnp.ones((4, mixing.longer, 2, 1)), jax.random.key(0))
     >>> bool(jnp.all((mixed.snr > 0) == (mixed.labels == 1)))
     True
     """
@@ -90,6 +95,7 @@ class Mixing:
     glitches: float = 0.0
     glitch_snr: tuple[float, float] = (5.0, 50.0)
     band: tuple[float, float] = (20.0, 1024.0)
+    detectors: tuple[Detector, ...] = (H1, L1)
 
     def __post_init__(self):
         for name in ("positives", "incoherent", "glitches"):
@@ -113,6 +119,22 @@ class Mixing:
                 f"merge at different times; expected a range of {4 * _LIGHT_TRAVEL:g} s or more, "
                 "or incoherent=0."
             )
+        if self.incoherent and len(self.detectors) < 2:
+            raise ConfigurationError(
+                f"Mixing: incoherent={self.incoherent:g} with one detector; expected two, or "
+                "incoherent=0."
+            )
+
+    @property
+    def room(self) -> dict[str, float]:
+        """The `duration` and `merger` that `signal_bank` must give its signals."""
+        low, high = self.merger
+        return {"duration": self.duration + high - low + 2 * _MARGIN, "merger": high + _MARGIN}
+
+    @property
+    def longer(self) -> int:
+        """Samples of the signals of such a bank."""
+        return round(self.room["duration"] * self.sample_rate)
 
     @property
     def samples(self) -> int:
@@ -130,58 +152,99 @@ class Mixing:
         taps = whitening_filter(
             lambda f: np.full(np.shape(f), 2 / self.sample_rate), self.sample_rate, self.band
         )
-        middle = len(taps) // 2
-        folded = np.zeros(self.samples)
-        np.add.at(folded, np.arange(-middle, middle + 1) % self.samples, taps)
-        return np.abs(fft.rfft(folded)).astype(np.float32)
+        return np.abs(folded_response(taps, self.samples)).astype(np.float32)
+
+    @cached_property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Responses (complex) and delays (samples) of many binaries, each [places, detectors].
+
+        They are as frequent as among the signals of one loudness of a population that is uniform
+        in volume: as the cube of the distance to which they are heard.
+        """
+        rng = np.random.default_rng(0)
+        binaries = Population().draw(rng, 4 * _PLACES)
+        responses, delays = responses_and_delays(binaries, self.detectors)
+        volume = np.sum(np.abs(responses) ** 2, axis=1) ** 1.5
+        heard = rng.choice(len(volume), _PLACES, p=volume / volume.sum())
+        delays = np.round(delays[heard] * self.sample_rate).astype(np.int32)
+        return responses[heard].astype(np.complex64), delays
 
     def __call__(
-        self, signals: Float[Array, "batch longer detectors"], key: Key[Array, ""]
+        self, signals: Float[Array, "batch longer quadratures psds"], key: Key[Array, ""]
     ) -> tuple[Float[Array, "batch samples detectors"], Int[Array, " batch"]]:
         """Windows and labels."""
         mixed = self.mix(signals, key)
         return mixed.windows, mixed.labels
 
     @partial(jax.jit, static_argnums=0)
-    def mix(self, signals: Float[Array, "batch longer detectors"], key: Key[Array, ""]) -> Mixed:
+    def mix(self, signals: Float[Array, "batch longer 2 psds"], key: Key[Array, ""]) -> Mixed:
         """Windows, labels, and how loud and where the signals are.
 
         Args:
-            signals: whitened, of network signal-to-noise ratio 1, from a `SignalBank`.
+            signals: those of a `SignalBank` made with `room`.
             key: of all draws.
 
         Raises:
-            ConfigurationError: signals too short for the windows.
+            ConfigurationError: signals of another shape, or one that has no other to be mixed up
+                with.
         """
-        batch, longer, detectors = signals.shape
-        if self.incoherent and (batch < 2 or detectors < 2):
+        batch, longer, _, psds = signals.shape
+        count = len(self.detectors)
+        if longer != self.longer or psds not in (1, count):
             raise ConfigurationError(
-                f"Mixing: incoherent={self.incoherent:g} with a batch of {batch} and {detectors} "
-                "detectors; expected two or more of each, or incoherent=0."
+                f"Mixing: signals of shape {signals.shape}; expected {self.longer} samples and 1 "
+                f"or {count} spectra: (batch, {self.longer}, 2, 1). Make the bank with "
+                "signal_bank(..., **mixing.room), at the same sample rate."
             )
-        if longer < self.samples + self.shifts - 1:
+        if self.incoherent and batch < 2:
             raise ConfigurationError(
-                f"Mixing: signals of {longer} samples; expected {self.samples + self.shifts - 1}, "
-                f"those of a window and of the range of the merger. Give the bank duration="
-                f"{self.duration + self.merger[1] - self.merger[0]:g} and merger="
-                f"{self.merger[1]:g}, at {self.sample_rate:g} Hz."
+                f"Mixing: a batch of 1 has no other signal for incoherent={self.incoherent:g}; "
+                "expected two or more, or incoherent=0."
             )
-        keys = iter(jax.random.split(key, 8))
+        keys = iter(jax.random.split(key, 9))
         positive = jax.random.bernoulli(next(keys), self.positives, (batch,))
-        incoherent = ~positive & jax.random.bernoulli(next(keys), self.incoherent, (batch,))
+        odd = ~positive & jax.random.bernoulli(next(keys), self.incoherent, (batch,))
         loudness = jax.random.uniform(next(keys), (batch,), jnp.float32, *self.snr)
-        shift = jax.random.randint(next(keys), (batch,), 0, self.shifts)
+        shift = jax.random.randint(next(keys), (batch, 1), 0, self.shifts)
+        turn = jax.random.uniform(next(keys), (batch, 1), jnp.float32, 0, 2 * math.pi)
+        place = jax.random.randint(next(keys), (batch,), 0, _PLACES)
 
-        felt = jnp.where(positive, loudness, 0.0)
-        windows = self._noise(batch, detectors, next(keys))
-        windows += _cut(signals, shift, self.samples) * felt[:, None, None]
+        responses, delays = (jnp.asarray(table)[place] for table in self.places)
+        responses = responses * jax.lax.complex(jnp.cos(turn), jnp.sin(turn))
+        sources = jnp.broadcast_to(jnp.arange(batch)[:, None], (batch, count))
+        starts = jnp.broadcast_to(shift, (batch, count))
         if self.incoherent:
-            odd = self._incoherent(signals, shift, next(keys))
-            windows += odd * jnp.where(incoherent, loudness, 0.0)[:, None, None]
+            found = sources, starts, responses
+            changed = self._incoherent(*found, next(keys))
+            sources, starts, responses = (
+                jnp.where(odd[:, None], new, old) for new, old in zip(changed, found, strict=True)
+            )
+        power = jnp.square(jnp.abs(responses)) * _sensitivity(signals, count)
+        scale = jnp.where(positive | odd, loudness, 0.0) / jnp.sqrt(jnp.sum(power, axis=1))
+        starts = starts + round(_MARGIN * self.sample_rate) - delays
+        windows = self._noise(batch, count, next(keys))
+        windows += scale[:, None, None] * _felt(signals, sources, starts, responses, self.samples)
         if self.glitches:
-            windows += self._glitches(batch, detectors, next(keys))
-        merger = jnp.float32(self.merger[1]) - shift.astype(jnp.float32) / self.sample_rate
-        return Mixed(windows, positive.astype(jnp.int32), felt, merger)
+            windows += self._glitches(batch, count, next(keys))
+        merger = jnp.float32(self.merger[1]) - shift[:, 0].astype(jnp.float32) / self.sample_rate
+        snr = jnp.where(positive, loudness, 0.0)
+        return Mixed(windows, positive.astype(jnp.int32), snr, merger)
+
+    def _incoherent(
+        self, sources: Array, starts: Array, responses: Array, key: Array
+    ) -> tuple[Array, Array, Array]:
+        """Each window gets one of the three ways in which no wave comes to the detectors."""
+        batch, count = starts.shape
+        kind_key, gap_key, one_key = jax.random.split(key, 3)
+        kind = jax.random.randint(kind_key, (batch, 1), 0, 3)
+        one = jax.random.randint(one_key, (batch, 1), 0, count) == jnp.arange(count)
+        # Apart by more than light allows, whatever the delay that the signal has already.
+        least = math.ceil(2 * _LIGHT_TRAVEL * self.sample_rate) + 2
+        gap = jax.random.randint(gap_key, (batch, 1), least, self.shifts - least + 1)
+        alone = jnp.where((kind == 0) & ~one, 0.0, responses)
+        another = jnp.where((kind == 1) & ~one, jnp.roll(sources, 1, axis=0), sources)
+        late = jnp.where((kind == 2) & ~one, (starts + gap) % self.shifts, starts)
+        return another, late, alone
 
     def _noise(self, batch: int, detectors: int, key: Array) -> Array:
         scale = self.response * np.sqrt(self.samples / 2, dtype=np.float32)
@@ -190,27 +253,6 @@ class Mixing:
         parts = jax.random.normal(key, (2, batch, detectors, len(scale)), jnp.float32) * scale
         noise = jnp.fft.irfft(jax.lax.complex(parts[0], parts[1]), self.samples)
         return jnp.moveaxis(noise, 1, 2)
-
-    def _incoherent(self, signals: Array, shift: Array, key: Array) -> Array:
-        batch, _, detectors = signals.shape
-        kind_key, gap_key, one_key = jax.random.split(key, 3)
-        one = jax.random.randint(one_key, (batch,), 0, detectors)
-        one = jax.nn.one_hot(one, detectors, dtype=jnp.float32)[:, None, :]
-        coherent = _cut(signals, shift, self.samples)
-
-        loudness = jnp.sum(jnp.square(coherent), axis=(1, 2), keepdims=True)
-        kept = jnp.sum(jnp.square(coherent * one), axis=(1, 2), keepdims=True)
-        alone = coherent * one * jnp.sqrt(loudness / jnp.maximum(kept, 1e-9))
-
-        another = _cut(jnp.roll(signals, 1, axis=0), shift, self.samples)
-        # Apart by more than light allows, whatever the delay that the signal has already.
-        least = math.ceil(2 * _LIGHT_TRAVEL * self.sample_rate)
-        gap = jax.random.randint(gap_key, (batch,), least, self.shifts - least + 1)
-        late = _cut(signals, (shift + gap) % self.shifts, self.samples)
-
-        kind = jax.random.randint(kind_key, (batch,), 0, 3)[:, None, None]
-        in_others = jnp.where(kind == 1, another, late)
-        return jnp.where(kind == 0, alone, coherent * one + in_others * (1 - one))
 
     def _glitches(self, batch: int, detectors: int, key: Array) -> Array:
         keys = jax.random.split(key, 7)
@@ -236,6 +278,26 @@ class Mixing:
         return jnp.where(present, burst, 0.0)[:, :, None] * one
 
 
-@partial(jax.vmap, in_axes=(0, 0, None))
-def _cut(signal: Array, start: Array, samples: int) -> Array:
-    return jax.lax.dynamic_slice_in_dim(signal, start, samples)
+def _felt(
+    signals: Array, sources: Array, starts: Array, responses: Array, samples: int
+) -> Float[Array, "batch samples detectors"]:
+    """The part of a signal that each detector records, from its `starts` on."""
+
+    @jax.vmap
+    def cut(source: Array, start: Array, psd: Array) -> Array:
+        begin = (source, start, jnp.zeros_like(source), psd)
+        return jax.lax.dynamic_slice(signals, begin, (1, samples, 2, 1))[0, :, :, 0]
+
+    def channel(index: int) -> Array:
+        psd = jnp.full_like(sources[:, 0], min(index, signals.shape[3] - 1))
+        quadratures = cut(sources[:, index], starts[:, index], psd)
+        response = responses[:, index, None]
+        return quadratures[:, :, 0] * response.real + quadratures[:, :, 1] * response.imag
+
+    return jnp.stack([channel(index) for index in range(responses.shape[1])], axis=2)
+
+
+def _sensitivity(signals: Array, count: int) -> Array:
+    """The squared signal-to-noise ratio of each detector, relative to their mean."""
+    power = jnp.sum(jnp.square(signals), axis=(1, 2))
+    return jnp.broadcast_to(power / jnp.mean(power, axis=1, keepdims=True), (len(power), count))
