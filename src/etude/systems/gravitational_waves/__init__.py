@@ -9,6 +9,13 @@ from etude.systems.gravitational_waves.curves import (
     NoiseCurve as NoiseCurve,
     noise_curve as noise_curve,
 )
+from etude.systems.gravitational_waves.glitches import (
+    GLITCHES as GLITCHES,
+    Glitches as Glitches,
+    draw_glitch as draw_glitch,
+    glitch_stream as glitch_stream,
+)
+from etude.systems.gravitational_waves.noise import coloured_noise as coloured_noise
 from etude.systems.gravitational_waves.spectra import (
     PowerSpectrum as PowerSpectrum,
     Spectrum as Spectrum,
