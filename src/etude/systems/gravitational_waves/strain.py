@@ -239,20 +239,18 @@ def _read_frames(path: Path, channel: str | None, detector: str | None) -> Strai
     except ImportError as error:
         raise DataError(f"{path} is a frame file, and gwpy is not installed. {cure}") from error
     try:
-        known = get_channel_names(path)
-        if channel not in known:
-            raise DataError(
-                f"{path} has no channel {channel!r}. {suggest(str(channel), known)} Pass it as "
-                "`channel`."
-            )
-        series = TimeSeries.read(path, channel)
+        series = TimeSeries.read(path, channel or "", format="gwf")
     except ImportError as error:
         raise DataError(
             f"{path} is a frame file, and gwpy cannot read it ({error}). {cure}"
         ) from error
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+    except ValueError as error:  # gwpy's word for an unknown channel; the file itself is whole
+        known = get_channel_names(path)
+        raise DataError(
+            f"{path} has no channel {channel!r}. {suggest(channel or '', known)} Pass it as "
+            "`channel`."
+        ) from error
+    except (OSError, RuntimeError) as error:
         raise DataError(
             f"{path} cannot be read as a frame file ({error}): it is cut short, damaged, or "
             "something else. Get the file again from its source."
