@@ -244,13 +244,14 @@ def _read_frames(path: Path, channel: str | None, detector: str | None) -> Strai
         raise DataError(
             f"{path} is a frame file, and gwpy cannot read it ({error}). {cure}"
         ) from error
-    except ValueError as error:  # gwpy's word for an unknown channel; the file itself is whole
-        known = get_channel_names(path)
-        raise DataError(
-            f"{path} has no channel {channel!r}. {suggest(channel or '', known)} Pass it as "
-            "`channel`."
-        ) from error
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        # An unknown channel is a ValueError of a whole file; to list those of a damaged one crashes.
+        known = get_channel_names(path) if isinstance(error, ValueError) else [channel]
+        if channel not in known:
+            raise DataError(
+                f"{path} has no channel {channel!r}. {suggest(channel or '', known)} Pass it as "
+                "`channel`."
+            ) from error
         raise DataError(
             f"{path} cannot be read as a frame file ({error}): it is cut short, damaged, or "
             "something else. Get the file again from its source."
