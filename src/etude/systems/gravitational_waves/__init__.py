@@ -23,6 +23,11 @@ from etude.systems.gravitational_waves.injections import (
 )
 from etude.systems.gravitational_waves.noise import coloured_noise
 from etude.systems.gravitational_waves.population import Parameters, Population
+from etude.systems.gravitational_waves.simulation import (
+    inject,
+    injection_times,
+    simulate_stream,
+)
 from etude.systems.gravitational_waves.spectra import (
     PowerSpectrum,
     Spectrum,
@@ -32,6 +37,7 @@ from etude.systems.gravitational_waves.spectra import (
     whitening_filter,
 )
 from etude.systems.gravitational_waves.strain import Strain, read_strain
+from etude.systems.gravitational_waves.streams import Injections, Stream, split_by_time
 from etude.systems.gravitational_waves.waveforms import polarizations
 
 __all__ = [
@@ -43,23 +49,29 @@ __all__ = [
     "V1",
     "Detector",
     "Glitches",
+    "Injections",
     "NoiseCurve",
     "Parameters",
     "Population",
     "PowerSpectrum",
     "Spectrum",
     "Strain",
+    "Stream",
     "coloured_noise",
     "draw_glitch",
     "estimate_psd",
     "glitch_stream",
     "gmst",
+    "inject",
+    "injection_times",
     "noise_curve",
     "optimal_snr",
     "polarizations",
     "project",
     "read_strain",
     "rescale_to_snr",
+    "simulate_stream",
+    "split_by_time",
     "whiten",
     "whitened_signals",
     "whitening_filter",

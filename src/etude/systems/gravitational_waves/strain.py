@@ -245,7 +245,7 @@ def _read_frames(path: Path, channel: str | None, detector: str | None) -> Strai
             f"{path} is a frame file, and gwpy cannot read it ({error}). {cure}"
         ) from error
     except (OSError, RuntimeError, ValueError) as error:
-        # An unknown channel is a ValueError of a whole file; to list those of a damaged one crashes.
+        # An unknown channel is a ValueError; to list those of a file that is cut short crashes.
         known = get_channel_names(path) if isinstance(error, ValueError) else [channel]
         if channel not in known:
             raise DataError(
