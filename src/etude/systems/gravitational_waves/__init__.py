@@ -10,6 +10,7 @@ from etude.systems.gravitational_waves.curves import (
     noise_curve,
 )
 from etude.systems.gravitational_waves.detectors import DETECTORS, H1, L1, V1, Detector, gmst
+from etude.systems.gravitational_waves.downloads import gw150914
 from etude.systems.gravitational_waves.glitches import (
     GLITCHES,
     Glitches,
@@ -62,6 +63,7 @@ __all__ = [
     "estimate_psd",
     "glitch_stream",
     "gmst",
+    "gw150914",
     "inject",
     "injection_times",
     "noise_curve",
