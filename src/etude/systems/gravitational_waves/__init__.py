@@ -24,6 +24,7 @@ from etude.systems.gravitational_waves.injections import (
 )
 from etude.systems.gravitational_waves.noise import coloured_noise
 from etude.systems.gravitational_waves.population import Parameters, Population
+from etude.systems.gravitational_waves.reading import read_strain
 from etude.systems.gravitational_waves.simulation import (
     inject,
     injection_times,
@@ -37,7 +38,7 @@ from etude.systems.gravitational_waves.spectra import (
     whiten,
     whitening_filter,
 )
-from etude.systems.gravitational_waves.strain import Strain, read_strain
+from etude.systems.gravitational_waves.strain import Strain
 from etude.systems.gravitational_waves.streams import Injections, Stream, split_by_time
 from etude.systems.gravitational_waves.waveforms import polarizations
 
