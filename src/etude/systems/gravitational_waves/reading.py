@@ -100,6 +100,7 @@ def _read_hdf5(path: Path, channel: str | None, detector: str | None) -> Strain:
 
 
 def _read_frames(path: Path, channel: str | None, detector: str | None) -> Strain:
+    name = channel or ""
     cure = "Install gwpy and its reader of frames: pip install 'etude[gwf]' 'gwpy[gwf]'."
     try:
         from gwpy.io.gwf import get_channel_names
@@ -107,26 +108,24 @@ def _read_frames(path: Path, channel: str | None, detector: str | None) -> Strai
     except ImportError as error:
         raise DataError(f"{path} is a frame file, and gwpy is not installed. {cure}") from error
     try:
-        series = TimeSeries.read(path, channel or "", format="gwf")
+        series = TimeSeries.read(path, name, format="gwf")
     except ImportError as error:
         raise DataError(
             f"{path} is a frame file, and gwpy cannot read it ({error}). {cure}"
         ) from error
     except (OSError, RuntimeError, ValueError) as error:
         # An unknown channel is a ValueError; to list those of a file that is cut short crashes.
-        known = get_channel_names(path) if isinstance(error, ValueError) else [channel]
-        if channel not in known:
+        known = get_channel_names(path) if isinstance(error, ValueError) else [name]
+        if name not in known:
             raise DataError(
-                f"{path} has no channel {channel!r}. {suggest(channel or '', known)} Pass it as "
-                "`channel`."
+                f"{path} has no channel {name!r}. {suggest(name, known)} Pass it as `channel`."
             ) from error
         raise DataError(
             f"{path} cannot be read as a frame file ({error}): it is cut short, damaged, or "
             "something else. Get the file again from its source."
         ) from error
-    values = np.asarray(series.value, np.float64)
-    name = _named(path, detector or _prefix(str(channel)))
-    return Strain(values, float(series.sample_rate.value), float(series.t0.value), name)
+    values, rate = np.asarray(series.value, np.float64), float(series.sample_rate.value)
+    return Strain(values, rate, float(series.t0.value), _named(path, detector or _prefix(name)))
 
 
 def _data_sets(file: Any) -> list[str]:
