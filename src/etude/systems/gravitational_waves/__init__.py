@@ -4,6 +4,7 @@ Signals, noise and real strain; the networks and their three phases of training;
 of the field, with a matched filter on the same injections as the ceiling.
 """
 
+from etude.systems.gravitational_waves.bank import SignalBank, signal_bank
 from etude.systems.gravitational_waves.curves import (
     CURVES,
     NoiseCurve,
@@ -41,6 +42,7 @@ from etude.systems.gravitational_waves.spectra import (
 from etude.systems.gravitational_waves.strain import Strain
 from etude.systems.gravitational_waves.streams import Injections, Stream, split_by_time
 from etude.systems.gravitational_waves.waveforms import polarizations
+from etude.systems.gravitational_waves.windows import Mixed, Mixing
 
 __all__ = [
     "CURVES",
@@ -52,10 +54,13 @@ __all__ = [
     "Detector",
     "Glitches",
     "Injections",
+    "Mixed",
+    "Mixing",
     "NoiseCurve",
     "Parameters",
     "Population",
     "PowerSpectrum",
+    "SignalBank",
     "Spectrum",
     "Strain",
     "Stream",
@@ -73,6 +78,7 @@ __all__ = [
     "project",
     "read_strain",
     "rescale_to_snr",
+    "signal_bank",
     "simulate_stream",
     "split_by_time",
     "whiten",
