@@ -11,6 +11,13 @@ from etude.systems.gravitational_waves.curves import (
     noise_curve,
 )
 from etude.systems.gravitational_waves.detectors import DETECTORS, H1, L1, V1, Detector, gmst
+from etude.systems.gravitational_waves.downloads import gw150914
+from etude.systems.gravitational_waves.glitches import (
+    GLITCHES,
+    Glitches,
+    draw_glitch,
+    glitch_stream,
+)
 from etude.systems.gravitational_waves.injections import (
     project,
     rescale_to_snr,
@@ -18,7 +25,14 @@ from etude.systems.gravitational_waves.injections import (
     whitened_quadratures,
     whitened_signals,
 )
+from etude.systems.gravitational_waves.noise import coloured_noise
 from etude.systems.gravitational_waves.population import Parameters, Population
+from etude.systems.gravitational_waves.reading import read_strain
+from etude.systems.gravitational_waves.simulation import (
+    inject,
+    injection_times,
+    simulate_stream,
+)
 from etude.systems.gravitational_waves.spectra import (
     PowerSpectrum,
     Spectrum,
@@ -27,17 +41,21 @@ from etude.systems.gravitational_waves.spectra import (
     whiten,
     whitening_filter,
 )
-from etude.systems.gravitational_waves.strain import Strain, read_strain
+from etude.systems.gravitational_waves.strain import Strain
+from etude.systems.gravitational_waves.streams import Injections, Stream, split_by_time
 from etude.systems.gravitational_waves.waveforms import polarizations
 from etude.systems.gravitational_waves.windows import Mixed, Mixing
 
 __all__ = [
     "CURVES",
     "DETECTORS",
+    "GLITCHES",
     "H1",
     "L1",
     "V1",
     "Detector",
+    "Glitches",
+    "Injections",
     "Mixed",
     "Mixing",
     "NoiseCurve",
@@ -47,8 +65,15 @@ __all__ = [
     "SignalBank",
     "Spectrum",
     "Strain",
+    "Stream",
+    "coloured_noise",
+    "draw_glitch",
     "estimate_psd",
+    "glitch_stream",
     "gmst",
+    "gw150914",
+    "inject",
+    "injection_times",
     "noise_curve",
     "optimal_snr",
     "polarizations",
@@ -57,6 +82,8 @@ __all__ = [
     "rescale_to_snr",
     "responses_and_delays",
     "signal_bank",
+    "simulate_stream",
+    "split_by_time",
     "whiten",
     "whitened_quadratures",
     "whitened_signals",

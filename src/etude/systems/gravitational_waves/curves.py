@@ -7,7 +7,7 @@ The tables in `curves/` name their document, source and licence in their first l
 '3.91e-24 at 100 Hz'
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -41,8 +41,8 @@ class NoiseCurve:
     """
 
     name: str
-    frequencies: Float64[np.ndarray, " rows"]
-    asd: Float64[np.ndarray, " rows"]
+    frequencies: Float64[np.ndarray, " rows"] = field(repr=False)
+    asd: Float64[np.ndarray, " rows"] = field(repr=False)
 
     def asd_at(self, frequencies: Float[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         """The ASD in 1/√Hz, log-log interpolated; infinite outside the table.
@@ -81,8 +81,8 @@ def noise_curve(name_or_path: str | Path) -> NoiseCurve:
             power instead of amplitude.
 
     >>> curve = noise_curve("aLIGO-O3")
-    >>> curve.name, len(curve.frequencies)
-    ('aLIGO-O3', 132)
+    >>> curve, len(curve.frequencies)
+    (NoiseCurve(name='aLIGO-O3'), 132)
     """
     if isinstance(name_or_path, str) and name_or_path in CURVES:
         folder = resources.files("etude.systems.gravitational_waves") / "curves"
