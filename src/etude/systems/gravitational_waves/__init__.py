@@ -1,0 +1,1 @@
+"""Gravitational waves: an encoder, a bridge to spikes, and a spiking classifier."""
