@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etude.engine.errors import suggest
@@ -67,8 +68,8 @@ class SpikeBridge(eqx.Module):
         self.steps = steps if encoding in ("rate", "latency") else 1
         several = encoding in ("multi_threshold", "phase")
         # The distances between levels, so that learning keeps them in order.
-        gaps = [threshold * max(1, 2 ** (i - 1)) for i in range(levels)] if several else threshold
         shape = (levels,) if several else ()
+        gaps = np.diff(threshold * 2.0 ** np.arange(levels), prepend=0) if several else threshold
         self.threshold = Positive("SpikeBridge: threshold", gaps, shape, learnable)
 
     @property

@@ -8,6 +8,7 @@
 """
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -115,7 +116,7 @@ class SuperSpike(AbstractSurrogate):
         return 1 / (1 + self.slope * jnp.abs(v)) ** 2
 
 
-SURROGATES: dict[str, type[AbstractSurrogate]] = {
+SURROGATES: dict[str, Callable[..., AbstractSurrogate]] = {
     "fast_sigmoid": FastSigmoid,
     "arctan": Arctan,
     "triangular": Triangular,
