@@ -2,6 +2,7 @@
 
 from etude.systems.gravitational_waves.spiking.bridge import Encoding, SpikeBridge
 from etude.systems.gravitational_waves.spiking.classifier import Activity, SNNClassifier
+from etude.systems.gravitational_waves.spiking.counts import Counts, count
 from etude.systems.gravitational_waves.spiking.neurons import (
     ALIF,
     LI,
@@ -17,6 +18,7 @@ from etude.systems.gravitational_waves.spiking.surrogate import (
     Triangular,
     spike_function,
 )
+from etude.systems.gravitational_waves.spiking.twin import Graded, ann_twin
 
 __all__ = [
     "ALIF",
@@ -26,12 +28,16 @@ __all__ = [
     "AbstractSurrogate",
     "Activity",
     "Arctan",
+    "Counts",
     "CuBaLIF",
     "Encoding",
     "FastSigmoid",
+    "Graded",
     "SNNClassifier",
     "SpikeBridge",
     "SuperSpike",
     "Triangular",
+    "ann_twin",
+    "count",
     "spike_function",
 ]

@@ -20,9 +20,6 @@ from etude.systems.gravitational_waves.spiking.neurons import LI, LIF, AbstractN
 
 Decision = Literal["mean", "max", "last"]
 
-#: The share of steps with a spike that the initial weights reckon with.
-EXPECTED_RATE = 0.1
-
 
 class MakeNeurons(Protocol):
     """Makes a layer of neurons, as `LIF` does, or `partial(LIF, time_constant=0.01)`."""
@@ -44,10 +41,9 @@ class Activity(NamedTuple):
 class Layer(eqx.Module):
     """A dense connection and the neurons it feeds.
 
-    The weights are normal, of the size at which inputs that spike in a tenth of the steps make
-    the membrane fluctuate by `swing` ("fluctuation-driven", after Rossbroich et al.,
-    Neuromorphic Computing and Engineering 2022): neither silence nor a flood, whatever the time
-    constants and dt.
+    The weights are normal, of the size at which inputs of the mean and variance `sent` make the
+    membrane fluctuate by 1 ("fluctuation-driven", after Rossbroich et al., Neuromorphic Computing
+    and Engineering 2022): neither silence nor a flood, whatever the time constants and dt.
 
     >>> layer = Layer(4, LIF(3, dt=0.001), key=jax.random.key(0))
     >>> layer.weight.shape, layer.bias.shape
@@ -64,12 +60,10 @@ class Layer(eqx.Module):
         neurons: AbstractNeurons,
         *,
         key: PRNGKeyArray,
-        swing: float = 1.0,
+        sent: tuple[float, float] = AbstractNeurons.sent,
     ):
-        total, squares = neurons.gains()
-        mean = EXPECTED_RATE * total
-        variance = EXPECTED_RATE * (1 - EXPECTED_RATE) * squares
-        size = swing / jnp.sqrt(inputs * (mean**2 + variance))
+        (mean, variance), (total, squares) = sent, neurons.gains()
+        size = 1 / jnp.sqrt(inputs * ((mean * total) ** 2 + variance * squares))
         self.weight = size * jax.random.normal(key, (inputs, neurons.features))
         self.bias = jnp.zeros(neurons.features)
         self.neurons = neurons
@@ -90,6 +84,10 @@ class SNNClassifier(eqx.Module):
         neurons: makes the neurons of a hidden layer, `LIF` or `partial(ALIF, jump=0.2)`.
         readout_time_constant: of the leaky integrators in seconds.
         decision: the logits are the `mean` over time, the `max` or the `last` of the read-out.
+        hoisted: how time is run through; the result is the same. True: layer by layer, one large
+            product for all steps and then a scan without products. False: all layers within one
+            scan. None: as is fastest where this is made, False on a CPU (where the currents of
+            all steps would not stay in the cache) and True elsewhere.
         key: of the initial weights.
 
     Raises:
@@ -99,6 +97,7 @@ class SNNClassifier(eqx.Module):
     layers: tuple[Layer, ...]
     readout: Layer
     decision: Decision = eqx.field(static=True)
+    hoisted: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -110,11 +109,15 @@ class SNNClassifier(eqx.Module):
         neurons: MakeNeurons = LIF,
         readout_time_constant: float = 0.05,
         decision: Decision = "mean",
+        hoisted: bool | None = None,
         key: PRNGKeyArray,
     ):
         sizes = [in_features, *hidden_sizes, num_classes]
-        if min(sizes) < 1:
-            raise ValueError(f"SNNClassifier: sizes {sizes}; each must be at least 1.")
+        if min(sizes) < 1 or len(sizes) < 3:
+            raise ValueError(
+                f"SNNClassifier: sizes {sizes}, from in_features through hidden_sizes to "
+                "num_classes; expected one hidden layer or more, and each size at least 1."
+            )
         if decision not in get_args(Decision):
             raise ValueError(
                 f"SNNClassifier: decision={decision!r}; expected one of {get_args(Decision)}."
@@ -127,6 +130,7 @@ class SNNClassifier(eqx.Module):
         integrators = LI(num_classes, dt=dt, time_constant=readout_time_constant)
         self.readout = Layer(sizes[-2], integrators, key=last)
         self.decision = decision
+        self.hoisted = jax.default_backend() != "cpu" if hoisted is None else hoisted
 
     def __call__(self, spikes: Float[Array, "time inputs"]) -> Float[Array, "classes"]:
         """The logits."""
@@ -138,8 +142,13 @@ class SNNClassifier(eqx.Module):
         return Activity(tuple(rasters), readout, self._decide(readout))
 
     def _run(self, spikes: Array) -> list[Array]:
-        """What every layer sent over time. What is not used of it is never stored."""
+        """What every layer sends over time. What is not used of it is never stored."""
         layers = (*self.layers, self.readout)
+        if self.hoisted:
+            sent = [spikes]
+            for layer in layers:
+                sent.append(layer.neurons(layer.currents(sent[-1])))
+            return sent[1:]
         advances = [layer.neurons.advance() for layer in layers]
 
         def step(states: list[PyTree], x: Array) -> tuple[list[PyTree], list[Array]]:
@@ -150,6 +159,9 @@ class SNNClassifier(eqx.Module):
                 sent.append(x)
             return after, sent
 
+        # Spikes and surrogates follow from the states before the step, so that the backward pass
+        # keeps these alone; the products are not done again, since it does not need them.
+        step = jax.checkpoint(step, prevent_cse=False)
         rest = [layer.neurons.rest(spikes.dtype) for layer in layers]
         return jax.lax.scan(step, rest, spikes)[1]
 
