@@ -4,14 +4,26 @@ Signals, noise and real strain; the networks and their three phases of training;
 of the field, with a matched filter on the same injections as the ceiling.
 """
 
-from etude.systems.gravitational_waves.bank import SignalBank, signal_bank
+from etude.systems.gravitational_waves.bank import (
+    SignalBank,
+    signal_bank,
+)
 from etude.systems.gravitational_waves.curves import (
     CURVES,
     NoiseCurve,
     noise_curve,
 )
-from etude.systems.gravitational_waves.detectors import DETECTORS, H1, L1, V1, Detector, gmst
-from etude.systems.gravitational_waves.downloads import gw150914
+from etude.systems.gravitational_waves.detectors import (
+    DETECTORS,
+    H1,
+    L1,
+    V1,
+    Detector,
+    gmst,
+)
+from etude.systems.gravitational_waves.downloads import (
+    gw150914,
+)
 from etude.systems.gravitational_waves.glitches import (
     GLITCHES,
     Glitches,
@@ -25,9 +37,16 @@ from etude.systems.gravitational_waves.injections import (
     whitened_quadratures,
     whitened_signals,
 )
-from etude.systems.gravitational_waves.noise import coloured_noise
-from etude.systems.gravitational_waves.population import Parameters, Population
-from etude.systems.gravitational_waves.reading import read_strain
+from etude.systems.gravitational_waves.noise import (
+    coloured_noise,
+)
+from etude.systems.gravitational_waves.population import (
+    Parameters,
+    Population,
+)
+from etude.systems.gravitational_waves.reading import (
+    read_strain,
+)
 from etude.systems.gravitational_waves.simulation import (
     inject,
     injection_times,
@@ -41,10 +60,21 @@ from etude.systems.gravitational_waves.spectra import (
     whiten,
     whitening_filter,
 )
-from etude.systems.gravitational_waves.strain import Strain
-from etude.systems.gravitational_waves.streams import Injections, Stream, split_by_time
-from etude.systems.gravitational_waves.waveforms import polarizations
-from etude.systems.gravitational_waves.windows import Mixed, Mixing
+from etude.systems.gravitational_waves.strain import (
+    Strain,
+)
+from etude.systems.gravitational_waves.streams import (
+    Injections,
+    Stream,
+    split_by_time,
+)
+from etude.systems.gravitational_waves.waveforms import (
+    polarizations,
+)
+from etude.systems.gravitational_waves.windows import (
+    Mixed,
+    Mixing,
+)
 
 __all__ = [
     "CURVES",
