@@ -10,11 +10,18 @@ from etude.systems.gravitational_waves.curves import (
     noise_curve,
 )
 from etude.systems.gravitational_waves.detectors import DETECTORS, H1, L1, V1, Detector, gmst
+from etude.systems.gravitational_waves.glitches import (
+    GLITCHES,
+    Glitches,
+    draw_glitch,
+    glitch_stream,
+)
 from etude.systems.gravitational_waves.injections import (
     project,
     rescale_to_snr,
     whitened_signals,
 )
+from etude.systems.gravitational_waves.noise import coloured_noise
 from etude.systems.gravitational_waves.population import Parameters, Population
 from etude.systems.gravitational_waves.spectra import (
     PowerSpectrum,
@@ -30,17 +37,22 @@ from etude.systems.gravitational_waves.waveforms import polarizations
 __all__ = [
     "CURVES",
     "DETECTORS",
+    "GLITCHES",
     "H1",
     "L1",
     "V1",
     "Detector",
+    "Glitches",
     "NoiseCurve",
     "Parameters",
     "Population",
     "PowerSpectrum",
     "Spectrum",
     "Strain",
+    "coloured_noise",
+    "draw_glitch",
     "estimate_psd",
+    "glitch_stream",
     "gmst",
     "noise_curve",
     "optimal_snr",

@@ -114,27 +114,38 @@ def whitening_filter(
             f"whitening: band={band} Hz at {sample_rate:g} Hz; expected 0 <= low < high <= "
             f"{sample_rate / 2:g}, the Nyquist frequency. Lower the band or raise the sample rate."
         )
-    half = round(filter_seconds * sample_rate / 2)
+
+    def response(frequencies: np.ndarray) -> np.ndarray:
+        window = np.ones_like(frequencies)
+        if low > 0:
+            window *= _rise((frequencies - low) / ROLL_OFF + 1)
+        if high < sample_rate / 2:
+            window *= _rise((high - frequencies) / ROLL_OFF + 1)
+        power = np.asarray(psd(frequencies))
+        dead = frequencies[(window > 0) & ~(power > 0)]
+        if len(dead):
+            raise DataError(
+                f"whitening: the power spectral density is not positive at {dead[0]:g} Hz, inside "
+                "the band. Look for a dead channel, or estimate the spectrum from the strain."
+            )
+        asd = np.sqrt(np.where(window > 0, power, np.inf) * (sample_rate / 2))
+        return window / asd
+
+    return symmetric_filter(response, sample_rate, filter_seconds)
+
+
+def symmetric_filter(
+    response: Callable[[np.ndarray], np.ndarray], sample_rate: float, seconds: float
+) -> Float64[np.ndarray, " taps"]:
+    """The zero-phase filter of a real frequency response, cut to length by a Hann window.
+
+    >>> np.abs(symmetric_filter(np.ones_like, 64.0, seconds=1 / 16).round(9))
+    array([0., 0., 1., 0., 0.])
+    """
+    half = round(seconds * sample_rate / 2)
     samples = 1 << (8 * half).bit_length()
-    frequencies = np.fft.rfftfreq(samples, 1 / sample_rate)
-    window = np.ones_like(frequencies)
-    if low > 0:
-        window *= _rise((frequencies - low) / ROLL_OFF + 1)
-    if high < sample_rate / 2:
-        window *= _rise((high - frequencies) / ROLL_OFF + 1)
-    power = np.asarray(psd(frequencies))
-    inside = window > 0
-    if not np.all(power[inside] > 0):
-        dead = frequencies[inside][~(power[inside] > 0)][0]
-        raise DataError(
-            f"whitening: the power spectral density is {psd(np.array([dead]))[0]:g} at {dead:g} "
-            "Hz, inside the band; expected more than zero. Look for a dead channel, or estimate "
-            "the spectrum from the strain itself."
-        )
-    response = np.zeros_like(frequencies)
-    response[inside] = window[inside] / np.sqrt(power[inside] * (sample_rate / 2))
-    taps = np.roll(np.fft.irfft(response, samples), half)[: 2 * half + 1]
-    return taps * windows.hann(2 * half + 3)[1:-1]
+    impulse = np.fft.irfft(response(np.fft.rfftfreq(samples, 1 / sample_rate)), samples)
+    return np.roll(impulse, half)[: 2 * half + 1] * windows.hann(2 * half + 3)[1:-1]
 
 
 def whiten(
@@ -198,7 +209,8 @@ def optimal_snr(
     inside = (frequencies >= band[0]) & (frequencies <= band[1])
     amplitudes = np.fft.rfft(values)[..., inside] / sample_rate
     asd = np.sqrt(psd(frequencies[inside]))
-    return np.sqrt(4 * sample_rate / samples * np.sum(np.abs(amplitudes / asd) ** 2, axis=-1))
+    squared = 4 * sample_rate / samples * np.sum(np.abs(amplitudes / asd) ** 2, axis=-1)
+    return np.asarray(np.sqrt(squared))
 
 
 def _filtered(values: np.ndarray, taps: np.ndarray) -> np.ndarray:
