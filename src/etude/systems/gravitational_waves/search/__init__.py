@@ -20,6 +20,13 @@ from etude.systems.gravitational_waves.search.matched_filter import (
     DetectorTriggers,
     MatchedFilter,
 )
+from etude.systems.gravitational_waves.search.network import Sliding, Statistic
+from etude.systems.gravitational_waves.search.plots import (
+    plot_detection,
+    plot_distance,
+    plot_efficiency,
+    plot_roc,
+)
 from etude.systems.gravitational_waves.search.roc import ROC, auc, delong, roc, tpr_at_fpr
 from etude.systems.gravitational_waves.search.sensitivity import (
     Efficiency,
@@ -53,6 +60,8 @@ __all__ = [
     "Efficiency",
     "Estimate",
     "MatchedFilter",
+    "Sliding",
+    "Statistic",
     "TemplateBank",
     "Triggers",
     "auc",
@@ -67,6 +76,10 @@ __all__ = [
     "lags",
     "loudest_near",
     "merged",
+    "plot_detection",
+    "plot_distance",
+    "plot_efficiency",
+    "plot_roc",
     "roc",
     "sensitive_distance",
     "sensitive_volume",

@@ -30,7 +30,7 @@ class Background:
     0.01
     """
 
-    statistics: Float64[np.ndarray, "n"]
+    statistics: Float64[np.ndarray, " n"]
     duration: float
 
     def __post_init__(self) -> None:
@@ -50,12 +50,12 @@ class Background:
         """The smallest false-alarm rate that can be stated, 1/duration, in Hz."""
         return 1 / self.duration
 
-    def louder(self, statistic: Float[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+    def louder(self, statistic: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """How many of the background are at least as loud."""
         below = np.searchsorted(self.statistics, statistic, side="left")
         return (len(self.statistics) - below).astype(np.float64)
 
-    def false_alarm_rate(self, statistic: Float[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+    def false_alarm_rate(self, statistic: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """False alarms per second at least as loud: (1 + louder) / duration.
 
         The event itself counts as one of the accidents ("+1"), which makes the rate an upper
@@ -91,7 +91,7 @@ class Background:
 
 def lags(
     duration: float, step: float, count: int | None = None, least: float = 0.1
-) -> Float64[np.ndarray, "slides"]:
+) -> Float64[np.ndarray, " slides"]:
     """Shifts of the second detector for time slides, in seconds: multiples of `step`.
 
     Data are shifted in a circle, so a shift by the whole duration would be none: every lag is at

@@ -24,10 +24,10 @@ class Coincidences:
         template: index into the bank.
     """
 
-    time: Float64[np.ndarray, "n"]
-    statistic: Float64[np.ndarray, "n"]
+    time: Float64[np.ndarray, " n"]
+    statistic: Float64[np.ndarray, " n"]
     snr: Float64[np.ndarray, "n 2"]
-    template: Int[np.ndarray, "n"]
+    template: Int[np.ndarray, " n"]
 
     def __len__(self) -> int:
         return len(self.time)

@@ -37,9 +37,9 @@ class DetectorTriggers:
         template: index into the bank.
     """
 
-    time: Float64[np.ndarray, "n"]
-    snr: Float64[np.ndarray, "n"]
-    template: Int[np.ndarray, "n"]
+    time: Float64[np.ndarray, " n"]
+    snr: Float64[np.ndarray, " n"]
+    template: Int[np.ndarray, " n"]
 
     def __len__(self) -> int:
         return len(self.time)
@@ -56,7 +56,7 @@ class MatchedFilter:
         self,
         bank: TemplateBank,
         psd: PowerSpectrum,
-        sample_rate: int = 2048,
+        sample_rate: float = 2048.0,
         band: tuple[float, float] = (20.0, 1024.0),
         block: int = 64,
     ):
@@ -72,7 +72,7 @@ class MatchedFilter:
         Raises ValueError if a template does not fit into half a block, or the band not under
         Nyquist.
         """
-        self.sample_rate, self.block = sample_rate, block
+        self.sample_rate, self.block = round(sample_rate), block
         self.overlap = bank.longest(band[0]) * 1.1 + 1.0
         if self.overlap > block / 2:
             raise ValueError(
@@ -84,10 +84,11 @@ class MatchedFilter:
             raise ValueError(
                 f"MatchedFilter: the band {band} Hz must rise and lie in 0..{sample_rate / 2} Hz."
             )
-        self._size = block * sample_rate
+        self._size = block * self.sample_rate
         half = self._size // 2
         # The very response that the streams have, with its slopes outside the band.
-        response = np.abs(fft.rfft(whitening_filter(psd, sample_rate, band), self._size))
+        taps = whitening_filter(psd, sample_rate, band)
+        response = np.abs(np.fft.rfft(taps, self._size))
         self._bins = slice(int(0.75 * band[0] * block), min(int((band[1] + 5) * block), half))
         frequencies = np.arange(self._bins.start, self._bins.stop) / block
         spectra = bank.spectra(frequencies, response[self._bins], band[0])
@@ -97,15 +98,15 @@ class MatchedFilter:
         return len(self._conjugates)
 
     def output(
-        self, values: Float[np.ndarray, "samples"], template: int
-    ) -> Complex64[np.ndarray, "half"]:
+        self, values: Float[np.ndarray, " samples"], template: int
+    ) -> Complex64[np.ndarray, " half"]:
         """The filter's output for one template at half the sample rate; its modulus is the SNR."""
         rows = slice(template, template + 1)
         parts = [self._filter(spectrum, rows)[0][kept] for spectrum, kept, _ in self._cut(values)]
         return np.concatenate(parts)[: len(values) // 2]
 
     def triggers(
-        self, values: Float[np.ndarray, "samples"], start: float, threshold: float = 4.0
+        self, values: Float[np.ndarray, " samples"], start: float, threshold: float = 4.0
     ) -> DetectorTriggers:
         """Peaks above a threshold: in each 1/64 s (at 2048 Hz), each template's largest SNR.
 
@@ -130,8 +131,8 @@ class MatchedFilter:
         )
 
     def _cut(
-        self, values: Float[np.ndarray, "samples"]
-    ) -> Iterator[tuple[Complex64[np.ndarray, "bins"], slice, int]]:
+        self, values: Float[np.ndarray, " samples"]
+    ) -> Iterator[tuple[Complex64[np.ndarray, " bins"], slice, int]]:
         """(spectrum of a block, output samples to keep, output sample of the block's first)."""
         rate = self.sample_rate // 2
         # Whole bins, so that those of consecutive blocks join.
@@ -146,7 +147,7 @@ class MatchedFilter:
             yield spectrum, slice(lead, lead + keep), first - lead
 
     def _filter(
-        self, spectrum: Complex64[np.ndarray, "bins"], rows: slice
+        self, spectrum: Complex64[np.ndarray, " bins"], rows: slice
     ) -> Complex64[np.ndarray, "templates half"]:
         templates = self._conjugates[rows]
         product = np.zeros((len(templates), self._size // 2), np.complex64)
@@ -156,9 +157,9 @@ class MatchedFilter:
 
 def _peaks(
     output: Complex64[np.ndarray, "templates samples"], kept: slice, threshold: float
-) -> tuple[Int[np.ndarray, "n"], Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]]:
+) -> tuple[Int[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """(template, sample, SNR) of the largest local maximum above threshold in each bin."""
-    power = output.real**2 + output.imag**2
+    power = np.real(output) ** 2 + np.imag(output) ** 2
     largest = power[:, kept]
     while largest.shape[1] > (kept.stop - kept.start) // _BIN:  # by halves: faster than an axis
         largest = np.maximum(largest[:, ::2], largest[:, 1::2])
@@ -181,7 +182,7 @@ def _peaks(
     return row[true], (at + (best - 2 + shift) / 2)[true], snr[true]
 
 
-def _interpolation() -> tuple[Int[np.ndarray, "taps"], Complex64[np.ndarray, "taps 5"]]:
+def _interpolation() -> tuple[Int[np.ndarray, " taps"], Complex64[np.ndarray, "taps 5"]]:
     """Samples around one, and what they make of moments -1, -1/2, 0, 1/2 and 1 from it.
 
     A sinc with a window of Hann, about a quarter of the rate: the output holds no negative

@@ -26,27 +26,27 @@ class Efficiency:
         low, high: ends of the interval; (0, 1) where a bin is empty.
     """
 
-    edges: Float64[np.ndarray, "edges"]
-    found: Int[np.ndarray, "bins"]
-    total: Int[np.ndarray, "bins"]
-    low: Float64[np.ndarray, "bins"]
-    high: Float64[np.ndarray, "bins"]
+    edges: Float64[np.ndarray, " edges"]
+    found: Int[np.ndarray, " bins"]
+    total: Int[np.ndarray, " bins"]
+    low: Float64[np.ndarray, " bins"]
+    high: Float64[np.ndarray, " bins"]
 
     @property
-    def fraction(self) -> Float64[np.ndarray, "bins"]:
+    def fraction(self) -> Float64[np.ndarray, " bins"]:
         """Found of total; NaN where a bin is empty."""
         return np.where(self.total > 0, self.found / np.maximum(self.total, 1), np.nan)
 
     @property
-    def centres(self) -> Float64[np.ndarray, "bins"]:
+    def centres(self) -> Float64[np.ndarray, " bins"]:
         """The middle of each bin."""
         return (self.edges[1:] + self.edges[:-1]) / 2
 
 
 def efficiency(
-    found: Bool[np.ndarray, "n"],
-    snr: Float[np.ndarray, "n"],
-    edges: Float64[np.ndarray, "edges"],
+    found: Bool[np.ndarray, " n"],
+    snr: Float[np.ndarray, " n"],
+    edges: Float64[np.ndarray, " edges"],
     confidence: float = 0.95,
     method: Method = "clopper-pearson",
 ) -> Efficiency:
@@ -62,14 +62,14 @@ def efficiency(
     return Efficiency(edges, hits, total, *binomial_interval(hits, total, confidence, method))
 
 
-def uniform_volumes(count: int, max_distance: float) -> Float64[np.ndarray, "n"]:
+def uniform_volumes(count: int, max_distance: float) -> Float64[np.ndarray, " n"]:
     """`volumes` for injections uniform in volume out to `max_distance`, in Mpc."""
     return np.full(count, 4 / 3 * np.pi * max_distance**3)
 
 
 def chirp_volumes(
-    chirp_mass: Float[np.ndarray, "n"], max_distance: float
-) -> Float64[np.ndarray, "n"]:
+    chirp_mass: Float[np.ndarray, " n"], max_distance: float
+) -> Float64[np.ndarray, " n"]:
     """`volumes` for injections uniform in the volume of the *chirp* distance.
 
     The SNR at a distance grows as M_c^{5/6}, so such injections reach out to a distance that grows
@@ -85,7 +85,7 @@ def chirp_volumes(
 
 
 def sensitive_volume(
-    found: Bool[np.ndarray, "n"], volumes: Float[np.ndarray, "n"]
+    found: Bool[np.ndarray, " n"], volumes: Float[np.ndarray, " n"]
 ) -> tuple[float, float]:
     """The volume in which the search finds a signal, Mpc^3, and its standard error.
 
@@ -103,7 +103,7 @@ def sensitive_volume(
     return float(values.mean()), float(values.std() / np.sqrt(len(values)))
 
 
-def sensitive_distance(found: Bool[np.ndarray, "n"], volumes: Float[np.ndarray, "n"]) -> Estimate:
+def sensitive_distance(found: Bool[np.ndarray, " n"], volumes: Float[np.ndarray, " n"]) -> Estimate:
     """The radius of the sphere of the sensitive volume, Mpc, with its one-sigma interval.
 
     >>> sensitive_distance(np.array([True, True]), uniform_volumes(2, 100.0)).value

