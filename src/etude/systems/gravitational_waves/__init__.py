@@ -62,6 +62,7 @@ from etude.systems.gravitational_waves.spectra import (
 )
 from etude.systems.gravitational_waves.strain import (
     Strain,
+    read_strain,
 )
 from etude.systems.gravitational_waves.streams import (
     Injections,
