@@ -60,10 +60,7 @@ from etude.systems.gravitational_waves.spectra import (
     whiten,
     whitening_filter,
 )
-from etude.systems.gravitational_waves.strain import (
-    Strain,
-    read_strain,
-)
+from etude.systems.gravitational_waves.strain import Strain
 from etude.systems.gravitational_waves.streams import (
     Injections,
     Stream,
