@@ -26,11 +26,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from etude.engine.errors import ConfigurationError, DataError
+from etude.systems.gravitational_waves.reading import read_strain
 from etude.systems.gravitational_waves.search.background import HOUR, Background
 from etude.systems.gravitational_waves.search.network import Sliding
 from etude.systems.gravitational_waves.search.plots import plot_detection
 from etude.systems.gravitational_waves.search.triggers import Triggers
-from etude.systems.gravitational_waves.strain import Strain, read_strain
+from etude.systems.gravitational_waves.strain import Strain
 
 #: In the order of the channels that a network is trained on.
 ORDER = ("H1", "L1")
