@@ -1,27 +1,66 @@
-"""Gravitational waves: simulated and real strain, and detectors of compact binaries in it.
+"""Gravitational waves of merging black holes, found by a contrastive encoder and spiking neurons.
 
-The strain of two detectors is whitened, encoded, turned into spikes and classified; the judge is
-the matched filter on the same injections.
+Signals, noise and real strain; the networks and their three phases of training; and the measures
+of the field, with a matched filter on the same injections as the ceiling.
 """
 
 from etude.systems.gravitational_waves.curves import (
-    CURVES as CURVES,
-    NoiseCurve as NoiseCurve,
-    noise_curve as noise_curve,
+    CURVES,
+    NoiseCurve,
+    noise_curve,
 )
+from etude.systems.gravitational_waves.detectors import DETECTORS, H1, L1, V1, Detector, gmst
 from etude.systems.gravitational_waves.glitches import (
-    GLITCHES as GLITCHES,
-    Glitches as Glitches,
-    draw_glitch as draw_glitch,
-    glitch_stream as glitch_stream,
+    GLITCHES,
+    Glitches,
+    draw_glitch,
+    glitch_stream,
 )
-from etude.systems.gravitational_waves.noise import coloured_noise as coloured_noise
+from etude.systems.gravitational_waves.injections import (
+    project,
+    rescale_to_snr,
+    whitened_signals,
+)
+from etude.systems.gravitational_waves.noise import coloured_noise
+from etude.systems.gravitational_waves.population import Parameters, Population
 from etude.systems.gravitational_waves.spectra import (
-    PowerSpectrum as PowerSpectrum,
-    Spectrum as Spectrum,
-    estimate_psd as estimate_psd,
-    optimal_snr as optimal_snr,
-    whiten as whiten,
-    whitening_filter as whitening_filter,
+    PowerSpectrum,
+    Spectrum,
+    estimate_psd,
+    optimal_snr,
+    whiten,
+    whitening_filter,
 )
-from etude.systems.gravitational_waves.strain import Strain as Strain, read_strain as read_strain
+from etude.systems.gravitational_waves.strain import Strain, read_strain
+from etude.systems.gravitational_waves.waveforms import polarizations
+
+__all__ = [
+    "CURVES",
+    "DETECTORS",
+    "GLITCHES",
+    "H1",
+    "L1",
+    "V1",
+    "Detector",
+    "Glitches",
+    "NoiseCurve",
+    "Parameters",
+    "Population",
+    "PowerSpectrum",
+    "Spectrum",
+    "Strain",
+    "coloured_noise",
+    "draw_glitch",
+    "estimate_psd",
+    "glitch_stream",
+    "gmst",
+    "noise_curve",
+    "optimal_snr",
+    "polarizations",
+    "project",
+    "read_strain",
+    "rescale_to_snr",
+    "whiten",
+    "whitened_signals",
+    "whitening_filter",
+]
