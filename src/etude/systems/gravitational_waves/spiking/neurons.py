@@ -1,0 +1,332 @@
+"""Layers of neurons: what becomes of currents over time.
+
+One sample at a time, `(time, features)`; `jax.vmap` is the caller's. Time constants are in
+seconds and `dt` is the length of a step, so a membrane keeps ``exp(-dt / tau)`` of itself from
+one step to the next. A current adds to it as it is: `V[t] = decay V[t-1] + I[t]`, which settles
+at ``I / (1 - decay)``.
+
+A neuron spikes in the step after its membrane crossed the threshold, and loses one threshold in
+that step ("soft" reset): `S[t] = V[t-1] > threshold`,
+`V[t] = decay V[t-1] + I[t] - threshold S[t]`. A network of L layers therefore answers L steps
+late; in return, all that the backward pass needs is in the membranes.
+
+>>> neurons = LIF(1, dt=0.001, time_constant=0.001 / math.log(2))  # half is kept
+>>> neurons(jnp.array([[0.8], [0.8], [0.0], [0.0]]))[:, 0].tolist()
+[0.0, 0.0, 1.0, 0.0]
+"""
+
+import abc
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
+
+from etude.systems.gravitational_waves.spiking.positive import Positive
+from etude.systems.gravitational_waves.spiking.surrogate import AbstractSurrogate, SuperSpike
+
+#: from a state and the currents of a step to the next state and what the neurons send
+Advance = Callable[[Any, Array], tuple[Any, Array]]
+
+
+class AbstractNeurons(eqx.Module):
+    """A layer of neurons with a state of their own and no connections."""
+
+    membrane: eqx.AbstractVar[Positive]
+    features: eqx.AbstractVar[int]
+    dt: eqx.AbstractVar[float]
+    #: mean and variance of what is sent by a neuron whose membrane fluctuates by about 1, by which
+    #: the initial weights of the next layer are chosen; those of a spike in a tenth of the steps
+    sent: ClassVar[tuple[float, float]] = (0.1, 0.09)
+
+    @abc.abstractmethod
+    def rest(self, dtype: Any = jnp.float32) -> PyTree[Float[Array, "features"]]:
+        """The state at rest."""
+
+    @abc.abstractmethod
+    def advance(self) -> Advance:
+        """One step as a function of state and currents.
+
+        What depends on the parameters only (the decays) is computed here, once, and not in
+        every step.
+        """
+
+    @abc.abstractmethod
+    def gains(self) -> tuple[Array, Array]:
+        """The sum of the membrane's response to an impulse, and the sum of its square."""
+
+    def __call__(self, currents: Float[Array, "time features"]) -> Float[Array, "time features"]:
+        """What the neurons send at every step, starting from rest."""
+        # The backward pass keeps the states alone; all else follows from them.
+        step = jax.checkpoint(self.advance(), prevent_cse=False)
+        return jax.lax.scan(step, self.rest(currents.dtype), currents)[1]
+
+
+class LIF(AbstractNeurons):
+    """Leaky integrate-and-fire neurons.
+
+    Args:
+        features: number of neurons.
+        dt: length of a step in seconds.
+        time_constant: of the membrane in seconds; a number, or one per neuron.
+        threshold: of the membrane; a number, or one per neuron.
+        learnable: time constants and thresholds are learnt, one per neuron.
+        surrogate: of the derivative of a spike.
+
+    Raises:
+        ValueError: a time is not positive.
+
+    >>> LIF(3, dt=0.001)(jnp.ones((5, 3))).shape
+    (5, 3)
+    """
+
+    membrane: Positive
+    threshold: Positive
+    features: int = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
+    surrogate: AbstractSurrogate = eqx.field(static=True)
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        dt: float,
+        time_constant: ArrayLike = 0.02,
+        threshold: ArrayLike = 1.0,
+        learnable: bool = False,
+        surrogate: AbstractSurrogate = SuperSpike(),  # noqa: B008
+    ):
+        self.features, self.dt, self.surrogate = features, length_of_step(dt), surrogate
+        self.membrane = Positive("LIF: time_constant", time_constant, (features,), learnable)
+        self.threshold = Positive("LIF: threshold", threshold, (features,), learnable)
+
+    def rest(self, dtype: Any = jnp.float32) -> Float[Array, "features"]:
+        return jnp.zeros(self.features, dtype)
+
+    def advance(self) -> Advance:
+        decay, threshold = decay_of(self.membrane, self.dt), self.threshold.value
+
+        def step(v: Array, current: Array) -> tuple[Array, Array]:
+            spikes = self.surrogate(v - threshold)
+            return decay * v + current - threshold * spikes, spikes
+
+        return step
+
+    def gains(self) -> tuple[Array, Array]:
+        return exponential_gains(self.membrane, self.dt)
+
+
+class ALIF(AbstractNeurons):
+    """Adaptive LIF neurons: every spike raises the threshold for a while.
+
+    `S[t] = V[t-1] > threshold + jump A[t-1]`, `A[t] = decay_A A[t-1] + S[t]`; the reset is by the
+    resting threshold (Bellec et al., Nature Communications 2020).
+
+    Args:
+        adaptation_time_constant: of the raised threshold in seconds.
+        jump: how much a spike raises the threshold.
+        features, dt, time_constant, threshold, learnable, surrogate: as in `LIF`.
+
+    Raises:
+        ValueError: a time is not positive.
+
+    >>> currents = jnp.full((200, 1), 0.2)
+    >>> float(ALIF(1, dt=0.001)(currents).sum()) < float(LIF(1, dt=0.001)(currents).sum())
+    True
+    """
+
+    membrane: Positive
+    adaptation: Positive
+    threshold: Positive
+    jump: float = eqx.field(static=True)
+    features: int = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
+    surrogate: AbstractSurrogate = eqx.field(static=True)
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        dt: float,
+        time_constant: ArrayLike = 0.02,
+        adaptation_time_constant: ArrayLike = 0.1,
+        jump: float = 0.1,
+        threshold: ArrayLike = 1.0,
+        learnable: bool = False,
+        surrogate: AbstractSurrogate = SuperSpike(),  # noqa: B008
+    ):
+        self.features, self.dt, self.surrogate, self.jump = (
+            features,
+            length_of_step(dt),
+            surrogate,
+            jump,
+        )
+        self.membrane = Positive("ALIF: time_constant", time_constant, (features,), learnable)
+        self.adaptation = Positive(
+            "ALIF: adaptation_time_constant", adaptation_time_constant, (features,), learnable
+        )
+        self.threshold = Positive("ALIF: threshold", threshold, (features,), learnable)
+
+    def rest(self, dtype: Any = jnp.float32) -> tuple[Array, Array]:
+        return jnp.zeros(self.features, dtype), jnp.zeros(self.features, dtype)
+
+    def advance(self) -> Advance:
+        decay, slow = decay_of(self.membrane, self.dt), decay_of(self.adaptation, self.dt)
+        threshold = self.threshold.value
+
+        def step(state: tuple[Array, Array], current: Array) -> tuple[tuple[Array, Array], Array]:
+            v, raised = state
+            spikes = self.surrogate(v - threshold - self.jump * raised)
+            return (decay * v + current - threshold * spikes, slow * raised + spikes), spikes
+
+        return step
+
+    def gains(self) -> tuple[Array, Array]:
+        return exponential_gains(self.membrane, self.dt)
+
+
+class CuBaLIF(AbstractNeurons):
+    """Current-based LIF neurons: a synaptic current that decays feeds the membrane.
+
+    `J[t] = decay_J J[t-1] + I[t]`, `V[t] = decay V[t-1] + J[t] - threshold S[t]`: the response to
+    an impulse is a difference of two exponentials.
+
+    Args:
+        synaptic_time_constant: of the current in seconds.
+        features, dt, time_constant, threshold, learnable, surrogate: as in `LIF`.
+
+    Raises:
+        ValueError: a time is not positive.
+
+    >>> CuBaLIF(3, dt=0.001)(jnp.ones((5, 3))).shape
+    (5, 3)
+    """
+
+    membrane: Positive
+    synapse: Positive
+    threshold: Positive
+    features: int = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
+    surrogate: AbstractSurrogate = eqx.field(static=True)
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        dt: float,
+        time_constant: ArrayLike = 0.02,
+        synaptic_time_constant: ArrayLike = 0.005,
+        threshold: ArrayLike = 1.0,
+        learnable: bool = False,
+        surrogate: AbstractSurrogate = SuperSpike(),  # noqa: B008
+    ):
+        self.features, self.dt, self.surrogate = features, length_of_step(dt), surrogate
+        self.membrane = Positive("CuBaLIF: time_constant", time_constant, (features,), learnable)
+        self.synapse = Positive(
+            "CuBaLIF: synaptic_time_constant", synaptic_time_constant, (features,), learnable
+        )
+        self.threshold = Positive("CuBaLIF: threshold", threshold, (features,), learnable)
+
+    def rest(self, dtype: Any = jnp.float32) -> tuple[Array, Array]:
+        return jnp.zeros(self.features, dtype), jnp.zeros(self.features, dtype)
+
+    def advance(self) -> Advance:
+        decay, fast = decay_of(self.membrane, self.dt), decay_of(self.synapse, self.dt)
+        threshold = self.threshold.value
+
+        def step(state: tuple[Array, Array], current: Array) -> tuple[tuple[Array, Array], Array]:
+            v, j = state
+            spikes = self.surrogate(v - threshold)
+            j = fast * j + current
+            return (decay * v + j - threshold * spikes, j), spikes
+
+        return step
+
+    def gains(self) -> tuple[Array, Array]:
+        a = jnp.mean(decay_of(self.membrane, self.dt))
+        b = jnp.mean(decay_of(self.synapse, self.dt))
+        both = 1 / ((1 - a) * (1 - b))
+        return both, both * (1 + a * b) / ((1 + a) * (1 + b) * (1 - a * b))
+
+
+class LI(AbstractNeurons):
+    """Leaky integrators, which never spike: the read-out of a spiking network.
+
+    They send their membrane, `V[t] = decay V[t-1] + I[t]`.
+
+    Args:
+        features, dt, time_constant, learnable: as in `LIF`.
+
+    Raises:
+        ValueError: a time is not positive.
+
+    >>> half = LI(1, dt=0.001, time_constant=0.001 / math.log(2))
+    >>> jnp.round(half(jnp.array([[1.0], [0.0], [0.0]]))[:, 0], 4).tolist()
+    [1.0, 0.5, 0.25]
+    """
+
+    membrane: Positive
+    features: int = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        dt: float,
+        time_constant: ArrayLike = 0.02,
+        learnable: bool = False,
+    ):
+        self.features, self.dt = features, length_of_step(dt)
+        self.membrane = Positive("LI: time_constant", time_constant, (features,), learnable)
+
+    def rest(self, dtype: Any = jnp.float32) -> Float[Array, "features"]:
+        return jnp.zeros(self.features, dtype)
+
+    def advance(self) -> Advance:
+        decay = decay_of(self.membrane, self.dt)
+
+        def step(v: Array, current: Array) -> tuple[Array, Array]:
+            v = decay * v + current
+            return v, v
+
+        return step
+
+    def gains(self) -> tuple[Array, Array]:
+        return exponential_gains(self.membrane, self.dt)
+
+
+def decay_of(time_constant: Positive, dt: float) -> Float[Array, "..."]:
+    """What is left after a step: ``exp(-dt / tau)``.
+
+    >>> tau = Positive("tau", 0.02, ())
+    >>> round(float(decay_of(tau, 0.001)), 4)
+    0.9512
+    """
+    return jnp.exp(-dt / time_constant.value)
+
+
+def length_of_step(dt: float) -> float:
+    """dt, if it is the length of a step.
+
+    >>> length_of_step(0)
+    Traceback (most recent call last):
+    ValueError: dt=0; expected the length of a step in seconds, above zero.
+    """
+    if not 0 < dt < math.inf:
+        raise ValueError(f"dt={dt}; expected the length of a step in seconds, above zero.")
+    return float(dt)
+
+
+def exponential_gains(time_constant: Positive, dt: float) -> tuple[Array, Array]:
+    """`AbstractNeurons.gains` of a response that decays exponentially.
+
+    >>> [round(float(gain), 3) for gain in exponential_gains(Positive("tau", 1.0, ()), math.log(2))]
+    [2.0, 1.333]
+    """
+    decay = jnp.mean(decay_of(time_constant, dt))
+    return 1 / (1 - decay), 1 / (1 - decay**2)

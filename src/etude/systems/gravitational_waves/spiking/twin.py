@@ -1,0 +1,100 @@
+"""The twin of a spiking classifier: the same sizes, weights and time constants, but no spikes.
+
+What a comparison with it says is what spiking itself costs or gains.
+
+>>> spiking = SNNClassifier(16, 2, (32, 8), dt=0.001, key=jax.random.key(0))
+>>> twin = ann_twin(spiking, key=jax.random.key(1))
+>>> twin(jnp.ones((50, 16))).shape, twin.layers[0].weight.shape
+((2,), (16, 32))
+"""
+
+import math
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from etude.systems.gravitational_waves.spiking.classifier import Layer, SNNClassifier
+from etude.systems.gravitational_waves.spiking.neurons import (
+    AbstractNeurons,
+    Advance,
+    decay_of,
+    exponential_gains,
+    length_of_step,
+)
+from etude.systems.gravitational_waves.spiking.positive import Positive
+
+
+class Graded(AbstractNeurons):
+    """Neurons that send how far the membrane is above zero, and are not reset.
+
+    `S[t] = relu(V[t-1])`, `V[t] = decay V[t-1] + I[t]`: LIF neurons that send a number in every
+    step instead of a spike in some.
+
+    Args:
+        features, dt, time_constant, learnable: as in `LIF`.
+
+    Raises:
+        ValueError: a time is not positive.
+
+    >>> Graded(1, dt=0.001)(jnp.array([[1.0], [-2.0], [0.0]]))[:, 0].tolist()
+    [0.0, 1.0, 0.0]
+    """
+
+    membrane: Positive
+    features: int = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
+    # The mean square of the positive part of a normal membrane is 1/2. It varies slowly, so that
+    # it adds up in the next membrane as a mean does.
+    sent: ClassVar[tuple[float, float]] = (math.sqrt(0.5), 0.0)
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        dt: float,
+        time_constant: ArrayLike = 0.02,
+        learnable: bool = False,
+    ):
+        self.features, self.dt = features, length_of_step(dt)
+        self.membrane = Positive("Graded: time_constant", time_constant, (features,), learnable)
+
+    def rest(self, dtype: Any = jnp.float32) -> Float[Array, "features"]:
+        return jnp.zeros(self.features, dtype)
+
+    def advance(self) -> Advance:
+        decay = decay_of(self.membrane, self.dt)
+
+        def step(v: Array, current: Array) -> tuple[Array, Array]:
+            return decay * v + current, jax.nn.relu(v)
+
+        return step
+
+    def gains(self) -> tuple[Array, Array]:
+        return exponential_gains(self.membrane, self.dt)
+
+
+def ann_twin(classifier: SNNClassifier, *, key: PRNGKeyArray) -> SNNClassifier:
+    """A classifier of the same sizes with `Graded` neurons and weights of its own.
+
+    It takes what the spiking one takes; or, since nothing in it needs spikes, features, with as
+    many channels.
+    """
+    *keys, last = jax.random.split(key, len(classifier.layers) + 1)
+    layers = []
+    for layer, k in zip(classifier.layers, keys, strict=True):
+        old = layer.neurons
+        new = Graded(
+            old.features,
+            dt=old.dt,
+            time_constant=old.membrane.initial.value,
+            learnable=old.membrane.log_ratio is not None,
+        )
+        sent = layers[-1].neurons.sent if layers else old.sent
+        layers.append(Layer(layer.weight.shape[0], new, key=k, sent=sent))
+    integrators = classifier.readout.neurons
+    readout = Layer(layers[-1].weight.shape[1], integrators, key=last, sent=Graded.sent)
+    return eqx.tree_at(lambda c: (c.layers, c.readout), classifier, (tuple(layers), readout))
