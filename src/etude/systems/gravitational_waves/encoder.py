@@ -82,9 +82,7 @@ class CPCEncoder(eqx.Module):
         keys = jax.random.split(key, 4)
         if kernels is None:
             kernels = jax.random.normal(keys[0], (2, 128, filters)) / 128**0.5
-        self.filters = QuadratureFilters(
-            jnp.asarray(kernels), decimation=_DECIMATION, stride=_STEP
-        )
+        self.filters = QuadratureFilters(jnp.asarray(kernels), decimation=_DECIMATION, stride=_STEP)
         inputs = detectors * kernels.shape[2]
         self.join = CausalConvolution(inputs, channels, taps=8, stride=4, key=keys[1])
         self.mix = CausalConvolution(channels, latent_dim, taps=4, key=keys[2])
@@ -99,7 +97,7 @@ class CPCEncoder(eqx.Module):
         return self.join.stride * self.filters.stride * self.filters.decimation / _RATE
 
     def __call__(self, window: Float[Array, "samples detectors"]) -> Features:
-        """Latents and context of a window at 2048 Hz, which starts 1/4 s before their first step."""
+        """Latents and context of a window at 2048 Hz; their first step ends 1/4 s after its start."""
         joined = jax.nn.relu(self.join(self.filters(window)))
         latents = jax.vmap(self.norm)(jax.nn.relu(self.mix(joined)))
         return Features(latents, self.summary(latents))
