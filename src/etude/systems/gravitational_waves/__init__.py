@@ -4,6 +4,7 @@ Signals, noise and real strain; the networks and their three phases of training;
 of the field, with a matched filter on the same injections as the ceiling.
 """
 
+from etude.systems.gravitational_waves.bank import SignalBank, signal_bank
 from etude.systems.gravitational_waves.curves import (
     CURVES,
     NoiseCurve,
@@ -33,6 +34,7 @@ from etude.systems.gravitational_waves.spectra import (
 )
 from etude.systems.gravitational_waves.strain import Strain, read_strain
 from etude.systems.gravitational_waves.waveforms import polarizations
+from etude.systems.gravitational_waves.windows import Mixed, Mixing
 
 __all__ = [
     "CURVES",
@@ -42,11 +44,17 @@ __all__ = [
     "L1",
     "V1",
     "Detector",
+<<<<<<< HEAD
     "Glitches",
+=======
+    "Mixed",
+    "Mixing",
+>>>>>>> gw-signals
     "NoiseCurve",
     "Parameters",
     "Population",
     "PowerSpectrum",
+    "SignalBank",
     "Spectrum",
     "Strain",
     "coloured_noise",
@@ -60,6 +68,7 @@ __all__ = [
     "project",
     "read_strain",
     "rescale_to_snr",
+    "signal_bank",
     "whiten",
     "whitened_signals",
     "whitening_filter",

@@ -77,9 +77,9 @@ def whitened_signals(
     """The signals as they appear in whitened strain, and their optimal signal-to-noise ratios.
 
     They pass the filter of `whiten`, so they are what `whiten(noise + project(...))` holds in
-    excess of `whiten(noise)`. The ratio is that of the whole signal, the root of ``4 ∫ |h|² / S df``,
-    wherever the window is; where the window holds it all, the sum of the squares of the samples
-    is the same.
+    excess of `whiten(noise)`. The ratio is that of the whole signal, the root of
+    ``4 ∫ |h|² / S df``, wherever the window is; where the window holds it all, its square is the
+    sum of the squares of the samples.
 
     Args:
         parameters: the binaries.

@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ from etude.systems.gravitational_waves.spiking.neurons import LI, LIF, AbstractN
 Decision = Literal["mean", "max", "last"]
 
 
+@runtime_checkable
 class MakeNeurons(Protocol):
     """Makes a layer of neurons, as `LIF` does, or `partial(LIF, time_constant=0.01)`."""
 
