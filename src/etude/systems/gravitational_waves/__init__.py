@@ -5,12 +5,14 @@ of the field, with a matched filter on the same injections as the ceiling.
 """
 
 from etude.systems.gravitational_waves.bank import SignalBank, signal_bank
+from etude.systems.gravitational_waves.chirps import chirp_filters
 from etude.systems.gravitational_waves.curves import (
     CURVES,
     NoiseCurve,
     noise_curve,
 )
 from etude.systems.gravitational_waves.detectors import DETECTORS, H1, L1, V1, Detector, gmst
+from etude.systems.gravitational_waves.encoder import CPCEncoder, Features
 from etude.systems.gravitational_waves.glitches import (
     GLITCHES,
     Glitches,
@@ -22,6 +24,13 @@ from etude.systems.gravitational_waves.injections import (
     rescale_to_snr,
     whitened_signals,
 )
+from etude.systems.gravitational_waves.losses import (
+    Predictors,
+    calculate_fixed_cpc_loss,
+    cpc_loss,
+    neighbour_info_nce,
+)
+from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.noise import coloured_noise
 from etude.systems.gravitational_waves.population import Parameters, Population
 from etude.systems.gravitational_waves.spectra import (
@@ -32,7 +41,9 @@ from etude.systems.gravitational_waves.spectra import (
     whiten,
     whitening_filter,
 )
+from etude.systems.gravitational_waves.spiking import SNNClassifier, SpikeBridge
 from etude.systems.gravitational_waves.strain import Strain, read_strain
+from etude.systems.gravitational_waves.training import UnifiedTrainer, create_composite_loss
 from etude.systems.gravitational_waves.waveforms import polarizations
 from etude.systems.gravitational_waves.windows import Mixed, Mixing
 
@@ -43,25 +54,34 @@ __all__ = [
     "H1",
     "L1",
     "V1",
+    "CPCEncoder",
     "Detector",
-<<<<<<< HEAD
+    "Features",
     "Glitches",
-=======
     "Mixed",
     "Mixing",
->>>>>>> gw-signals
     "NoiseCurve",
     "Parameters",
     "Population",
     "PowerSpectrum",
+    "Predictors",
+    "SNNClassifier",
     "SignalBank",
     "Spectrum",
+    "SpikeBridge",
+    "SpikingNetwork",
     "Strain",
+    "UnifiedTrainer",
+    "calculate_fixed_cpc_loss",
+    "chirp_filters",
     "coloured_noise",
+    "cpc_loss",
+    "create_composite_loss",
     "draw_glitch",
     "estimate_psd",
     "glitch_stream",
     "gmst",
+    "neighbour_info_nce",
     "noise_curve",
     "optimal_snr",
     "polarizations",
