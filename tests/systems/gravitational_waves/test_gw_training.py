@@ -38,7 +38,7 @@ def unified(**options):
 def batch():
     labels = jnp.arange(16) % 2
     windows = jax.random.normal(jax.random.key(3), (16, SAMPLES, 2))
-    return windows * (1 + labels[:, None, None]), labels
+    return windows * (1.0 + labels[:, None, None].astype(jnp.float32)), labels
 
 
 def same(one, other):
@@ -106,7 +106,9 @@ def test_the_total_is_the_weighted_sum(batch):
 
 def test_learns_to_tell_loud_windows_from_quiet_ones(batch):
     windows, labels = batch
-    held = jax.random.normal(jax.random.key(9), (16, SAMPLES, 2)) * (1 + labels[:, None, None])
+    held = jax.random.normal(jax.random.key(9), (16, SAMPLES, 2)) * (
+        1.0 + labels[:, None, None].astype(jnp.float32)
+    )
     valid = Validation(ArrayData((held, labels), 16), create_composite_loss(0.0, 1.0))
     result = unified(learning_rate=1e-2, validation=valid).train(windows, labels, (1, 20, 20))
     assert result.metrics["valid/accuracy"] == 1.0

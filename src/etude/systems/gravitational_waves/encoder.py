@@ -97,7 +97,7 @@ class CPCEncoder(eqx.Module):
         return self.join.stride * self.filters.stride * self.filters.decimation / _RATE
 
     def __call__(self, window: Float[Array, "samples detectors"]) -> Features:
-        """Latents and context of a window at 2048 Hz; their first step ends 1/4 s after its start."""
+        """Latents and context of a window at 2048 Hz, whose first quarter second has none."""
         joined = jax.nn.relu(self.join(self.filters(window)))
         latents = jax.vmap(self.norm)(jax.nn.relu(self.mix(joined)))
         return Features(latents, self.summary(latents))
