@@ -217,6 +217,19 @@ class Recipe(Generic[C]):
                 found.append((trial, _split(trial.evaluate(model, split))[0]))
         return self.table(found)
 
+    def load(self, config: C, folder: Path) -> Any:
+        """The model of a run: the main trial's, or for a folder in `trials/` that trial's.
+
+        Raises `RunError` if the configuration has no such trial, and what `Trainer.load` raises.
+        """
+        root, trials = root_of(folder), self.trials(config)
+        for number, trial in enumerate(trials):
+            place = _place(root, trials, number)
+            if place == folder:
+                return self._loader(trial, place, self._record(config, trial, number))()
+        names = ", ".join(trial.name for trial in trials)
+        raise RunError(f"{folder} is no trial of the recipe {self.name}; its trials: {names}.")
+
     def table(self, results: Sequence[tuple[Trial, Mapping[str, float]]]) -> Table:
         """Mean ± sample standard deviation over the trials of each method."""
         rows = []

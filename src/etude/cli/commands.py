@@ -83,6 +83,38 @@ def evaluate(arguments: Sequence[str]) -> None:
     _show(table)
 
 
+def detect(arguments: Sequence[str]) -> None:
+    """`etude detect RUN H1 L1 [--out DIR] [--slides N]`."""
+    positional, options, problems = parse(arguments)
+    if len(positional) != 3:
+        got = " ".join(map(repr, positional)) or "nothing"
+        problems.append(f"A run and two files of strain, H1 and L1, come first; got {got}.")
+    folder = take_value(options, "out", problems)
+    slides = take_value(options, "slides", problems) or "50"
+    if not slides.isdecimal() or not int(slides):
+        problems.append(f"--slides takes a number from 1; got {slides!r}.")
+    _refuse([*problems, *unknown(options, ["out", "slides"])])
+    run, first, second = map(Path, positional)
+    recipe, config, _ = _reopen(run)
+    needed = ("sample_rate", "window", "band", "merger")
+    lacking = [name for name in needed if name not in recipe.configuration.model_fields]
+    if lacking:
+        raise UsageError(
+            [f"The recipe {recipe.name} trains no detector of gravitational waves: its "
+             f"configuration lacks {', '.join(lacking)}."]
+        )  # fmt: skip
+    from etude.systems.gravitational_waves.detect import Preparation, detect_files
+
+    preparation = Preparation(**{name: getattr(config, name) for name in needed})
+    place = Path(folder) if folder else run / "detections" / first.stem
+    found = detect_files(
+        recipe.load(config, run), first, second, place, preparation, slides=int(slides)
+    )
+    print(found.summary())
+    print(f"{len(found.triggers)} triggers: {place / 'triggers.csv'}")
+    print(f"Figure: {place / 'detection.png'}")
+
+
 def report(arguments: Sequence[str]) -> None:
     """`etude report RUN`."""
     positional, options, problems = parse(arguments)

@@ -6,11 +6,7 @@ of the field, with a matched filter on the same injections as the ceiling.
 
 from etude.systems.gravitational_waves.bank import SignalBank, signal_bank
 from etude.systems.gravitational_waves.chirps import chirp_filters
-from etude.systems.gravitational_waves.curves import (
-    CURVES,
-    NoiseCurve,
-    noise_curve,
-)
+from etude.systems.gravitational_waves.curves import CURVES, NoiseCurve, noise_curve
 from etude.systems.gravitational_waves.detectors import DETECTORS, H1, L1, V1, Detector, gmst
 from etude.systems.gravitational_waves.encoder import CPCEncoder, Features
 from etude.systems.gravitational_waves.glitches import (
@@ -19,11 +15,7 @@ from etude.systems.gravitational_waves.glitches import (
     draw_glitch,
     glitch_stream,
 )
-from etude.systems.gravitational_waves.injections import (
-    project,
-    rescale_to_snr,
-    whitened_signals,
-)
+from etude.systems.gravitational_waves.injections import project, rescale_to_snr, whitened_signals
 from etude.systems.gravitational_waves.losses import (
     Predictors,
     calculate_fixed_cpc_loss,

@@ -1,0 +1,228 @@
+"""A trained network on real strain: triggers with their false-alarm rates, and a figure.
+
+>>> class Loudness(eqx.Module):
+...     def statistic(self, windows):
+...         return jnp.abs(windows).max(axis=(1, 2))
+...     def spikes(self, window):
+...         return (window > 4).astype(jnp.float32)
+>>> rng, noise = np.random.default_rng(0), {}
+>>> for name in ("H1", "L1"):
+...     noise[name] = Strain(1e-21 * rng.normal(size=16 * 2048), 2048.0, 100.0, name)
+>>> found = detect(Loudness(), noise["H1"], noise["L1"], Preparation())
+>>> len(found.triggers) > 10, len(found.background.statistics) > 100
+(True, True)
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float64
+
+from etude.engine.errors import ConfigurationError, DataError
+from etude.systems.gravitational_waves.search.background import HOUR, Background
+from etude.systems.gravitational_waves.search.network import Sliding
+from etude.systems.gravitational_waves.search.plots import plot_detection
+from etude.systems.gravitational_waves.search.triggers import Triggers
+from etude.systems.gravitational_waves.strain import Strain, read_strain
+
+#: In the order of the channels that a network is trained on.
+ORDER = ("H1", "L1")
+_CLUSTER = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the windows that a network was trained on were made.
+
+    Attributes:
+        sample_rate: Hz.
+        window: seconds.
+        band: Hz, of the whitened strain.
+        merger: where in a window a signal merges, seconds from its start: the range in training.
+
+    >>> Preparation(merger=(0.6, 0.9)).stride
+    0.0625
+    """
+
+    sample_rate: float = 2048.0
+    window: float = 1.0
+    band: tuple[float, float] = (20.0, 1024.0)
+    merger: tuple[float, float] = (0.7, 0.9)
+
+    @property
+    def stride(self) -> float:
+        """Seconds between windows: 1/16, less where the range of mergers is narrower."""
+        width = self.merger[1] - self.merger[0]
+        return float(2 ** np.floor(np.log2(min(1 / 16, width)))) if width > 0 else 1 / 16
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """What a search of one stretch of strain found.
+
+    Attributes:
+        triggers: clustered, in order of time.
+        false_alarm_rate: of each, in Hz.
+        background: of the time slides.
+        strain: whitened, of each detector.
+        statistic: of every window, before clustering.
+    """
+
+    triggers: Triggers
+    false_alarm_rate: Float64[np.ndarray, " n"]
+    background: Background
+    strain: tuple[Strain, ...]
+    statistic: Triggers
+
+    def summary(self) -> str:
+        """One sentence about the loudest trigger."""
+        time, statistic = self.triggers.loudest
+        rate = self.false_alarm_rate[np.argmax(self.triggers.statistic)]
+        louder = int(self.background.louder(np.array([statistic]))[0])
+        loudest = f"{louder} triggers of the time slides are as loud"
+        if not louder:
+            loudest = "above every trigger of all time slides"
+        return (
+            f"Loudest: GPS {time:.3f}, statistic {statistic:.4g}, at most {rate * HOUR:.3g} false "
+            f"alarms per hour ({loudest}; {self.background.duration:.0f} s of background)."
+        )
+
+    def write(self, folder: Path, model: Any, preparation: Preparation) -> None:
+        """Writes `triggers.csv`, the loudest first, and `detection.png`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "triggers.csv", "w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["gps_time", "statistic", "false_alarms_per_hour"])
+            for row in np.argsort(-self.triggers.statistic, kind="stable"):
+                time, statistic = self.triggers.time[row], self.triggers.statistic[row]
+                rate = self.false_alarm_rate[row] * HOUR
+                table.writerow([f"{time:.4f}", f"{statistic:.6g}", f"{rate:.6g}"])
+        self._figure(model, preparation).savefig(folder / "detection.png", dpi=140)
+
+    def _figure(self, model: Any, preparation: Preparation) -> Any:
+        """Around the loudest trigger."""
+        time, _ = self.triggers.loudest
+        rate, start = preparation.sample_rate, self.strain[0].start
+        white = np.stack([strain.values for strain in self.strain], axis=1).astype(np.float32)
+        begin = time - float(np.mean(preparation.merger))  # of the window of the trigger
+        first, length = round((begin - start) * rate), round(preparation.window * rate)
+        raster = np.asarray(model.spikes(jnp.asarray(white[first : first + length])), np.float32)
+        margin = round(rate / 2)
+        low, high = max(first - margin, 0), min(first + length + margin, len(white))
+        shown = (self.statistic.time >= begin - 0.5) & (
+            self.statistic.time <= begin + preparation.window + 0.5
+        )
+        curve = self.statistic[shown]
+        return plot_detection(
+            white[low:high],
+            rate,
+            start + low / rate,
+            (curve.time, curve.statistic),
+            raster,
+            (begin, begin + preparation.window),
+            float(self.background.statistics[-1]) if len(self.background.statistics) else None,
+            tuple(strain.detector for strain in self.strain),
+        )
+
+
+def detect(
+    model: Any,
+    first: Strain,
+    second: Strain,
+    preparation: Preparation,
+    *,
+    slides: int = 50,
+    step: float = 1.0,
+    batch: int = 256,
+) -> Detection:
+    """Whitens simultaneous strain, slides the network over it, and over time slides of it.
+
+    Args:
+        model: with `statistic(windows) -> (n,)` for windows `(n, samples, detectors)`, H1 first,
+            and `spikes(window) -> (time, neurons)`.
+        first, second: strain of H1 and L1, in either order; what they have in common is searched.
+        preparation: of the model's training.
+        slides: time slides at most.
+        step: seconds between slides.
+        batch: windows at a time.
+
+    Raises `DataError` for other detectors, or less common strain than can be searched.
+    """
+    strain = _common(first, second, preparation)
+    white = tuple(one.whitened(band=preparation.band) for one in strain)
+    stream = np.stack([one.values for one in white], axis=1)
+    compiled = eqx.filter_jit(model.statistic)
+    sliding = Sliding(
+        compiled,
+        preparation.sample_rate,
+        preparation.window,
+        preparation.stride,
+        float(np.mean(preparation.merger)),
+        batch,
+    )
+    every = sliding.triggers(stream, white[0].start)
+    if white[0].duration < 2 * step:
+        raise DataError(
+            f"{white[0].duration:g} s of whitened strain are too short for time slides of "
+            f"{step:g} s. Give a longer stretch."
+        )
+    background = sliding.background(stream, step, slides, _CLUSTER)
+    triggers = every.clustered(_CLUSTER)
+    rates = background.false_alarm_rate(triggers.statistic)
+    return Detection(triggers, rates, background, white, every)
+
+
+def detect_files(
+    model: Any,
+    first: Path,
+    second: Path,
+    folder: Path,
+    preparation: Preparation,
+    **options: Any,
+) -> Detection:
+    """`detect` on two files, which `read_strain` reads; writes its results into `folder`.
+
+    Raises `ConfigurationError` for a model that is no detector, `DataError` as `detect` and
+    `read_strain`.
+    """
+    for name in ("statistic", "spikes"):
+        if not callable(getattr(model, name, None)):
+            raise ConfigurationError(
+                f"A {type(model).__name__} has no `{name}`, so it cannot search for signals. Use "
+                "a run of a recipe that trains a detector of gravitational waves."
+            )
+    rate = preparation.sample_rate
+    one, two = read_strain(first, sample_rate=rate), read_strain(second, sample_rate=rate)
+    found = detect(model, one, two, preparation, **options)
+    found.write(folder, model, preparation)
+    return found
+
+
+def _common(first: Strain, second: Strain, preparation: Preparation) -> tuple[Strain, Strain]:
+    """Both in the order of training, cropped to the time in which both have data."""
+    pair = {strain.detector: strain for strain in (first, second)}
+    if set(pair) != set(ORDER):
+        raise DataError(
+            f"The strain is of {first.detector} and {second.detector}; the network was trained on "
+            f"{' and '.join(ORDER)}. Give one file of each."
+        )
+    start = max(strain.start for strain in pair.values())
+    end = min(strain.end for strain in pair.values())
+    # Whitening spends 2 s at either end, and estimates spectra from stretches of 4 s.
+    least = 8 + preparation.window
+    if end - start < least:
+        raise DataError(
+            f"H1 has data from GPS {pair['H1'].start:.12g} to {pair['H1'].end:.12g}, L1 from "
+            f"{pair['L1'].start:.12g} to {pair['L1'].end:.12g}; at least {least:g} s in common "
+            "are needed. Take files of the same time."
+        )
+    rate = preparation.sample_rate
+    h1, l1 = (pair[name].crop(start, end).resampled(rate) for name in ORDER)
+    return h1, l1
