@@ -66,6 +66,7 @@ def test_each_phase_moves_its_own_part(batch):
     assert all(same(before, trainer.network))  # the model passed in is unharmed
 
 
+@pytest.mark.slow
 def test_phases_start_where_the_one_before_ended(batch):
     trainer = unified()
     phases = trainer.phases(*batch, num_epochs=1)
@@ -104,6 +105,7 @@ def test_the_total_is_the_weighted_sum(batch):
     assert jnp.log(2) / 4 < metrics["classification_loss"] < 4.0
 
 
+@pytest.mark.slow
 def test_learns_to_tell_loud_windows_from_quiet_ones(batch):
     windows, labels = batch
     held = jax.random.normal(jax.random.key(9), (16, SAMPLES, 2)) * (
@@ -133,7 +135,7 @@ def test_options_of_the_engine(batch):
         cpc_weight=0.5,
     )
     result = trainer.train(windows, num_epochs=1, key=jax.random.key(5))
-    losses = [record["loss"] for record in result.history if "loss" in record]
+    losses = [r["train/loss"] for r in result.history if "train/loss" in r]
     assert np.isfinite(losses).all()
     assert len(losses) == 6
 

@@ -99,6 +99,10 @@ class SpikingNetwork(eqx.Module):
         """Spikes and read-out of one window over time."""
         return self.classifier.activity(self._spikes(self.encoder(window).context[None], None)[0])
 
+    def spikes(self, window: Float[Array, "samples detectors"]) -> Float[Array, "time neurons"]:
+        """The raster of all hidden neurons for one window, layer by layer."""
+        return jnp.concatenate(self.activity(window).spikes, axis=1)
+
     def _spikes(self, context: Array, key: PRNGKeyArray | None) -> Array:
         if key is None:
             return jax.vmap(self.bridge)(context)
