@@ -25,7 +25,7 @@ from etude.systems.gravitational_waves.training import UnifiedTrainer
 from etude.systems.gravitational_waves.windows import Mixing
 from etude.trainer import Trainer
 
-MERGER = (0.65, 0.95)  # seconds from the start of a window
+MERGER = (0.5, 0.75)  # seconds from the start of a window; later ones leave the spikes no time
 _BATCH = 512  # windows at a time in the evaluation
 _BINS = ((8.0, 9.0), (9.0, 10.0), (10.0, 12.0), (12.0, 15.0))
 
@@ -43,7 +43,7 @@ class Demo(Configuration):
     cpc_epochs: int = Field(2, ge=0, description="passes over the bank without labels")
     snn_epochs: int = Field(4, ge=0, description="passes on the frozen encoder")
     joint_epochs: int = Field(14, ge=0, description="passes of everything together")
-    rate: float = Field(3e-3, gt=0, description="learning rate")
+    rate: float = Field(5e-3, gt=0, description="learning rate")
     cpc_weight: float = Field(0.1, ge=0, description="of the contrastive loss in the joint phase")
     batch: int = Field(64, ge=1, description="windows per step")
     low_snr: float = Field(5.0, gt=0, description="faintest network SNR in training")
