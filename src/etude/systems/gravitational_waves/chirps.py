@@ -48,7 +48,7 @@ def chirp_filters(
         )
     low = signal.resample_poly(signals.astype(np.float64), 1, decimation, axis=1)
     low /= np.linalg.norm(low, axis=1, keepdims=True)
-    analytic = signal.hilbert(low, axis=1)
+    analytic = np.asarray(signal.hilbert(low, axis=1))
     ends = np.abs(analytic).argmax(axis=1) + _AFTER
     padded = np.pad(analytic, ((0, 0), (taps, _AFTER)))  # sample i is at i + taps
     stretches = np.stack([row[end : end + taps] for row, end in zip(padded, ends, strict=True)])
@@ -56,11 +56,12 @@ def chirp_filters(
     stretches /= norms[:, None] / np.sqrt(2)
 
     length = fft.next_fast_len(low.shape[1] + taps)
-    spectra = fft.fft(low, length, axis=1)
+    spectra = np.asarray(fft.fft(low, length, axis=1))
     recovered, chosen = np.zeros(n), [int(norms.argmax())]
     best = norms / np.sqrt(2)
     for _ in range(count):
-        filtered = fft.ifft(spectra * np.conj(fft.fft(stretches[chosen[-1]], length)), axis=1)
+        template = np.asarray(fft.fft(stretches[chosen[-1]], length))
+        filtered = np.asarray(fft.ifft(spectra * template.conj(), axis=1))
         recovered = np.maximum(recovered, np.abs(filtered).max(axis=1))
         chosen.append(int((best**3 - recovered**3).argmax()))
     pairs = stretches[chosen[:count]].T

@@ -158,5 +158,5 @@ def decimate(x: Float[Array, " samples"], factor: int) -> Float[Array, " fewer"]
 
 @lru_cache
 def _lowpass(factor: int) -> np.ndarray:
-    taps = signal.firwin(_TAPS_PER_PHASE * factor + 1, 1 / factor, window=("kaiser", 5.0))
+    taps = signal.firwin(_TAPS_PER_PHASE * factor + 1, 1 / factor, window="hamming")
     return factor**0.5 * taps

@@ -81,8 +81,9 @@ class CPCEncoder(eqx.Module):
             )
         keys = jax.random.split(key, 4)
         if kernels is None:
-            kernels = jax.random.normal(keys[0], (2, 128, filters)) / 128**0.5
-        self.filters = QuadratureFilters(jnp.asarray(kernels), decimation=_DECIMATION, stride=_STEP)
+            kernels = 128**-0.5 * jax.random.normal(keys[0], (2, 128, filters))
+        kernels = jnp.asarray(kernels)
+        self.filters = QuadratureFilters(kernels, decimation=_DECIMATION, stride=_STEP)
         inputs = detectors * kernels.shape[2]
         self.join = CausalConvolution(inputs, channels, taps=8, stride=4, key=keys[1])
         self.mix = CausalConvolution(channels, latent_dim, taps=4, key=keys[2])

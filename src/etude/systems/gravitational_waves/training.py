@@ -152,7 +152,9 @@ class UnifiedTrainer:
         validation: Validation | Sequence[Validation] = (),
         **options: Any,
     ):
-        rates = (learning_rate,) * 3 if isinstance(learning_rate, float) else tuple(learning_rate)
+        rates = (
+            (learning_rate,) * 3 if isinstance(learning_rate, int | float) else tuple(learning_rate)
+        )
         if len(rates) != 3:
             raise ConfigurationError(
                 f"UnifiedTrainer: learning_rate={learning_rate}; expected one rate, or one for "
