@@ -8,6 +8,9 @@ from etude.systems.gravitational_waves.bank import (
     SignalBank,
     signal_bank,
 )
+from etude.systems.gravitational_waves.chirps import (
+    chirp_filters,
+)
 from etude.systems.gravitational_waves.curves import (
     CURVES,
     NoiseCurve,
@@ -24,6 +27,10 @@ from etude.systems.gravitational_waves.detectors import (
 from etude.systems.gravitational_waves.downloads import (
     gw150914,
 )
+from etude.systems.gravitational_waves.encoder import (
+    CPCEncoder,
+    Features,
+)
 from etude.systems.gravitational_waves.glitches import (
     GLITCHES,
     Glitches,
@@ -36,6 +43,15 @@ from etude.systems.gravitational_waves.injections import (
     responses_and_delays,
     whitened_quadratures,
     whitened_signals,
+)
+from etude.systems.gravitational_waves.losses import (
+    Predictors,
+    calculate_fixed_cpc_loss,
+    cpc_loss,
+    neighbour_info_nce,
+)
+from etude.systems.gravitational_waves.network import (
+    SpikingNetwork,
 )
 from etude.systems.gravitational_waves.noise import (
     coloured_noise,
@@ -60,11 +76,21 @@ from etude.systems.gravitational_waves.spectra import (
     whiten,
     whitening_filter,
 )
-from etude.systems.gravitational_waves.strain import Strain
+from etude.systems.gravitational_waves.spiking import (
+    SNNClassifier,
+    SpikeBridge,
+)
+from etude.systems.gravitational_waves.strain import (
+    Strain,
+)
 from etude.systems.gravitational_waves.streams import (
     Injections,
     Stream,
     split_by_time,
+)
+from etude.systems.gravitational_waves.training import (
+    UnifiedTrainer,
+    create_composite_loss,
 )
 from etude.systems.gravitational_waves.waveforms import (
     polarizations,
@@ -81,7 +107,9 @@ __all__ = [
     "H1",
     "L1",
     "V1",
+    "CPCEncoder",
     "Detector",
+    "Features",
     "Glitches",
     "Injections",
     "Mixed",
@@ -90,11 +118,20 @@ __all__ = [
     "Parameters",
     "Population",
     "PowerSpectrum",
+    "Predictors",
+    "SNNClassifier",
     "SignalBank",
     "Spectrum",
+    "SpikeBridge",
+    "SpikingNetwork",
     "Strain",
     "Stream",
+    "UnifiedTrainer",
+    "calculate_fixed_cpc_loss",
+    "chirp_filters",
     "coloured_noise",
+    "cpc_loss",
+    "create_composite_loss",
     "draw_glitch",
     "estimate_psd",
     "glitch_stream",
@@ -102,6 +139,7 @@ __all__ = [
     "gw150914",
     "inject",
     "injection_times",
+    "neighbour_info_nce",
     "noise_curve",
     "optimal_snr",
     "polarizations",

@@ -1,0 +1,162 @@
+"""Strided convolutions as matrix products, and filters in quadrature.
+
+On a CPU the products are several times faster than XLA's convolutions, forward and backward, and
+they keep their speed inside compiled loops.
+
+>>> x, kernel = jnp.arange(6.0)[:, None], jnp.ones((2, 1, 1))
+>>> strided_convolution(x, kernel, stride=2)[:, 0].tolist()
+[1.0, 5.0, 9.0]
+"""
+
+from functools import lru_cache
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+from scipy import signal
+
+_TAPS_PER_PHASE = 16  # of the low-pass filter, times the factor of decimation
+
+
+def strided_convolution(
+    x: Float[Array, "time inputs"],
+    kernel: Float[Array, "taps inputs outputs"],
+    stride: int,
+    block: int = 1,
+) -> Float[Array, "steps outputs"]:
+    """The convolution of machine learning (no flip) where the kernel lies within the signal.
+
+    The kernel is laid out for `block` neighbouring steps at once. A long kernel with a short
+    stride then needs `block` times less memory for its overlapping patches. Steps that do not fill
+    a last block are dropped.
+
+    Args:
+        x: the signal.
+        kernel: the weights.
+        stride: samples from one step to the next.
+        block: steps that are computed in one row of the product.
+
+    Raises:
+        ValueError: the signal is shorter than a block.
+    """
+    taps, inputs, outputs = kernel.shape
+    group = stride * block
+    spanned = -(-(taps + stride * (block - 1)) // group)
+    whole = len(x) // group
+    if whole < spanned:
+        raise ValueError(
+            f"strided_convolution: {len(x)} samples; expected at least {spanned * group} for "
+            f"{taps} taps, stride {stride} and block {block}. Use longer windows."
+        )
+    groups = x[: whole * group].reshape(whole, group * inputs)
+    steps = whole - spanned + 1
+    patches = jnp.concatenate([groups[j : j + steps] for j in range(spanned)], axis=1)
+    width = spanned * group
+    shifted = [
+        jnp.pad(kernel, ((stride * j, width - taps - stride * j), (0, 0), (0, 0)))
+        for j in range(block)
+    ]
+    weights = jnp.stack(shifted, axis=2).reshape(width * inputs, block * outputs)
+    return (patches @ weights).reshape(steps * block, outputs)
+
+
+class CausalConvolution(eqx.Module):
+    """A strided convolution with a bias; step t has seen the samples before ``(t + 1) stride``.
+
+    The signal is preceded by zeros. The weights are normal with variance ``2 / fan-in`` (He et
+    al. 2015).
+
+    >>> layer = CausalConvolution(3, 5, taps=8, stride=4, key=jax.random.key(0))
+    >>> layer(jnp.ones((40, 3))).shape
+    (10, 5)
+    """
+
+    kernel: Float[Array, "taps inputs outputs"]
+    bias: Float[Array, " outputs"]
+    stride: int = eqx.field(static=True)
+
+    def __init__(self, inputs: int, outputs: int, *, taps: int, stride: int = 1, key: PRNGKeyArray):
+        size = (2 / (taps * inputs)) ** 0.5
+        self.kernel = size * jax.random.normal(key, (taps, inputs, outputs))
+        self.bias = jnp.zeros(outputs)
+        self.stride = stride
+
+    def __call__(self, x: Float[Array, "time inputs"]) -> Float[Array, "steps outputs"]:
+        """The convolved signal, ``time // stride`` steps of it."""
+        before = len(self.kernel) - self.stride
+        return strided_convolution(jnp.pad(x, ((before, 0), (0, 0))), self.kernel, self.stride) + (
+            self.bias
+        )
+
+
+class QuadratureFilters(eqx.Module):
+    """Long filters in pairs, and how strongly each pair responds: the root of the sum of squares.
+
+    Every detector passes the same filters, at a lower sample rate. Two filters a quarter of a
+    cycle apart respond to a chirp of their shape whatever its phase, as a matched filter does
+    that maximises over it. In white noise of variance 1 filters of norm 1 respond by a Rayleigh
+    variable, of which the mean is subtracted.
+
+    Args:
+        kernels: of norm 1 each, both of a pair along the first axis, at the lower sample rate;
+            see `chirp_filters`. They learn like any weights.
+        decimation: the sample rate divided by that of the filters.
+        stride: samples at the lower rate from one response to the next.
+
+    >>> kernels = jax.random.normal(jax.random.key(0), (2, 128, 3)) / 128**0.5
+    >>> QuadratureFilters(kernels)(jnp.ones((2048, 2))).shape
+    (192, 6)
+    """
+
+    kernels: Float[Array, "2 taps filters"]
+    decimation: int = eqx.field(static=True)
+    stride: int = eqx.field(static=True)
+
+    def __init__(
+        self, kernels: Float[Array, "2 taps filters"], *, decimation: int = 4, stride: int = 2
+    ):
+        self.kernels, self.decimation, self.stride = kernels, decimation, stride
+
+    def __call__(self, x: Float[Array, "samples detectors"]) -> Float[Array, "steps channels"]:
+        """The responses, detector by detector along the last axis."""
+        kernel = jnp.concatenate([self.kernels[0], self.kernels[1]], axis=1)[:, None]
+
+        def respond(strain: Array) -> Array:
+            low = decimate(strain, self.decimation)
+            pairs = strided_convolution(low[:, None], kernel, self.stride, block=8)
+            first, second = jnp.split(pairs, 2, axis=1)
+            # Within the root, so that the gradient is finite at zero.
+            return jnp.sqrt(first**2 + second**2 + 1e-6) - (jnp.pi / 2) ** 0.5
+
+        responses = jax.vmap(respond)(x.T)
+        return jnp.concatenate(list(responses), axis=1)
+
+
+def decimate(x: Float[Array, " samples"], factor: int) -> Float[Array, " fewer"]:
+    """A signal at a lower sample rate, through a low-pass filter, of about unit noise gain.
+
+    White noise keeps its variance but for 5 % in the transition to the new Nyquist frequency. The
+    filter is symmetric and reaches 8 samples of the lower rate to both sides; beyond the ends it
+    meets zeros.
+
+    >>> x = jnp.sin(2 * jnp.pi * jnp.arange(256) / 64)
+    >>> y = decimate(x, 4)
+    >>> y.shape, bool(jnp.abs(y / 2 - x[::4])[8:-8].max() < 0.01)
+    ((64,), True)
+    """
+    if factor == 1:
+        return x
+    taps = jnp.asarray(_lowpass(factor), x.dtype)
+    half = len(taps) // 2
+    block = min(16, len(x) // factor)
+    tail = half + factor * block
+    padded = jnp.pad(x, (half, tail))[:, None]
+    return strided_convolution(padded, taps[:, None, None], factor, block)[: len(x) // factor, 0]
+
+
+@lru_cache
+def _lowpass(factor: int) -> np.ndarray:
+    taps = signal.firwin(_TAPS_PER_PHASE * factor + 1, 1 / factor, window="hamming")
+    return factor**0.5 * taps
