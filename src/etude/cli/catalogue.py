@@ -1,7 +1,16 @@
 """All recipes by name, and where they are. Nothing is imported until a recipe is asked for.
 
->>> names()
-('digits-two-phase', 'attractor/prototypes', 'attractor/digits', 'attractor/fashion-mnist')
+>>> for name in names():
+...     print(name)
+digits-two-phase
+attractor/prototypes
+attractor/digits
+attractor/fashion-mnist
+gravitational-waves/demo
+gravitational-waves/labels
+gravitational-waves/twin
+gravitational-waves/encodings
+gravitational-waves/joint
 """
 
 import importlib
@@ -39,6 +48,26 @@ CATALOGUE = {
     "attractor/fashion-mnist": Entry(
         "etude.systems.attractor.recipes:fashion_recipe",
         "Local rules, back-propagation and the read-out alone on Fashion-MNIST.",
+    ),
+    "gravitational-waves/demo": Entry(
+        "etude.systems.gravitational_waves.recipes:demo_recipe",
+        "Black holes in O4 noise: an encoder without labels, then spikes, then both.",
+    ),
+    "gravitational-waves/labels": Entry(
+        "etude.systems.gravitational_waves.recipes:labels_recipe",
+        "What contrastive pre-training is worth where few windows have labels.",
+    ),
+    "gravitational-waves/twin": Entry(
+        "etude.systems.gravitational_waves.recipes:twin_recipe",
+        "Spikes against the same network without them: what is found, and what it costs.",
+    ),
+    "gravitational-waves/encodings": Entry(
+        "etude.systems.gravitational_waves.recipes:encodings_recipe",
+        "Six ways from the encoder's numbers to spikes.",
+    ),
+    "gravitational-waves/joint": Entry(
+        "etude.systems.gravitational_waves.recipes:joint_recipe",
+        "The encoder frozen or trained on, with and without CPC, from chirps or random filters.",
     ),
 }
 

@@ -181,7 +181,7 @@ class UnifiedTrainer:
 
     def train(
         self,
-        train_signals: Float[Array, "n samples detectors"],
+        train_signals: Float[Array, "n samples *channels"],
         train_labels: Int[Array, " n"] | None = None,
         num_epochs: int | Sequence[int] = 10,
         key: Key[Array, ""] | None = None,
@@ -191,7 +191,7 @@ class UnifiedTrainer:
 
     def trainer(
         self,
-        train_signals: Float[Array, "n samples detectors"],
+        train_signals: Float[Array, "n samples *channels"],
         train_labels: Int[Array, " n"] | None = None,
         num_epochs: int | Sequence[int] = 10,
         key: Key[Array, ""] | None = None,
@@ -214,7 +214,7 @@ class UnifiedTrainer:
 
     def phases(
         self,
-        train_signals: Float[Array, "n samples detectors"],
+        train_signals: Float[Array, "n samples *channels"],
         train_labels: Int[Array, " n"] | None = None,
         num_epochs: int | Sequence[int] = 10,
     ) -> list[Phase]:

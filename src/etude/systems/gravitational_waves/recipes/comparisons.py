@@ -1,0 +1,161 @@
+"""`gravitational-waves/twin`, `encodings` and `joint`: one part of the detector is exchanged.
+
+All windows are fresh draws, and all methods of a recipe take the same number of labelled steps.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pydantic import Field
+
+from etude.recipe import Recipe, Trial
+from etude.systems.gravitational_waves.network import SpikingNetwork
+from etude.systems.gravitational_waves.recipes.shared import (
+    Comparison,
+    bank,
+    evaluate,
+    unified,
+    untrained,
+)
+from etude.systems.gravitational_waves.spiking import (
+    Counts,
+    Encoding,
+    Graded,
+    SpikeBridge,
+    ann_twin,
+    count,
+)
+from etude.trainer import Trainer
+
+_COUNTED = 256  # windows whose spikes are counted
+
+
+class Exchange(Comparison):
+    """Every choice of `gravitational-waves/twin` and `gravitational-waves/joint`."""
+
+    snn_epochs: int = Field(2, ge=1, description="passes on the frozen encoder")
+    joint_epochs: int = Field(6, ge=1, description="passes of everything, or of the rest if frozen")
+
+
+class Encodings(Exchange):
+    """Every choice of `gravitational-waves/encodings`."""
+
+    encodings: tuple[Encoding, ...] = Field(
+        ("multi_threshold", "temporal_contrast", "delta", "phase", "latency", "rate"),
+        description="encodings to compare, the main one first",
+    )
+    threshold: float = Field(0.1, gt=0, description="first threshold, which is learnt")
+    steps: int = Field(4, ge=1, description="steps of `rate` and `latency` for one of the context")
+
+
+def twin_trials(config: Exchange) -> list[Trial]:
+    """Spikes and no spikes, with each seed."""
+    return _trials(config, {"spikes": {}, "ANN twin": {"twin": True}})
+
+
+def encoding_trials(config: Encodings) -> list[Trial]:
+    """Each encoding with each seed."""
+
+    def bridge(encoding: Encoding) -> SpikeBridge:
+        return SpikeBridge(config.threshold, encoding, steps=config.steps, learnable=True)
+
+    return _trials(config, {name: {"bridge": bridge(name)} for name in config.encodings})
+
+
+def joint_trials(config: Exchange) -> list[Trial]:
+    """The encoder frozen or not, after CPC or not, from chirps or from random filters."""
+    methods = {
+        f"{first}, {before}, {then}": {"chirps": chirps, "cpc": cpc, "frozen": frozen}
+        for first, chirps in (("chirps", True), ("random filters", False))
+        for before, cpc in (("CPC", True), ("no CPC", False))
+        for then, frozen in (("joint", False), ("frozen", True))
+    }
+    return _trials(config, methods)
+
+
+def _trials(config: Exchange, methods: Mapping[str, Mapping[str, Any]]) -> list[Trial]:
+    return [
+        Trial(method, seed, partial(trainer, config, seed, options), partial(judge, config, seed))
+        for method, options in methods.items()
+        for seed in config.seeds
+    ]
+
+
+def trainer(config: Exchange, seed: int, method: Mapping[str, Any], /, **options: Any) -> Trainer:
+    """The phases of a method: `chirps`, `bridge`, `twin`, `cpc` and `frozen`, if it names them."""
+    network = untrained(
+        config, seed, chirps=method.get("chirps", True), bridge=method.get("bridge")
+    )
+    if method.get("twin", False):
+        key = jax.random.fold_in(jax.random.key(seed), 1)
+        twin = ann_twin(network.classifier, key=key)
+        network = eqx.tree_at(lambda model: model.classifier, network, twin)
+    cpc = method.get("cpc", True)
+    lengths = (config.cpc_epochs if cpc else 0, config.snn_epochs, config.joint_epochs)
+    if method.get("frozen", False):
+        lengths = (lengths[0], config.snn_epochs + config.joint_epochs, 0)
+    trained = unified(config, network, cpc_weight=config.cpc_weight if cpc else 0.0)
+    phases = trained.phases(jnp.asarray(bank(config, "train").signals), None, lengths)
+    return Trainer(network, phases, seed=seed, **options)
+
+
+def judge(config: Exchange, seed: int, model: SpikingNetwork, split: str) -> dict[str, Any]:
+    """`evaluate`, and what the classifier does for a window: means over windows as in training.
+
+    A message is a spike, or the number that a neuron of the twin sends in every step. An operation
+    is an addition per spike and connection that leads on from it; in the twin a product and an
+    addition per connection and step.
+    """
+    results = evaluate(config, seed, model, split)
+    signals = jnp.asarray(bank(config, split).signals[:_COUNTED])
+    windows, _ = config.mixing(signals, jax.random.key(seed))
+
+    @eqx.filter_jit
+    def counted(model: SpikingNetwork, windows: jax.Array) -> Counts:
+        context = model.features(windows).context
+        keys = jax.random.split(jax.random.key(seed), len(context))
+        spikes = jax.vmap(lambda one, key: model.bridge(one, key=key))(context, keys)
+        return jax.vmap(partial(count, model.classifier))(spikes)
+
+    counts = counted(model, windows)
+    neurons = [layer.neurons for layer in model.classifier.layers]
+    if isinstance(neurons[0], Graded):
+        messages, operations = 1 / neurons[0].dt, float(counts.dense_operations[0])
+    else:
+        sizes = [each.features for each in neurons]
+        messages = float(np.average(np.mean(counts.rates, axis=0), weights=sizes))
+        operations = float(np.mean(counts.synaptic_operations))
+    return {**results, "messages": messages, "operations": operations / 1000}
+
+
+JUDGED = {"ROC-AUC, SNR 8-15": "auc", "found at 1e-3": "efficiency"}
+COSTS = {"messages per neuron and s": "messages", "1000 operations per window": "operations"}
+
+twin_recipe = Recipe(
+    "gravitational-waves/twin",
+    "Spikes against the same network without them: what is found, and what it costs.",
+    Exchange,
+    twin_trials,
+    {**JUDGED, **COSTS},
+)
+
+encodings_recipe = Recipe(
+    "gravitational-waves/encodings",
+    "Six ways from the encoder's numbers to spikes.",
+    Encodings,
+    encoding_trials,
+    {**JUDGED, **COSTS},
+)
+
+joint_recipe = Recipe(
+    "gravitational-waves/joint",
+    "The encoder frozen or trained on, with and without CPC, from chirps or random filters.",
+    Exchange,
+    joint_trials,
+    JUDGED,
+)

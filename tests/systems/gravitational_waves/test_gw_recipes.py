@@ -1,0 +1,111 @@
+"""The comparisons at sizes at which they run in seconds; the demo has a file of its own."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from etude.systems.gravitational_waves.recipes import (
+    Encodings,
+    Exchange,
+    Labels,
+    encodings_recipe,
+    joint_recipe,
+    labels_recipe,
+    twin_recipe,
+)
+from etude.systems.gravitational_waves.recipes.labels import labelled
+
+TINY = {
+    "signals": 64,
+    "filters": 2,
+    "latent": 4,
+    "context": 2,
+    "hidden": (3,),
+    "batch": 32,
+    "cpc_epochs": 1,
+    "test_windows": 512,
+    "repeats": 2,
+}
+SHORT = {"snn_epochs": 1, "joint_epochs": 1}
+
+
+def test_fewer_labels_are_the_first_of_more_and_come_again():
+    config = Labels(**TINY, windows=64)
+    every, labels = labelled(config, 1.0, 0)
+    few, known = labelled(config, 0.1, 0)
+    assert every.shape == few.shape == (64, 2048, 2)
+    assert 0 < labels.sum() < 64
+    np.testing.assert_array_equal(few, every[jnp.arange(64) % 6])
+    np.testing.assert_array_equal(known, labels[jnp.arange(64) % 6])
+    assert not np.array_equal(labelled(config, 1.0, 1)[0], every)
+
+
+def test_the_methods_of_labels_differ_in_what_learns():
+    config = Labels(**TINY, windows=64, shares=(0.5,), epochs=1)
+    trials = {trial.method: trial for trial in labels_recipe.trials(config)}
+    phases = {
+        method: [phase.name for phase in trial.build(progress=False).phases]
+        for method, trial in trials.items()
+    }
+    assert phases == {
+        "CPC, fine-tuned, 50%": ["cpc", "joint"],
+        "CPC, frozen, 50%": ["cpc", "snn"],
+        "supervised, 50%": ["joint"],
+        "random, frozen, 50%": ["snn"],
+    }
+
+
+def test_a_labels_trial_is_trained_and_judged():
+    config = Labels(**TINY, windows=64, shares=(0.5,), epochs=1)
+    trial = labels_recipe.trials(config)[0]
+    judged = trial.evaluate(trial.build(progress=False).fit().model, "test")
+    assert set(labels_recipe.columns.values()) <= set(judged)
+    low, high = judged["auc_interval"]
+    assert low <= judged["auc"] <= high
+    # About half of 512 windows are noise: one false alarm among them is the best they resolve.
+    assert 1 / 300 < judged["resolution"] < 1 / 200
+
+
+@pytest.mark.parametrize(
+    ("recipe", "config", "methods"),
+    [
+        (twin_recipe, Exchange, 2),
+        (encodings_recipe, Encodings, 6),
+        (joint_recipe, Exchange, 8),
+    ],
+)
+def test_every_trial_builds(recipe, config, methods):
+    trials = recipe.trials(config(**TINY, **SHORT))
+    assert len({trial.method for trial in trials}) == methods
+    assert len({trial.name for trial in trials}) == len(trials) == 2 * methods
+    for trial in trials[::2]:
+        assert trial.build(progress=False).phases
+
+
+def test_the_encoder_of_a_frozen_trial_gets_all_its_steps_elsewhere():
+    config = Exchange(**TINY, snn_epochs=2, joint_epochs=3)
+    lengths = {
+        trial.method: {phase.name: phase.length.count for phase in trial.build().phases}
+        for trial in joint_recipe.trials(config)
+    }
+    assert lengths["chirps, CPC, joint"] == {"cpc": 1, "snn": 2, "joint": 3}
+    assert lengths["random filters, no CPC, frozen"] == {"snn": 5}
+
+
+@pytest.mark.parametrize("encoding", ["multi_threshold", "rate"])
+def test_operations_are_counted(encoding):
+    """`rate` draws its spikes, so that judging needs a key; nothing is trained here."""
+    config = Encodings(**TINY, **SHORT, encodings=(encoding,), steps=2)
+    trial = encodings_recipe.trials(config)[0]
+    judged = trial.evaluate(trial.build(progress=False).model, "test")
+    assert set(encodings_recipe.columns.values()) <= set(judged)
+    channels, steps = (16, 48) if encoding == "multi_threshold" else (4, 96)
+    assert 0 < judged["operations"] < steps * (channels * 3 + 3 * 2) / 1000
+
+
+def test_a_twin_sends_a_number_in_every_step():
+    config = Exchange(**TINY, **SHORT)
+    trial = twin_recipe.trials(config)[-1]
+    judged = trial.evaluate(trial.build(progress=False).model, "test")
+    assert judged["messages"] == 64.0
+    assert judged["operations"] == pytest.approx(48 * (16 * 3 + 3 * 2) / 1000)
