@@ -141,7 +141,7 @@ def decimate(x: Float[Array, " samples"], factor: int) -> Float[Array, " fewer"]
     filter is symmetric and reaches 8 samples of the lower rate to both sides; beyond the ends it
     meets zeros.
 
-    >>> x = jnp.sin(2 * jnp.pi * jnp.arange(256) / 64)
+    >>> x = jnp.sin(2 * jnp.pi * jnp.arange(256.0) / 64)
     >>> y = decimate(x, 4)
     >>> y.shape, bool(jnp.abs(y / 2 - x[::4])[8:-8].max() < 0.01)
     ((64,), True)

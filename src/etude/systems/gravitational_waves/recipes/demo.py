@@ -40,11 +40,12 @@ class Demo(Configuration):
     latent: int = Field(64, ge=2, description="numbers per step of the latents")
     context: int = Field(32, ge=2, description="numbers per step of the context")
     hidden: tuple[int, ...] = Field((128, 64), description="neurons of the spiking layers")
-    cpc_epochs: int = Field(2, ge=0, description="passes over the bank without labels")
-    snn_epochs: int = Field(4, ge=0, description="passes on the frozen encoder")
-    joint_epochs: int = Field(14, ge=0, description="passes of everything together")
-    rate: float = Field(5e-3, gt=0, description="learning rate")
-    cpc_weight: float = Field(0.1, ge=0, description="of the contrastive loss in the joint phase")
+    cpc_epochs: int = Field(1, ge=0, description="passes over the bank without labels")
+    snn_epochs: int = Field(3, ge=0, description="passes on the frozen encoder")
+    joint_epochs: int = Field(10, ge=0, description="passes of everything together")
+    cpc_rate: float = Field(2e-3, gt=0, description="learning rate without labels")
+    rate: float = Field(5e-3, gt=0, description="learning rate with labels")
+    cpc_weight: float = Field(0.05, ge=0, description="of the contrastive loss in the joint phase")
     batch: int = Field(64, ge=1, description="windows per step")
     low_snr: float = Field(5.0, gt=0, description="faintest network SNR in training")
     high_snr: float = Field(15.0, gt=0, description="loudest network SNR in training")
@@ -65,7 +66,7 @@ def trainer(config: Demo, /, **options: Any) -> Trainer:
         network.encoder,
         network.bridge,
         network.classifier,
-        config.rate,
+        (config.cpc_rate, config.rate, config.rate),
         config.cpc_weight,
         predictors=network.predictors,
         batch_size=config.batch,
