@@ -1,7 +1,8 @@
 """All recipes by name, and where they are. Nothing is imported until a recipe is asked for.
 
 >>> names()
-('digits-two-phase', 'attractor/prototypes', 'attractor/digits', 'attractor/fashion-mnist')
+('gravitational-waves/demo', 'gravitational-waves/search', 'digits-two-phase',
+ 'attractor/prototypes', 'attractor/digits', 'attractor/fashion-mnist')
 """
 
 import importlib
@@ -24,6 +25,15 @@ class Entry:
 
 
 CATALOGUE = {
+    "gravitational-waves/demo": Entry(
+        "etude.systems.gravitational_waves.recipes:demo_recipe",
+        "Black holes in O4 noise: an encoder without labels, then spikes, then both.",
+    ),
+    "gravitational-waves/search": Entry(
+        "etude.systems.gravitational_waves.recipes:search_recipe",
+        "Sensitive distance in O4 noise, as a fraction of that of a matched filter on the same "
+        "data.",
+    ),
     "digits-two-phase": Entry(
         "etude.systems.quickstart:recipe",
         "Self-supervised pre-training on scikit-learn's digits, then a classifier on few labels.",

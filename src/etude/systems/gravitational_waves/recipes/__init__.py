@@ -1,5 +1,6 @@
-"""`gravitational-waves/demo`: the three phases in minutes, judged on windows and by GW150914."""
+"""Experiments with gravitational waves, by the names that `etude list` has."""
 
 from etude.systems.gravitational_waves.recipes.demo import Demo, recipe as demo_recipe
+from etude.systems.gravitational_waves.recipes.search import Search, recipe as search_recipe
 
-__all__ = ["Demo", "demo_recipe"]
+__all__ = ["Demo", "Search", "demo_recipe", "search_recipe"]

@@ -4,6 +4,7 @@ The encoder learns without labels, the spiking classifier on the frozen encoder,
 and noise are drawn in the compiled step, so no window is seen twice.
 """
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from etude.recipe import Configuration, Recipe, Trial
-from etude.systems.gravitational_waves.bank import SignalBank, signal_bank
+from etude.systems.gravitational_waves.bank import SignalBank, Split, signal_bank
 from etude.systems.gravitational_waves.chirps import chirp_filters
 from etude.systems.gravitational_waves.curves import noise_curve
 from etude.systems.gravitational_waves.network import SpikingNetwork
@@ -25,7 +26,6 @@ from etude.systems.gravitational_waves.training import UnifiedTrainer
 from etude.systems.gravitational_waves.windows import Mixing
 from etude.trainer import Trainer
 
-MERGER = (0.5, 0.75)  # seconds from the start of a window; later ones leave the spikes no time
 _BATCH = 512  # windows at a time in the evaluation
 _BINS = ((8.0, 9.0), (9.0, 10.0), (10.0, 12.0), (12.0, 15.0))
 
@@ -36,6 +36,7 @@ class Demo(Configuration):
     curve: str = Field("aLIGO-O4", description="noise curve of both detectors")
     signals: int = Field(4096, ge=64, description="binaries of the training bank")
     filters: int = Field(24, ge=1, description="pairs of filters of the first layer")
+    taps: int = Field(128, ge=8, description="their length at 512 Hz")
     chirps: bool = Field(True, description="whether the first layer starts from chirps")
     latent: int = Field(64, ge=2, description="numbers per step of the latents")
     context: int = Field(32, ge=2, description="numbers per step of the context")
@@ -47,6 +48,14 @@ class Demo(Configuration):
     rate: float = Field(5e-3, gt=0, description="learning rate with labels")
     cpc_weight: float = Field(0.05, ge=0, description="of the contrastive loss in the joint phase")
     batch: int = Field(64, ge=1, description="windows per step")
+    sample_rate: float = Field(2048.0, gt=0, description="of the strain, Hz")
+    window: float = Field(1.0, gt=0, description="seconds that the network sees at once")
+    band: tuple[float, float] = Field((20.0, 1024.0), description="of the whitened strain, Hz")
+    merger: tuple[float, float] = Field(
+        (0.5, 0.75),
+        description="seconds into a window between which signals merge; later ones leave the "
+        "spikes no time to answer",
+    )
     low_snr: float = Field(5.0, gt=0, description="faintest network SNR in training")
     high_snr: float = Field(15.0, gt=0, description="loudest network SNR in training")
     incoherent: float = Field(0.15, ge=0, le=1, description="share of noise with lone signals")
@@ -70,9 +79,7 @@ def trainer(config: Demo, /, **options: Any) -> Trainer:
         config.cpc_weight,
         predictors=network.predictors,
         batch_size=config.batch,
-        augment=Mixing(
-            merger=MERGER, snr=(config.low_snr, config.high_snr), incoherent=config.incoherent
-        ),
+        augment=mixing_of(config),
     )
     epochs = (config.cpc_epochs, config.snn_epochs, config.joint_epochs)
     phases = unified.phases(jnp.asarray(signals), None, epochs)
@@ -83,7 +90,9 @@ def untrained(config: Demo) -> SpikingNetwork:
     """The network before training."""
     kernels = None
     if config.chirps:
-        kernels = chirp_filters(bank(config, "train").signals[:2048, :, 0], config.filters)
+        kernels = chirp_filters(
+            bank(config, "train").signals[:2048, :, 0, 0], config.filters, taps=config.taps
+        )
     return SpikingNetwork.build(
         config.latent,
         config.hidden,
@@ -99,16 +108,37 @@ def untrained(config: Demo) -> SpikingNetwork:
     )
 
 
-def bank(config: Demo, split: str) -> SignalBank:
+def mixing_of(config: Demo) -> Mixing:
+    """What the windows of the training are made of."""
+    return Mixing(
+        sample_rate=config.sample_rate,
+        duration=config.window,
+        merger=config.merger,
+        snr=(config.low_snr, config.high_snr),
+        incoherent=config.incoherent,
+        band=config.band,
+    )
+
+
+@lru_cache(maxsize=4)
+def bank(config: Demo, split: Split) -> SignalBank:
     """Signals of a split; those of validation and test are fewer."""
-    n = config.signals if split == "train" else max(config.signals // 4, _BATCH)
-    return _bank(config.curve, n, split, config.seed)
+    return signal_bank(
+        Population(),
+        [noise_curve(config.curve)],
+        config.signals if split == "train" else max(config.signals // 4, _BATCH),
+        split=split,
+        seed=config.seed,
+        sample_rate=config.sample_rate,
+        band=config.band,
+        **mixing_of(config).room,
+    )
 
 
 def evaluate(config: Demo, model: SpikingNetwork, split: str) -> dict[str, Any]:
     """Area under the ROC for network SNR 8 to 15, and the share found at 1 false in 1000."""
     signals = jnp.asarray(bank(config, split).signals[:_BATCH])
-    mixing = Mixing(merger=MERGER, snr=(8.0, 15.0), incoherent=0.0)
+    mixing = replace(mixing_of(config), snr=(8.0, 15.0), incoherent=0.0)
 
     @eqx.filter_jit
     def measure(model: SpikingNetwork, number: jax.Array):
@@ -126,20 +156,6 @@ def evaluate(config: Demo, model: SpikingNetwork, split: str) -> dict[str, Any]:
         inside = statistic[(snr >= low) & (snr < high)]
         results[f"efficiency_{low:g}_{high:g}"] = tpr_at_fpr(noise, inside, rate).value
     return results
-
-
-@lru_cache(maxsize=4)
-def _bank(curve: str, n: int, split: Any, seed: int) -> SignalBank:
-    width = MERGER[1] - MERGER[0]
-    return signal_bank(
-        Population(),
-        2 * [noise_curve(curve)],
-        n,
-        split=split,
-        seed=seed,
-        duration=1.0 + width,
-        merger=MERGER[1],
-    )
 
 
 recipe = Recipe(
