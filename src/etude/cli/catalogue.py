@@ -2,15 +2,16 @@
 
 >>> for name in names():
 ...     print(name)
-digits-two-phase
-attractor/prototypes
-attractor/digits
-attractor/fashion-mnist
 gravitational-waves/demo
+gravitational-waves/search
 gravitational-waves/labels
 gravitational-waves/twin
 gravitational-waves/encodings
 gravitational-waves/joint
+digits-two-phase
+attractor/prototypes
+attractor/digits
+attractor/fashion-mnist
 """
 
 import importlib
@@ -33,25 +34,14 @@ class Entry:
 
 
 CATALOGUE = {
-    "digits-two-phase": Entry(
-        "etude.systems.quickstart:recipe",
-        "Self-supervised pre-training on scikit-learn's digits, then a classifier on few labels.",
-    ),
-    "attractor/prototypes": Entry(
-        "etude.systems.attractor.recipes:prototypes_recipe",
-        "An attractor network learns noisy prototypes by a local rule, without gradients.",
-    ),
-    "attractor/digits": Entry(
-        "etude.systems.attractor.recipes:digits_recipe",
-        "Local rules, back-propagation and the read-out alone on scikit-learn's digits.",
-    ),
-    "attractor/fashion-mnist": Entry(
-        "etude.systems.attractor.recipes:fashion_recipe",
-        "Local rules, back-propagation and the read-out alone on Fashion-MNIST.",
-    ),
     "gravitational-waves/demo": Entry(
         "etude.systems.gravitational_waves.recipes:demo_recipe",
         "Black holes in O4 noise: an encoder without labels, then spikes, then both.",
+    ),
+    "gravitational-waves/search": Entry(
+        "etude.systems.gravitational_waves.recipes:search_recipe",
+        "Sensitive distance in O4 noise, as a fraction of that of a matched filter on the same "
+        "data.",
     ),
     "gravitational-waves/labels": Entry(
         "etude.systems.gravitational_waves.recipes:labels_recipe",
@@ -68,6 +58,22 @@ CATALOGUE = {
     "gravitational-waves/joint": Entry(
         "etude.systems.gravitational_waves.recipes:joint_recipe",
         "The encoder frozen or trained on, with and without CPC, from chirps or random filters.",
+    ),
+    "digits-two-phase": Entry(
+        "etude.systems.quickstart:recipe",
+        "Self-supervised pre-training on scikit-learn's digits, then a classifier on few labels.",
+    ),
+    "attractor/prototypes": Entry(
+        "etude.systems.attractor.recipes:prototypes_recipe",
+        "An attractor network learns noisy prototypes by a local rule, without gradients.",
+    ),
+    "attractor/digits": Entry(
+        "etude.systems.attractor.recipes:digits_recipe",
+        "Local rules, back-propagation and the read-out alone on scikit-learn's digits.",
+    ),
+    "attractor/fashion-mnist": Entry(
+        "etude.systems.attractor.recipes:fashion_recipe",
+        "Local rules, back-propagation and the read-out alone on Fashion-MNIST.",
     ),
 }
 

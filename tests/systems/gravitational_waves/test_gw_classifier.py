@@ -129,11 +129,11 @@ def test_a_sample_is_alone_in_its_batch():
     x = raster(4, 50, 6, rate=0.3)
     snn = classifier()
     batch = jax.jit(jax.vmap(snn))(x)
-    np.testing.assert_allclose(jax.jit(snn)(x[2]), batch[2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(snn(x[2]), batch[2], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("neurons", [LIF, CuBaLIF, partial(LIF, time_constant=0.2)])
-@pytest.mark.parametrize("dt", [1e-3, 8e-3])
+@pytest.mark.parametrize("dt", [1e-3, 4e-3])
 def test_new_networks_are_neither_silent_nor_flooded(neurons, dt):
     snn = SNNClassifier(64, 2, (128, 64, 32), dt=dt, neurons=neurons, key=jax.random.key(3))
     for spikes in snn.activity(raster(300, 64)).spikes:

@@ -14,11 +14,14 @@ import numpy as np
 from pydantic import Field
 
 from etude.recipe import Recipe, Trial
+from etude.systems.gravitational_waves.bank import Split
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.recipes.shared import (
     Comparison,
     bank,
     evaluate,
+    mixing_of,
+    seeded,
     unified,
     untrained,
 )
@@ -80,19 +83,17 @@ def joint_trials(config: Exchange) -> list[Trial]:
 
 def _trials(config: Exchange, methods: Mapping[str, Mapping[str, Any]]) -> list[Trial]:
     return [
-        Trial(method, seed, partial(trainer, config, seed, options), partial(judge, config, seed))
+        Trial(method, each.seed, partial(trainer, each, options), partial(judge, each))
         for method, options in methods.items()
-        for seed in config.seeds
+        for each in seeded(config)
     ]
 
 
-def trainer(config: Exchange, seed: int, method: Mapping[str, Any], /, **options: Any) -> Trainer:
+def trainer(config: Exchange, method: Mapping[str, Any], /, **options: Any) -> Trainer:
     """The phases of a method: `chirps`, `bridge`, `twin`, `cpc` and `frozen`, if it names them."""
-    network = untrained(
-        config, seed, chirps=method.get("chirps", True), bridge=method.get("bridge")
-    )
+    network = untrained(config, chirps=method.get("chirps"), bridge=method.get("bridge"))
     if method.get("twin", False):
-        key = jax.random.fold_in(jax.random.key(seed), 1)
+        key = jax.random.fold_in(jax.random.key(config.seed), 1)
         twin = ann_twin(network.classifier, key=key)
         network = eqx.tree_at(lambda model: model.classifier, network, twin)
     cpc = method.get("cpc", True)
@@ -101,28 +102,20 @@ def trainer(config: Exchange, seed: int, method: Mapping[str, Any], /, **options
         lengths = (lengths[0], config.snn_epochs + config.joint_epochs, 0)
     trained = unified(config, network, cpc_weight=config.cpc_weight if cpc else 0.0)
     phases = trained.phases(jnp.asarray(bank(config, "train").signals), None, lengths)
-    return Trainer(network, phases, seed=seed, **options)
+    return Trainer(network, phases, seed=config.seed, **options)
 
 
-def judge(config: Exchange, seed: int, model: SpikingNetwork, split: str) -> dict[str, Any]:
+def judge(config: Exchange, model: SpikingNetwork, split: Split) -> dict[str, Any]:
     """`evaluate`, and what the classifier does for a window: means over windows as in training.
 
     A message is a spike, or the number that a neuron of the twin sends in every step. An operation
     is an addition per spike and connection that leads on from it; in the twin a product and an
     addition per connection and step.
     """
-    results = evaluate(config, seed, model, split)
+    results = evaluate(config, model, split)
     signals = jnp.asarray(bank(config, split).signals[:_COUNTED])
-    windows, _ = config.mixing(signals, jax.random.key(seed))
-
-    @eqx.filter_jit
-    def counted(model: SpikingNetwork, windows: jax.Array) -> Counts:
-        context = model.features(windows).context
-        keys = jax.random.split(jax.random.key(seed), len(context))
-        spikes = jax.vmap(lambda one, key: model.bridge(one, key=key))(context, keys)
-        return jax.vmap(partial(count, model.classifier))(spikes)
-
-    counts = counted(model, windows)
+    windows, _ = mixing_of(config)(signals, jax.random.key(config.seed))
+    counts = _counted(model, windows, jax.random.key(config.seed))
     neurons = [layer.neurons for layer in model.classifier.layers]
     if isinstance(neurons[0], Graded):
         messages, operations = 1 / neurons[0].dt, float(counts.dense_operations[0])
@@ -131,6 +124,15 @@ def judge(config: Exchange, seed: int, model: SpikingNetwork, split: str) -> dic
         messages = float(np.average(np.mean(counts.rates, axis=0), weights=sizes))
         operations = float(np.mean(counts.synaptic_operations))
     return {**results, "messages": messages, "operations": operations / 1000}
+
+
+@eqx.filter_jit
+def _counted(model: SpikingNetwork, windows: jax.Array, key: jax.Array) -> Counts:
+    """Of each window; the key is for bridges that draw."""
+    context = model.features(windows).context
+    keys = jax.random.split(key, len(context))
+    spikes = jax.vmap(lambda one, key: model.bridge(one, key=key))(context, keys)
+    return jax.vmap(partial(count, model.classifier))(spikes)
 
 
 JUDGED = {"ROC-AUC, SNR 8-15": "auc", "found at 1e-3": "efficiency"}

@@ -24,7 +24,6 @@ from etude.trainer import Trainer
 class Demo(Experiment):
     """Every choice of the experiment."""
 
-    chirps: bool = Field(True, description="whether the first layer starts from chirps")
     cpc_epochs: int = Field(1, ge=0, description="passes over the bank without labels")
     snn_epochs: int = Field(3, ge=0, description="passes on the frozen encoder")
     joint_epochs: int = Field(10, ge=0, description="passes of everything together")
@@ -32,17 +31,15 @@ class Demo(Experiment):
 
 def trials(config: Demo) -> list[Trial]:
     """One training."""
-    judge = partial(evaluate, config, config.seed)
-    return [Trial("CPC, spikes", config.seed, partial(trainer, config), judge)]
+    return [Trial("CPC, spikes", config.seed, partial(trainer, config), partial(evaluate, config))]
 
 
 def trainer(config: Demo, /, **options: Any) -> Trainer:
     """The trainer of the three phases."""
-    network = untrained(config, chirps=config.chirps)
+    network = untrained(config)
+    signals = jnp.asarray(bank(config, "train").signals)
     epochs = (config.cpc_epochs, config.snn_epochs, config.joint_epochs)
-    phases = unified(config, network).phases(
-        jnp.asarray(bank(config, "train").signals), None, epochs
-    )
+    phases = unified(config, network).phases(signals, None, epochs)
     return Trainer(network, phases, seed=config.seed, **options)
 
 

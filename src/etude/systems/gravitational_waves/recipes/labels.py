@@ -19,6 +19,8 @@ from etude.systems.gravitational_waves.recipes.shared import (
     Comparison,
     bank,
     evaluate,
+    mixing_of,
+    seeded,
     unified,
     untrained,
 )
@@ -44,18 +46,18 @@ def trials(config: Labels) -> list[Trial]:
     return [
         Trial(
             f"{method}, {share:.0%}",
-            seed,
-            partial(trainer, config, method, share, seed),
-            partial(evaluate, config, seed),
+            each.seed,
+            partial(trainer, each, method, share),
+            partial(evaluate, each),
         )
         for share in config.shares
         for method in config.methods
-        for seed in config.seeds
+        for each in seeded(config)
     ]
 
 
 def labelled(
-    config: Labels, share: float, seed: int
+    config: Labels, share: float
 ) -> tuple[Float[Array, "n samples detectors"], Int[Array, " n"]]:
     """The labelled windows of a share, again and again until they are as many as all.
 
@@ -64,20 +66,20 @@ def labelled(
     """
     signals = jnp.asarray(bank(config, "train").signals)
     # Not a key that the phases use, so that no labelled window comes without its label as well.
-    key = jax.random.fold_in(jax.random.key(seed), 1_000_003)
+    key = jax.random.fold_in(jax.random.key(config.seed), 1_000_003)
     drawn, parts = jax.random.split(key)
     order = jax.random.permutation(drawn, jnp.arange(config.windows) % len(signals))
     chunks = jnp.split(order, list(range(512, config.windows, 512)))
     keys = jax.random.split(parts, len(chunks))
-    mixed = [config.mixing(signals[c], k) for c, k in zip(chunks, keys, strict=True)]
+    mixed = [mixing_of(config)(signals[c], k) for c, k in zip(chunks, keys, strict=True)]
     windows, labels = (jnp.concatenate(column) for column in zip(*mixed, strict=True))
     few = jnp.arange(config.windows) % max(round(share * config.windows), 2)
     return windows[few], labels[few]
 
 
-def trainer(config: Labels, method: Method, share: float, seed: int, /, **options: Any) -> Trainer:
+def trainer(config: Labels, method: Method, share: float, /, **options: Any) -> Trainer:
     """The encoder without labels where the method says so, then the labelled windows."""
-    network = untrained(config, seed)
+    network = untrained(config)
     phases = []
     if method.startswith("CPC"):
         signals = jnp.asarray(bank(config, "train").signals)
@@ -87,8 +89,8 @@ def trainer(config: Labels, method: Method, share: float, seed: int, /, **option
         lengths = (0, 0, config.epochs)
     # No contrastive loss beside the labels: the methods differ in where the encoder starts.
     supervised = unified(config, network, augment=None, cpc_weight=0.0)
-    phases += supervised.phases(*labelled(config, share, seed), lengths)
-    return Trainer(network, phases, seed=seed, **options)
+    phases += supervised.phases(*labelled(config, share), lengths)
+    return Trainer(network, phases, seed=config.seed, **options)
 
 
 recipe = Recipe(

@@ -1,7 +1,8 @@
 """What the recipes share: settings, signals, the untrained network, and how a network is judged."""
 
+from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from etude.recipe import Configuration
-from etude.systems.gravitational_waves.bank import SignalBank, signal_bank
+from etude.systems.gravitational_waves.bank import SignalBank, Split, signal_bank
 from etude.systems.gravitational_waves.chirps import chirp_filters
 from etude.systems.gravitational_waves.curves import noise_curve
 from etude.systems.gravitational_waves.network import SpikingNetwork
@@ -20,7 +21,6 @@ from etude.systems.gravitational_waves.spiking import LIF, SpikeBridge, SuperSpi
 from etude.systems.gravitational_waves.training import UnifiedTrainer
 from etude.systems.gravitational_waves.windows import Mixing
 
-MERGER = (0.5, 0.75)  # seconds from the start of a window; later ones leave the spikes no time
 FALSE_ALARMS = 1e-3  # per window, at which efficiencies are stated
 _CHUNK = 512  # windows that are mixed at a time
 _BINS = ((8.0, 9.0), (9.0, 10.0), (10.0, 12.0), (12.0, 15.0))
@@ -32,6 +32,8 @@ class Experiment(Configuration):
     curve: str = Field("aLIGO-O4", description="noise curve of both detectors")
     signals: int = Field(4096, ge=64, description="binaries of the training bank")
     filters: int = Field(24, ge=1, description="pairs of filters of the first layer")
+    taps: int = Field(128, ge=8, description="their length at 512 Hz")
+    chirps: bool = Field(True, description="whether the first layer starts from chirps")
     latent: int = Field(64, ge=2, description="numbers per step of the latents")
     context: int = Field(32, ge=2, description="numbers per step of the context")
     hidden: tuple[int, ...] = Field((128, 64), description="neurons of the spiking layers")
@@ -39,15 +41,18 @@ class Experiment(Configuration):
     rate: float = Field(5e-3, gt=0, description="learning rate with labels")
     cpc_weight: float = Field(0.05, ge=0, description="of the contrastive loss in the joint phase")
     batch: int = Field(64, ge=1, description="windows per step")
+    sample_rate: float = Field(2048.0, gt=0, description="of the strain, Hz")
+    window: float = Field(1.0, gt=0, description="seconds that the network sees at once")
+    band: tuple[float, float] = Field((20.0, 1024.0), description="of the whitened strain, Hz")
+    merger: tuple[float, float] = Field(
+        (0.5, 0.75),
+        description="seconds into a window between which signals merge; later ones leave the "
+        "spikes no time to answer",
+    )
     low_snr: float = Field(5.0, gt=0, description="faintest network SNR in training")
     high_snr: float = Field(15.0, gt=0, description="loudest network SNR in training")
     incoherent: float = Field(0.15, ge=0, le=1, description="share of noise with lone signals")
     test_windows: int = Field(8192, ge=512, description="windows of the evaluation")
-
-    @property
-    def mixing(self) -> Mixing:
-        """How the windows of training are made."""
-        return _mixing(self.low_snr, self.high_snr, self.incoherent)
 
 
 class Comparison(Experiment):
@@ -57,46 +62,68 @@ class Comparison(Experiment):
     signals: int = Field(2048, ge=64, description="binaries of the training bank")
     cpc_epochs: int = Field(2, ge=1, description="passes over the bank without labels")
 
-    @property
-    def seeds(self) -> range:
-        """Of the trials of each method: weights, order and all draws but the binaries."""
-        return range(self.seed, self.seed + self.repeats)
+
+C = TypeVar("C", bound=Comparison)
 
 
-def bank(config: Experiment, split: str) -> SignalBank:
+def seeded(config: C) -> list[C]:
+    """The configurations of the trials of a method, which differ in the seed."""
+    seeds = range(config.seed, config.seed + config.repeats)
+    return [config.model_copy(update={"seed": seed}) for seed in seeds]
+
+
+@lru_cache(maxsize=4)
+def mixing_of(config: Experiment) -> Mixing:
+    """What the windows of the training are made of."""
+    return Mixing(
+        sample_rate=config.sample_rate,
+        duration=config.window,
+        merger=config.merger,
+        snr=(config.low_snr, config.high_snr),
+        incoherent=config.incoherent,
+        band=config.band,
+    )
+
+
+@lru_cache(maxsize=8)
+def bank(config: Experiment, split: Split) -> SignalBank:
     """Signals of a split; those of validation and test are fewer."""
-    n = config.signals if split == "train" else max(config.signals // 4, _CHUNK)
-    return _bank(config.curve, n, split, config.seed)
+    return signal_bank(
+        Population(),
+        [noise_curve(config.curve)],
+        config.signals if split == "train" else max(config.signals // 4, _CHUNK),
+        split=split,
+        seed=config.seed,
+        sample_rate=config.sample_rate,
+        band=config.band,
+        **mixing_of(config).room,
+    )
 
 
 def untrained(
-    config: Experiment,
-    seed: int | None = None,
-    *,
-    chirps: bool = True,
-    bridge: SpikeBridge | None = None,
+    config: Experiment, *, chirps: bool | None = None, bridge: SpikeBridge | None = None
 ) -> SpikingNetwork:
-    """The network before training, with weights of a seed; the configuration's if None."""
-    kernels = _chirps(config.curve, config.signals, config.filters, config.seed) if chirps else None
+    """The network before training; `chirps` overrules the configuration."""
+    started = config.chirps if chirps is None else chirps
     return SpikingNetwork.build(
         config.latent,
         config.hidden,
         bridge=bridge,
         filters=config.filters,
-        kernels=None if kernels is None else jnp.asarray(kernels),
+        kernels=jnp.asarray(_chirps(config)) if started else None,
         context_dim=config.context,
         # The slope was found by trial: the default of 25 learns slower, and 4 not at all.
         classifier={
             "neurons": partial(LIF, surrogate=SuperSpike(10.0)),
             "readout_time_constant": 0.1,
         },
-        key=jax.random.key(config.seed if seed is None else seed),
+        key=jax.random.key(config.seed),
     )
 
 
 def unified(config: Experiment, network: SpikingNetwork, **options: Any) -> UnifiedTrainer:
     """The three phases of a network, on fresh windows unless `options` say otherwise."""
-    defaults = {"cpc_weight": config.cpc_weight, "augment": config.mixing}
+    defaults = {"cpc_weight": config.cpc_weight, "augment": mixing_of(config)}
     return UnifiedTrainer(
         network.encoder,
         network.bridge,
@@ -108,15 +135,15 @@ def unified(config: Experiment, network: SpikingNetwork, **options: Any) -> Unif
     )
 
 
-def evaluate(config: Experiment, seed: int, model: SpikingNetwork, split: str) -> dict[str, Any]:
+def evaluate(config: Experiment, model: SpikingNetwork, split: Split) -> dict[str, Any]:
     """Area under the ROC for network SNR 8 to 15, and shares found at 1 false alarm in 1000.
 
-    The windows are fresh draws of a seed, half of them noise alone; the lowest rate of false
+    The windows are fresh draws of the seed, half of them noise alone; the lowest rate of false
     alarms that they resolve, 1 / noise windows, is among the results.
     """
     signals = jnp.asarray(bank(config, split).signals[:_CHUNK])
-    mixing = _mixing(_BINS[0][0], _BINS[-1][1], 0.0)
-    keys = jax.random.split(jax.random.key(seed), -(-config.test_windows // _CHUNK))
+    mixing = replace(mixing_of(config), snr=(_BINS[0][0], _BINS[-1][1]), incoherent=0.0)
+    keys = jax.random.split(jax.random.key(config.seed), -(-config.test_windows // _CHUNK))
     draws = [_ranked(model, mixing, signals, key) for key in keys]
     statistic, snr = (np.concatenate(column) for column in zip(*draws, strict=True))
     statistic = statistic.astype(np.float64)
@@ -148,17 +175,6 @@ def _ranked(
 
 
 @lru_cache(maxsize=4)
-def _mixing(low: float, high: float, incoherent: float) -> Mixing:
-    # One object, because its tables of responses and delays take a second.
-    return Mixing(merger=MERGER, snr=(low, high), incoherent=incoherent)
-
-
-@lru_cache(maxsize=4)
-def _chirps(curve: str, n: int, filters: int, seed: int) -> np.ndarray:
-    return chirp_filters(_bank(curve, n, "train", seed).signals[:2048, :, 0, 0], filters)
-
-
-@lru_cache(maxsize=4)
-def _bank(curve: str, n: int, split: Any, seed: int) -> SignalBank:
-    room = Mixing(merger=MERGER).room  # whatever the SNR
-    return signal_bank(Population(), [noise_curve(curve)], n, split=split, seed=seed, **room)
+def _chirps(config: Experiment) -> np.ndarray:
+    signals = bank(config, "train").signals[:2048, :, 0, 0]
+    return chirp_filters(signals, config.filters, taps=config.taps)

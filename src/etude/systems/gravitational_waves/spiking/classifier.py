@@ -8,6 +8,7 @@
 [(50, 32), (50, 8)]
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
@@ -42,9 +43,10 @@ class Activity(NamedTuple):
 class Layer(eqx.Module):
     """A dense connection and the neurons it feeds.
 
-    The weights are normal, of the size at which inputs of the mean and variance `sent` make the
-    membrane fluctuate by 1 ("fluctuation-driven", after Rossbroich et al., Neuromorphic Computing
-    and Engineering 2022): neither silence nor a flood, whatever the time constants and dt.
+    The weights are normal, of the size at which a layer sends about as much as reaches it, from a
+    raster with spikes in a tenth of the steps through several layers: neither silence nor a flood.
+    It is that of He et al. (ICCV 2015) for the rates of neurons that do not leak, and half as much
+    more for the leak.
 
     >>> layer = Layer(4, LIF(3, dt=0.001), key=jax.random.key(0))
     >>> layer.weight.shape, layer.bias.shape
@@ -55,16 +57,8 @@ class Layer(eqx.Module):
     bias: Float[Array, "features"]
     neurons: AbstractNeurons
 
-    def __init__(
-        self,
-        inputs: int,
-        neurons: AbstractNeurons,
-        *,
-        key: PRNGKeyArray,
-        sent: tuple[float, float] = AbstractNeurons.sent,
-    ):
-        (mean, variance), (total, squares) = sent, neurons.gains()
-        size = 1 / jnp.sqrt(inputs * ((mean * total) ** 2 + variance * squares))
+    def __init__(self, inputs: int, neurons: AbstractNeurons, *, key: PRNGKeyArray):
+        size = 1.5 * math.sqrt(2 / inputs) / neurons.gain()
         self.weight = size * jax.random.normal(key, (inputs, neurons.features))
         self.bias = jnp.zeros(neurons.features)
         self.neurons = neurons

@@ -18,7 +18,7 @@ late; in return, all that the backward pass needs is in the membranes.
 import abc
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -39,9 +39,6 @@ class AbstractNeurons(eqx.Module):
     membrane: eqx.AbstractVar[Positive]
     features: eqx.AbstractVar[int]
     dt: eqx.AbstractVar[float]
-    #: mean and variance of what is sent by a neuron whose membrane fluctuates by about 1, by which
-    #: the initial weights of the next layer are chosen; those of a spike in a tenth of the steps
-    sent: ClassVar[tuple[float, float]] = (0.1, 0.09)
 
     @abc.abstractmethod
     def rest(self, dtype: Any = jnp.float32) -> PyTree[Float[Array, "features"]]:
@@ -56,8 +53,11 @@ class AbstractNeurons(eqx.Module):
         """
 
     @abc.abstractmethod
-    def gains(self) -> tuple[Array, Array]:
-        """The sum of the membrane's response to an impulse, and the sum of its square."""
+    def gain(self) -> Float[Array, ""]:
+        """What neurons send in the long run when a current of 1 per step reaches them.
+
+        In spikes per step, with the leak left out, for those that spike.
+        """
 
     def __call__(self, currents: Float[Array, "time features"]) -> Float[Array, "time features"]:
         """What the neurons send at every step, starting from rest."""
@@ -116,8 +116,8 @@ class LIF(AbstractNeurons):
 
         return step
 
-    def gains(self) -> tuple[Array, Array]:
-        return exponential_gains(self.membrane, self.dt)
+    def gain(self) -> Float[Array, ""]:
+        return jnp.ones(())
 
 
 class ALIF(AbstractNeurons):
@@ -185,8 +185,8 @@ class ALIF(AbstractNeurons):
 
         return step
 
-    def gains(self) -> tuple[Array, Array]:
-        return exponential_gains(self.membrane, self.dt)
+    def gain(self) -> Float[Array, ""]:
+        return jnp.ones(())
 
 
 class CuBaLIF(AbstractNeurons):
@@ -246,11 +246,8 @@ class CuBaLIF(AbstractNeurons):
 
         return step
 
-    def gains(self) -> tuple[Array, Array]:
-        a = jnp.mean(decay_of(self.membrane, self.dt))
-        b = jnp.mean(decay_of(self.synapse, self.dt))
-        both = 1 / ((1 - a) * (1 - b))
-        return both, both * (1 + a * b) / ((1 + a) * (1 + b) * (1 - a * b))
+    def gain(self) -> Float[Array, ""]:
+        return jnp.mean(1 / (1 - decay_of(self.synapse, self.dt)))
 
 
 class LI(AbstractNeurons):
@@ -296,8 +293,8 @@ class LI(AbstractNeurons):
 
         return step
 
-    def gains(self) -> tuple[Array, Array]:
-        return exponential_gains(self.membrane, self.dt)
+    def gain(self) -> Float[Array, ""]:
+        return jnp.mean(1 / (1 - decay_of(self.membrane, self.dt)))
 
 
 def decay_of(time_constant: Positive, dt: float) -> Float[Array, "..."]:
@@ -320,13 +317,3 @@ def length_of_step(dt: float) -> float:
     if not 0 < dt < math.inf:
         raise ValueError(f"dt={dt}; expected the length of a step in seconds, above zero.")
     return float(dt)
-
-
-def exponential_gains(time_constant: Positive, dt: float) -> tuple[Array, Array]:
-    """`AbstractNeurons.gains` of a response that decays exponentially.
-
-    >>> [round(float(gain), 3) for gain in exponential_gains(Positive("tau", 1.0, ()), math.log(2))]
-    [2.0, 1.333]
-    """
-    decay = jnp.mean(decay_of(time_constant, dt))
-    return 1 / (1 - decay), 1 / (1 - decay**2)

@@ -8,8 +8,7 @@ What a comparison with it says is what spiking itself costs or gains.
 ((2,), (16, 32))
 """
 
-import math
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -22,7 +21,6 @@ from etude.systems.gravitational_waves.spiking.neurons import (
     AbstractNeurons,
     Advance,
     decay_of,
-    exponential_gains,
     length_of_step,
 )
 from etude.systems.gravitational_waves.spiking.positive import Positive
@@ -47,9 +45,6 @@ class Graded(AbstractNeurons):
     membrane: Positive
     features: int = eqx.field(static=True)
     dt: float = eqx.field(static=True)
-    # The mean square of the positive part of a normal membrane is 1/2. It varies slowly, so that
-    # it adds up in the next membrane as a mean does.
-    sent: ClassVar[tuple[float, float]] = (math.sqrt(0.5), 0.0)
 
     def __init__(
         self,
@@ -73,8 +68,8 @@ class Graded(AbstractNeurons):
 
         return step
 
-    def gains(self) -> tuple[Array, Array]:
-        return exponential_gains(self.membrane, self.dt)
+    def gain(self) -> Float[Array, ""]:
+        return jnp.mean(1 / (1 - decay_of(self.membrane, self.dt)))
 
 
 def ann_twin(classifier: SNNClassifier, *, key: PRNGKeyArray) -> SNNClassifier:
@@ -93,8 +88,7 @@ def ann_twin(classifier: SNNClassifier, *, key: PRNGKeyArray) -> SNNClassifier:
             time_constant=old.membrane.initial.value,
             learnable=old.membrane.log_ratio is not None,
         )
-        sent = layers[-1].neurons.sent if layers else old.sent
-        layers.append(Layer(layer.weight.shape[0], new, key=k, sent=sent))
+        layers.append(Layer(layer.weight.shape[0], new, key=k))
     integrators = classifier.readout.neurons
-    readout = Layer(layers[-1].weight.shape[1], integrators, key=last, sent=Graded.sent)
+    readout = Layer(layers[-1].weight.shape[1], integrators, key=last)
     return eqx.tree_at(lambda c: (c.layers, c.readout), classifier, (tuple(layers), readout))

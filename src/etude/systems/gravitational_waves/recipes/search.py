@@ -1,0 +1,156 @@
+"""`gravitational-waves/search`: hours of noise with injections, beside a matched filter and a CNN.
+
+The network of the demo, trained for longer, and a convolutional network of the same size on the
+same first layer. Both are judged by the field's measure: the sensitive distance at a false-alarm
+rate, as a fraction of that of a matched filter on exactly the same data.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from pydantic import Field
+
+from etude.data.arrays import ArrayData
+from etude.engine.learner import Learner
+from etude.engine.phase import Epochs, Phase
+from etude.engine.rule import Context, Gradient
+from etude.recipe import Outcome, Recipe, Trial
+from etude.systems.gravitational_waves.cnn import ConvolutionalNetwork
+from etude.systems.gravitational_waves.recipes import demo, shared
+from etude.systems.gravitational_waves.recipes.survey import (
+    EDGES,
+    RATES,
+    Survey,
+    matched_filter,
+)
+from etude.systems.gravitational_waves.search.intervals import Estimate, binomial_interval
+from etude.systems.gravitational_waves.search.plots import plot_distance, plot_efficiency
+from etude.systems.gravitational_waves.search.sensitivity import Efficiency
+from etude.trainer import Trainer
+
+Method = Literal["CPC, spikes", "CNN"]
+
+
+class Search(demo.Demo):
+    """The demo for longer, and the survey."""
+
+    repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
+    methods: tuple[Method, ...] = Field(("CPC, spikes", "CNN"), description="networks")
+    signals: int = Field(16384, ge=64, description="binaries of the training bank")
+    filters: int = Field(32, ge=1, description="pairs of filters of the first layer")
+    taps: int = Field(192, ge=8, description="their length at 512 Hz")
+    high_snr: float = Field(12.0, gt=0, description="loudest network SNR in training")
+    incoherent: float = Field(0.05, ge=0, le=1, description="share of noise with lone signals")
+    cpc_epochs: int = Field(1, ge=0, description="passes over the bank without labels")
+    snn_epochs: int = Field(1, ge=0, description="passes on the frozen encoder")
+    joint_epochs: int = Field(20, ge=0, description="passes of everything together")
+    foreground: float = Field(3.0, gt=0, description="hours with injections")
+    background: float = Field(4.0, ge=1, description="hours of noise alone")
+    stride: float = Field(0.125, gt=0, description="seconds between windows")
+    answer: float = Field(0.6, gt=0, lt=1, description="seconds into a window of its merger")
+
+
+def trials(config: Search) -> list[Trial]:
+    """Each network with each seed."""
+    return [
+        Trial(method, seed, partial(build, config, method, seed), partial(evaluate, config))
+        for method in config.methods
+        for seed in range(config.seed, config.seed + config.repeats)
+    ]
+
+
+def build(config: Search, method: Method, seed: int, /, **options: Any) -> Trainer:
+    """The trainer of one trial."""
+    seeded = config.model_copy(update={"seed": seed})
+    if method == "CPC, spikes":
+        return demo.trainer(seeded, **options)
+    signals = shared.bank(seeded, "train").signals
+    network = ConvolutionalNetwork(shared.untrained(seeded).encoder, key=jax.random.key(seed))
+    data = ArrayData(jnp.asarray(signals), config.batch, drop_last=True)
+    epochs = Epochs(config.snn_epochs + config.joint_epochs)
+    steps = epochs.count * data.steps_per_epoch
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.rate, steps // 20, steps)
+    learner = Learner(Gradient(cross_entropy), optax.adamw(rate, weight_decay=1e-3), clip_norm=1.0)
+    phase = Phase("supervised", learner, data, epochs, augment=shared.mixing_of(seeded))
+    return Trainer(network, phase, seed=seed, **options)
+
+
+def cross_entropy(
+    model: ConvolutionalNetwork, batch: tuple[jax.Array, jax.Array], context: Context
+) -> jax.Array:
+    """Of the statistic as log-odds."""
+    windows, labels = batch
+    return optax.sigmoid_binary_cross_entropy(model.statistic(windows), labels).mean()
+
+
+def evaluate(config: Search, model: Any, split: str) -> dict[str, float]:
+    """Distances and efficiency of a network, and of the matched filter on the same data."""
+    survey = Survey(
+        config.curve, config.foreground, config.background, seed=config.seed, split=split
+    )
+    statistic = eqx.filter_jit(lambda windows: model.statistic(windows))
+    mine, ceiling = survey.judge(statistic, config.answer, config.stride), matched_filter(survey)
+    return {
+        **mine,
+        **{f"filter_{name}": value for name, value in ceiling.items()},
+        **{
+            f"ratio_{rate:g}": mine[f"distance_{rate:g}"] / ceiling[f"distance_{rate:g}"]
+            for rate in RATES
+        },
+        "parameters": float(
+            sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
+        ),
+    }
+
+
+def draw(config: Search, outcomes: Sequence[Outcome], folder: Path) -> None:
+    """Efficiency and distances, of the first of each network and of the matched filter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {o.trial.method: o.metrics for o in reversed(outcomes)}
+    prefix = "filter_"
+    metrics = outcomes[0].metrics
+    ceiling = {n.removeprefix(prefix): v for n, v in metrics.items() if n.startswith(prefix)}
+    searches = {"matched filter": ceiling, **found}
+    curves = {name: _efficiency(values) for name, values in searches.items()}
+    plot_efficiency(curves, "one per hour").savefig(folder / "efficiency.png", dpi=110)
+    distances = {name: (np.array(RATES), _distances(v)) for name, v in searches.items()}
+    plot_distance(distances, "hour").savefig(folder / "distance.png", dpi=110)
+
+
+def _efficiency(metrics: Any) -> Efficiency:
+    hits, total = (
+        np.array([metrics[f"{name}_{low:g}"] for low in EDGES[:-1]], int)
+        for name in ("found", "total")
+    )
+    return Efficiency(EDGES, hits, total, *binomial_interval(hits, total, 0.95, "clopper-pearson"))
+
+
+def _distances(metrics: Any) -> list[Estimate]:
+    names = [f"distance_{rate:g}" for rate in RATES]
+    return [Estimate(metrics[n], metrics[f"{n}_low"], metrics[f"{n}_high"]) for n in names]
+
+
+recipe = Recipe(
+    "gravitational-waves/search",
+    "Sensitive distance in O4 noise, as a fraction of that of a matched filter on the same data.",
+    Search,
+    trials,
+    {
+        "of the filter's distance, 1 per hour": "ratio_1",
+        "10 per hour": "ratio_10",
+        "distance, Mpc": "distance_1",
+        "the filter's": "filter_distance_1",
+        "found": "found",
+        "by the filter": "filter_found",
+        "parameters": "parameters",
+    },
+    splits=("valid", "test"),
+    draw=draw,
+)

@@ -1,0 +1,205 @@
+"""A mock search: injections in hours of noise, noise alone, and what a search makes of them.
+
+As in the challenge MLGWSC-1 (arXiv:2209.11146), data set 1: binaries without spin, uniform in the
+volume of their chirp distance, one every 24 to 30 s, in the noise of a known curve. A matched
+filter searches exactly the same data.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from etude.systems.gravitational_waves.curves import noise_curve
+from etude.systems.gravitational_waves.population import (
+    CHIRP_MASS_OF_NEUTRON_STARS,
+    Parameters,
+    Population,
+)
+from etude.systems.gravitational_waves.search.background import HOUR, Background
+from etude.systems.gravitational_waves.search.coincidence import coincidences, slide_background
+from etude.systems.gravitational_waves.search.matched_filter import MatchedFilter
+from etude.systems.gravitational_waves.search.network import Sliding
+from etude.systems.gravitational_waves.search.sensitivity import (
+    chirp_volumes,
+    efficiency,
+    sensitive_distance,
+)
+from etude.systems.gravitational_waves.search.templates import template_bank
+from etude.systems.gravitational_waves.search.triggers import Triggers, loudest_near, merged
+from etude.systems.gravitational_waves.simulation import simulate_stream
+
+#: False alarms per hour at which a search is judged; the first one is the headline.
+RATES = (1.0, 10.0, 100.0)
+#: Network SNR, the edges of the bins of the efficiency.
+EDGES = np.array([4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 15.0, 20.0])
+#: Seconds: of a piece of a stream; between a merger and its trigger at most; of a cluster.
+PIECE, TOLERANCE, CLUSTER = 1800.0, 0.3, 0.5
+_FARTHEST = 300.0  # Mpc, chirp distance
+_SLIDES = 20
+_SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Half an hour of whitened strain, and the mergers in it.
+
+    Attributes:
+        values: whitened; in float32, which holds unit variance well.
+        start: GPS time of the first sample.
+        times: GPS times of the mergers.
+        parameters: the binaries; None in noise alone.
+        snr: optimal network SNR of each.
+    """
+
+    values: Float32[np.ndarray, "samples detectors"]
+    start: float
+    times: Float64[np.ndarray, " n"]
+    parameters: Parameters | None
+    snr: Float64[np.ndarray, " n"]
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """GPS times of start and end."""
+        return self.start, self.start + len(self.values) / 2048.0
+
+    def near(self, time: float, reach: float) -> tuple[Float32[np.ndarray, "m detectors"], float]:
+        """The strain around a time, and the GPS time where it starts."""
+        low = max(round((time - reach - self.start) * 2048.0), 0)
+        high = round((time + reach - self.start) * 2048.0)
+        return self.values[low:high], self.start + low / 2048.0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A mock search of a noise curve.
+
+    Attributes:
+        curve: its name, of both detectors.
+        foreground: hours with injections.
+        background: hours of noise alone, of the network.
+        slid: hours of noise alone that the matched filter slides in time.
+        seed: of everything.
+        split: draws of different splits are independent.
+    """
+
+    curve: str = "aLIGO-O4"
+    foreground: float = 3.0
+    background: float = 4.0
+    slid: float = 1.0
+    seed: int = 0
+    split: str = "test"
+
+    def judge(
+        self, statistic: Callable[[Any], Any], merger: float, stride: float
+    ) -> dict[str, float]:
+        """What a network finds, as `verdict` says.
+
+        Args:
+            statistic: of windows of one second.
+            merger: seconds into a window where it answers loudest.
+            stride: seconds between windows.
+        """
+        sliding = Sliding(statistic, 2048.0, 1.0, stride, merger)
+        slides = [
+            sliding.triggers(piece.values, piece.start).clustered(CLUSTER)
+            for piece in pieces(self, injected=False)
+        ]
+        background = Background.of(slides, len(slides) * PIECE)
+        # Only windows around the mergers can find them; the others need not be looked at.
+        few = replace(sliding, batch=32)
+        found = []
+        for piece in pieces(self, injected=True):
+            for time in piece.times:
+                values, start = piece.near(time, TOLERANCE + 1.0)
+                triggers = few.triggers(values, start)
+                found.append(loudest_near(triggers, np.array([time]), TOLERANCE))
+        return verdict(np.concatenate(found), background, pieces(self, injected=True))
+
+
+@lru_cache(maxsize=2)
+def matched_filter(survey: Survey) -> dict[str, float]:
+    """What a matched filter finds in the same data: the ceiling.
+
+    Its templates have no spin, as the injections; see `template_bank` for what they miss.
+    """
+    psd = noise_curve(survey.curve)
+    engine = MatchedFilter(template_bank(psd, np.random.default_rng(survey.seed)), psd)
+
+    def search(piece: Piece) -> list:
+        return [
+            engine.triggers(np.ascontiguousarray(piece.values[:, k], np.float64), piece.start)
+            for k in range(2)
+        ]
+
+    slides = [
+        slide_background(*search(piece), piece.span, count=_SLIDES)
+        for piece in pieces(survey, injected=False)[: max(round(survey.slid * HOUR / PIECE), 1)]
+    ]
+    background = Background(
+        np.sort(np.concatenate([slide.statistics for slide in slides])),
+        sum(slide.duration for slide in slides),
+    )
+    found = []
+    for piece in pieces(survey, injected=True):
+        triggers: Triggers = coincidences(*search(piece), piece.span).triggers()
+        found.append(loudest_near(merged([triggers]), piece.times, TOLERANCE))
+    return verdict(np.concatenate(found), background, pieces(survey, injected=True))
+
+
+def verdict(
+    loudest: Float64[np.ndarray, " n"], background: Background, injected: list[Piece]
+) -> dict[str, float]:
+    """Sensitive distances (Mpc, with one-sigma interval), and the efficiency at the first rate.
+
+    Args:
+        loudest: statistic of the loudest trigger near each injection.
+        background: of the same search.
+        injected: the pieces that it searched.
+    """
+    mass = np.concatenate([piece.parameters.chirp_mass for piece in injected if piece.parameters])
+    snr = np.concatenate([piece.snr for piece in injected])
+    farthest = _FARTHEST * (mass.max() / CHIRP_MASS_OF_NEUTRON_STARS) ** (5 / 6)
+    volumes = chirp_volumes(mass, farthest)
+    results: dict[str, float] = {"injections": float(len(mass))}
+    for rate in RATES:
+        found = loudest > background.threshold(rate / HOUR)
+        distance = sensitive_distance(found, volumes)
+        results[f"distance_{rate:g}"] = distance.value
+        results[f"distance_{rate:g}_low"] = distance.low
+        results[f"distance_{rate:g}_high"] = distance.high
+    first = loudest > background.threshold(RATES[0] / HOUR)
+    curve = efficiency(first, snr, EDGES)
+    for low, hits, total in zip(EDGES, curve.found, curve.total, strict=False):
+        results[f"found_{low:g}"], results[f"total_{low:g}"] = float(hits), float(total)
+    return {**results, "found": float(first.mean())}
+
+
+@lru_cache(maxsize=4)
+def pieces(survey: Survey, *, injected: bool) -> list[Piece]:
+    """The whitened data, with injections or without."""
+    population = Population(maximal_spin=0.0, distances=(5.0, _FARTHEST)) if injected else None
+    hours = survey.foreground if injected else survey.background
+    seeds = np.random.SeedSequence(
+        survey.seed, spawn_key=(_SPLITS.index(survey.split), int(injected))
+    )
+    curve, found = noise_curve(survey.curve), []
+    for seed in seeds.spawn(max(round(hours * HOUR / PIECE), 1)):
+        # Whitening takes two seconds at either end.
+        stream = simulate_stream(
+            np.random.default_rng(seed), (curve, curve), PIECE + 4.0, population
+        ).whitened((curve, curve))
+        mergers = stream.injections
+        found.append(
+            Piece(
+                stream.values.astype(np.float32),
+                stream.start,
+                np.zeros(0) if mergers is None else mergers.times,
+                None if mergers is None else mergers.parameters,
+                np.zeros(0) if mergers is None else mergers.network_snr,
+            )
+        )
+    return found
