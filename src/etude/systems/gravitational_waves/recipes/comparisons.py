@@ -41,8 +41,8 @@ _COUNTED = 256  # windows whose spikes are counted
 class Exchange(Comparison):
     """Every choice of `gravitational-waves/twin` and `gravitational-waves/joint`."""
 
-    snn_epochs: int = Field(2, ge=1, description="passes on the frozen encoder")
-    joint_epochs: int = Field(6, ge=1, description="passes of everything, or of the rest if frozen")
+    snn_epochs: int = Field(1, ge=1, description="passes on the frozen encoder")
+    joint_epochs: int = Field(4, ge=1, description="passes of everything, or of the rest if frozen")
 
 
 class Encodings(Exchange):
