@@ -36,7 +36,7 @@ def rows(page):
     return [c for c in cells if c[0] != "theirs" and set(c[0]) != {"-"}]
 
 
-SEEDS = ["coming_from/seed_002.md", "coming_from/seed_004.md"]
+SEEDS = [f"coming_from/seed_{seed}.md" for seed in ("000", "002", "004")]
 
 
 @pytest.mark.parametrize("page", SEEDS)

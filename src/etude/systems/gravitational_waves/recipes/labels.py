@@ -38,7 +38,7 @@ class Labels(Comparison):
         ("CPC, fine-tuned", "CPC, frozen", "supervised", "random, frozen"),
         description="methods to compare, the main one first",
     )
-    epochs: int = Field(2, ge=1, description="passes over as many windows as all")
+    epochs: int = Field(1, ge=1, description="passes over as many windows as all")
 
 
 def trials(config: Labels) -> list[Trial]:

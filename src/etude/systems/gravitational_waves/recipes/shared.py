@@ -56,11 +56,16 @@ class Experiment(Configuration):
 
 
 class Comparison(Experiment):
-    """The choices of recipes that compare methods, in less time for each than the demo has."""
+    """The choices of recipes that compare methods: a network smaller than the demo's, for less."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
     signals: int = Field(2048, ge=64, description="binaries of the training bank")
-    cpc_epochs: int = Field(2, ge=1, description="passes over the bank without labels")
+    filters: int = Field(16, ge=1, description="pairs of filters of the first layer")
+    latent: int = Field(32, ge=2, description="numbers per step of the latents")
+    hidden: tuple[int, ...] = Field((64, 32), description="neurons of the spiking layers")
+    batch: int = Field(32, ge=1, description="windows per step")
+    cpc_epochs: int = Field(1, ge=1, description="passes over the bank without labels")
+    test_windows: int = Field(4096, ge=512, description="windows of the evaluation")
 
 
 C = TypeVar("C", bound=Comparison)
