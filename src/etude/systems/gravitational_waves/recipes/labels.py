@@ -7,14 +7,16 @@ fresh. The first layer starts from chirps in all methods.
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 from pydantic import Field
 
-from etude.recipe import Recipe, Trial
+from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.gravitational_waves.recipes.shared import (
     Comparison,
     bank,
@@ -50,9 +52,7 @@ def trials(config: Labels) -> list[Trial]:
             partial(trainer, each, method, share),
             partial(evaluate, each),
         )
-        for share in config.shares
-        for method in config.methods
-        for each in seeded(config)
+        for method, share, each in _grid(config)
     ]
 
 
@@ -93,6 +93,37 @@ def trainer(config: Labels, method: Method, share: float, /, **options: Any) -> 
     return Trainer(network, phases, seed=config.seed, **options)
 
 
+def draw(config: Labels, outcomes: Sequence[Outcome], folder: Path) -> None:
+    """ROC-AUC against the number of labelled windows: every trial, and the mean of each method."""
+    from matplotlib.figure import Figure
+
+    found = {outcome.trial.name: outcome.metrics["auc"] for outcome in outcomes}
+    named = zip(trials(config), _grid(config), strict=True)
+    points = [(method, share, found[trial.name]) for trial, (method, share, _) in named]
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xscale="log", xlabel="labelled windows", ylabel="ROC-AUC, SNR 8-15")
+    axes.grid(alpha=0.3)
+    for method in config.methods:
+        counts = [round(share * config.windows) for share in config.shares]
+        values = [[v for m, s, v in points if (m, s) == (method, x)] for x in config.shares]
+        (line,) = axes.plot(counts, [np.mean(some) for some in values], label=method)
+        for count, some in zip(counts, values, strict=True):
+            axes.plot([count] * len(some), some, ".", color=line.get_color())
+    axes.legend(fontsize="small")
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / "labels.png", dpi=90)
+
+
+def _grid(config: Labels) -> list[tuple[Method, float, Labels]]:
+    return [
+        (method, share, each)
+        for share in config.shares
+        for method in config.methods
+        for each in seeded(config)
+    ]
+
+
 recipe = Recipe(
     "gravitational-waves/labels",
     "What contrastive pre-training is worth where few windows have labels.",
@@ -103,4 +134,5 @@ recipe = Recipe(
         "found at 1e-3": "efficiency",
         "at SNR 12-15": "efficiency_12_15",
     },
+    draw=draw,
 )
