@@ -1,5 +1,7 @@
 """The comparisons at sizes at which they run in seconds; the demo has a file of its own."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from etude.systems.gravitational_waves.recipes import (
 from etude.systems.gravitational_waves.recipes.labels import labelled
 from etude.systems.gravitational_waves.recipes.shared import seeded
 
-TINY = {
+TINY: dict[str, Any] = {
     "signals": 64,
     "filters": 2,
     "latent": 4,
@@ -27,7 +29,7 @@ TINY = {
     "test_windows": 512,
     "repeats": 1,
 }
-SHORT = {"snn_epochs": 1, "joint_epochs": 1}
+SHORT: dict[str, Any] = {"snn_epochs": 1, "joint_epochs": 1}
 
 
 def test_fewer_labels_are_the_first_of_more_and_come_again():

@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import Field
 
 from etude.recipe import Recipe, Trial
-from etude.systems.gravitational_waves.bank import Split
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.recipes.shared import (
     Comparison,
@@ -38,14 +37,14 @@ from etude.trainer import Trainer
 _COUNTED = 256  # windows whose spikes are counted
 
 
-class Exchange(Comparison):
+class Exchange(Comparison, frozen=True):
     """Every choice of `gravitational-waves/twin` and `gravitational-waves/joint`."""
 
     snn_epochs: int = Field(1, ge=1, description="passes on the frozen encoder")
     joint_epochs: int = Field(2, ge=1, description="passes of everything, or of the rest if frozen")
 
 
-class Encodings(Exchange):
+class Encodings(Exchange, frozen=True):
     """Every choice of `gravitational-waves/encodings`."""
 
     encodings: tuple[Encoding, ...] = Field(
@@ -108,7 +107,7 @@ def trainer(config: Exchange, method: Mapping[str, Any], /, **options: Any) -> T
     return Trainer(network, phases, seed=config.seed, **options)
 
 
-def judge(config: Exchange, model: SpikingNetwork, split: Split) -> dict[str, Any]:
+def judge(config: Exchange, model: SpikingNetwork, split: str) -> dict[str, Any]:
     """`evaluate`, and what the classifier does for a window: means over windows as in training.
 
     A message is a spike, or the number that a neuron of the twin sends in every step. An operation
@@ -121,7 +120,7 @@ def judge(config: Exchange, model: SpikingNetwork, split: Split) -> dict[str, An
     counts = _counted(model, windows, jax.random.key(config.seed))
     neurons = [layer.neurons for layer in model.classifier.layers]
     if isinstance(neurons[0], Graded):
-        messages, operations = 1 / neurons[0].dt, float(counts.dense_operations[0])
+        messages, operations = 1 / neurons[0].dt, float(np.max(counts.dense_operations))
     else:
         sizes = [each.features for each in neurons]
         messages = float(np.average(np.mean(counts.rates, axis=0), weights=sizes))

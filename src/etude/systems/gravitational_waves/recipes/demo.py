@@ -21,7 +21,7 @@ from etude.systems.gravitational_waves.recipes.shared import (
 from etude.trainer import Trainer
 
 
-class Demo(Experiment):
+class Demo(Experiment, frozen=True):
     """Every choice of the experiment."""
 
     cpc_epochs: int = Field(1, ge=0, description="passes over the bank without labels")

@@ -31,7 +31,7 @@ from etude.trainer import Trainer
 Method = Literal["CPC, frozen", "CPC, fine-tuned", "random, frozen", "supervised"]
 
 
-class Labels(Comparison):
+class Labels(Comparison, frozen=True):
     """Every choice of `gravitational-waves/labels`."""
 
     windows: int = Field(4096, ge=64, description="labelled windows, all of them")

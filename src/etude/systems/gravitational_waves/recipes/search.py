@@ -38,7 +38,7 @@ from etude.trainer import Trainer
 Method = Literal["CPC, spikes", "CNN"]
 
 
-class Search(demo.Demo):
+class Search(demo.Demo, frozen=True):
     """The demo for longer, and the survey."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")

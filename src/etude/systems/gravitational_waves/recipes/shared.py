@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from etude.recipe import Configuration
-from etude.systems.gravitational_waves.bank import SignalBank, Split, signal_bank
+from etude.systems.gravitational_waves.bank import SignalBank, signal_bank
 from etude.systems.gravitational_waves.chirps import chirp_filters
 from etude.systems.gravitational_waves.curves import noise_curve
 from etude.systems.gravitational_waves.network import SpikingNetwork
@@ -26,7 +26,7 @@ _CHUNK = 512  # windows that are mixed at a time
 _BINS = ((8.0, 9.0), (9.0, 10.0), (10.0, 12.0), (12.0, 15.0))
 
 
-class Experiment(Configuration):
+class Experiment(Configuration, frozen=True):
     """The choices that all recipes have."""
 
     curve: str = Field("aLIGO-O4", description="noise curve of both detectors")
@@ -55,7 +55,7 @@ class Experiment(Configuration):
     test_windows: int = Field(8192, ge=512, description="windows of the evaluation")
 
 
-class Comparison(Experiment):
+class Comparison(Experiment, frozen=True):
     """The choices of recipes that compare methods: a network smaller than the demo's, for less."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
@@ -91,8 +91,9 @@ def mixing_of(config: Experiment) -> Mixing:
 
 
 @lru_cache(maxsize=8)
-def bank(config: Experiment, split: Split) -> SignalBank:
-    """Signals of a split; those of validation and test are fewer."""
+def bank(config: Experiment, split: Any) -> SignalBank:
+    """Signals of a `Split`; those of validation and test are fewer."""
+    room = mixing_of(config).room
     return signal_bank(
         Population(),
         [noise_curve(config.curve)],
@@ -101,7 +102,8 @@ def bank(config: Experiment, split: Split) -> SignalBank:
         seed=config.seed,
         sample_rate=config.sample_rate,
         band=config.band,
-        **mixing_of(config).room,
+        duration=room["duration"],
+        merger=room["merger"],
     )
 
 
@@ -140,7 +142,7 @@ def unified(config: Experiment, network: SpikingNetwork, **options: Any) -> Unif
     )
 
 
-def evaluate(config: Experiment, model: SpikingNetwork, split: Split) -> dict[str, Any]:
+def evaluate(config: Experiment, model: SpikingNetwork, split: str) -> dict[str, Any]:
     """Area under the ROC for network SNR 8 to 15, and shares found at 1 false alarm in 1000.
 
     The windows are fresh draws of the seed, half of them noise alone; the lowest rate of false
