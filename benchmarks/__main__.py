@@ -16,6 +16,7 @@ from benchmarks import (
     memory,
     spikes,
     start,
+    waveforms,
 )
 
 REPORTS: dict[str, Callable[[bool], str]] = {
@@ -27,6 +28,7 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "loggers": loggers.report,
     "attractor": attractor.report,
     "spikes": spikes.report,
+    "waveforms": waveforms.report,
 }
 
 
