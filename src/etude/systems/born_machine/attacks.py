@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from etude.systems.born_machine.config_parts import EvasionConfig
+
 Norm = Literal["linf", "l2"]
 Domain = tuple[float, float]
 Inputs = Float[Array, "batch sites"]
@@ -160,6 +162,36 @@ def joint_pgd(
         lambda x: jnp.max(_wrong(scores(x), labels), axis=1), x, key, epsilon=epsilon,
         domain=domain, norm=norm, num_steps=num_steps, step_size=step_size,
     )  # fmt: skip
+
+
+def evade(
+    config: EvasionConfig,
+    scores: Scores,
+    x: Inputs,
+    labels: Int[Array, " batch"],
+    key: Key[Array, "..."],
+    *,
+    strength: Radius,
+    domain: Domain,
+) -> Inputs:
+    """The attack that a configuration describes, at one strength in its units.
+
+    `scores` are log p(x,c) or log weights, which serve every method. The key serves the random
+    start, if there is one. Errors as in `ascend`.
+
+    >>> config = EvasionConfig(method="FGM", units="range")
+    >>> evade(config, lambda x: jnp.concatenate([x, -x], axis=1), jnp.zeros((1, 1)),
+    ...       jnp.array([0]), jax.random.key(0), strength=0.25, domain=(-1.0, 1.0)).tolist()
+    [[-0.5]]
+    """
+    unit = config.radius(1.0, domain)
+    options = {"epsilon": strength * unit, "domain": domain, "norm": config.norm}
+    if config.method == "FGM":
+        return fgm(scores, x, labels, **options)
+    step = None if config.step_size is None else config.step_size * unit
+    attack = pgd if config.method == "PGD" else joint_pgd
+    start = key if config.random_start else None
+    return attack(scores, x, labels, start, num_steps=config.num_steps, step_size=step, **options)
 
 
 def log_odds_against(scores: Scores, labels: Int[Array, " batch"]) -> Objective:

@@ -207,7 +207,7 @@ class Config(Typed):
     @model_validator(mode="after")
     def _fits(self) -> "Config":
         problems = []
-        if self.born.embedding == "one-hot" and self.dataset.scaler != "binary":
+        if self.born.embedding == "onehot" and self.dataset.scaler != "binary":
             problems.append(
                 "a one-hot embedding takes whole numbers: set dataset.scaler to 'binary', or "
                 "choose another embedding"

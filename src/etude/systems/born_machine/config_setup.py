@@ -9,7 +9,7 @@ name
   expected 'moons_4k', ...; did you mean 'moons_4k'? [...]
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -43,8 +43,8 @@ class DatasetConfig(Config):
     """A data set by name; fields that are not given take what the name stands for.
 
     The classes of "squares", "checkerboard", "annuli" and "gaussians" have densities of known
-    entropy. Pictures keep their own test split; `split` then divides the rest, so that only the
-    ratio of its first two parts counts.
+    entropy. Pictures keep their own test split: `split` divides the rest, so that only the ratio
+    of its first two parts counts, and `size` then limits the training part alone.
 
     >>> DatasetConfig(name="spirals_small").split
     (0.15, 0.425, 0.425)
@@ -88,13 +88,12 @@ class DatasetConfig(Config):
     def _consistent(self) -> "DatasetConfig":
         problems = []
         pictures = self.name in PICTURES
-        if abs(sum(self.split) - 1) > 1e-6 or min(self.split) < 0 or self.split[0] == 0:
+        parts = self.split[:2] if pictures else self.split
+        if abs(sum(self.split) - 1) > 1e-6 or min(self.split) < 0 or min(parts) == 0:
             problems.append(
-                f"split {self.split} must be fractions that sum to 1, the first above 0; write "
+                f"split {self.split} must be positive fractions that sum to 1, such as "
                 "(0.5, 0.25, 0.25)"
             )
-        elif not pictures and min(self.split) == 0:
-            problems.append(f"split {self.split} leaves a part without samples; give each some")
         if self.size is None and not pictures:
             problems.append(f"{self.name} is drawn, so it needs a size: give samples per class")
         if self.scaler == "binary" and not pictures:
@@ -113,6 +112,7 @@ class MPSInitConfig(Config):
     cures: ClassVar[dict[str, str]] = {
         "n_features": "leave it out: the data say how many sites there are",
         "out_dim": "leave it out: the data say how many classes there are",
+        "std": "leave it out: every init_method sets its own noise, by the length of the chain",
     }
 
     in_dim: int = Field(10, ge=2, description="d, functions of the embedding for each site")
@@ -121,8 +121,7 @@ class MPSInitConfig(Config):
         None, ge=0, description="sites before the class; none: half of them"
     )
     boundary: Literal["obc"] = Field("obc", description="open; closed chains are not offered")
-    init_method: str = Field("randn_eye", description="see `BornMachine.create`")
-    std: Annotated[float, Field(gt=0)] = Field(1e-9, description="of the noise of randn_eye, ...")
+    init_method: Literal["identity", "isometry", "gaussian"] = "identity"
     dtype: Literal["float32", "float64", "complex64", "complex128"] = "float32"
 
 
@@ -133,8 +132,8 @@ class BornMachineConfig(Config):
     10
     """
 
-    embedding: Literal[
-        "legendre", "fourier", "hermite", "chebyshev1", "chebyshev2", "one-hot"
-    ] = "legendre"  # fmt: skip
+    embedding: Literal["legendre", "fourier", "hermite", "chebyshev1", "chebyshev2", "onehot"] = (
+        "legendre"
+    )
     init_kwargs: MPSInitConfig = MPSInitConfig()
     model_path: str | None = Field(None, description="a run to take the trained tensors from")
