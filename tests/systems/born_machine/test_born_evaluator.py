@@ -39,7 +39,8 @@ TOY = machine(means=((-0.4, 0.3), (0.4, -0.3)), priors=(0.5, 0.5), std=0.3)
 
 def evaluator(train=None, **options):
     if train is None:
-        train = ClassificationConfig(metrics=MetricsConfig(**options.pop("metrics")))
+        metrics = MetricsConfig(**options.pop("metrics"))
+        train = ClassificationConfig(metrics=metrics, stop_crit=metrics.names[0])
     return PerformanceEvaluator(CONFIG, DATA, train, sampler=sampler, **options)
 
 
