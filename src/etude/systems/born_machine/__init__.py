@@ -7,9 +7,15 @@ exact and come from the same tensors.
 
 from etude.systems.born_machine.embeddings import EMBEDDINGS, Embedding
 from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.sampling import sample, sample_labels
+from etude.systems.born_machine.views import Classifier, Generator
 
 __all__ = [
     "EMBEDDINGS",
     "BornMachine",
+    "Classifier",
     "Embedding",
+    "Generator",
+    "sample",
+    "sample_labels",
 ]

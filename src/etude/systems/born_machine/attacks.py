@@ -242,7 +242,8 @@ def _constant(objective: Objective, x: Array) -> Callable[[Array], tuple[Array, 
     Otherwise a training step would carry derivatives by the tensors through every step of the
     attack, to find that they are zero.
     """
-    pure, closed = jax.closure_convert(objective, x)
+    # The lambda because a bound method of a module cannot be hashed.
+    pure, closed = jax.closure_convert(lambda x: objective(x), x)
     closed = jax.lax.stop_gradient(closed)
 
     def total(x: Array) -> tuple[Array, Array]:

@@ -1,5 +1,7 @@
 """The Born machine: one matrix product state that is classifier and generator at once."""
 
+from typing import TYPE_CHECKING
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,9 @@ from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.initial import initial_tensors
 from etude.systems.born_machine.mps import amplitudes, log_square
 from etude.systems.born_machine.partition import log_class_norms
+
+if TYPE_CHECKING:  # the views are built of the machine; it imports them when asked for one
+    from etude.systems.born_machine.views import Classifier, Generator
 
 
 class BornMachine(eqx.Module):
@@ -170,3 +175,29 @@ class BornMachine(eqx.Module):
     def log_marginal(self, x: Real[Array, "batch sites"]) -> Float[Array, " batch"]:
         """log p(x)."""
         return jax.nn.logsumexp(self.log_weights(x), -1) - self.log_partition()
+
+    @property
+    def classifier(self) -> "Classifier":
+        """p(c | x) as a callable. A view: the tensors are the machine's."""
+        from etude.systems.born_machine.views import Classifier
+
+        return Classifier(self)
+
+    @property
+    def generator(self) -> "Generator":
+        """log p(x | c) as a callable that also samples. A view: the tensors are the machine's."""
+        from etude.systems.born_machine.views import Generator
+
+        return Generator(self)
+
+    def sync_tensors(self, after: str = "classification") -> "BornMachine":
+        """The machine as it is: classifier and generator share their tensors, always.
+
+        Kept for programs written for machines with two copies of them. Raises ValueError unless
+        `after` is "classification" or "generation".
+        """
+        if after not in ("classification", "generation"):
+            raise ValueError(
+                f"sync_tensors(after): got {after!r}, expected 'classification' or 'generation'."
+            )
+        return self
