@@ -20,7 +20,6 @@ from etude.systems.born_machine.attacks import evade
 from etude.systems.born_machine.config import Config, GANStyleConfig
 from etude.systems.born_machine.config_parts import (
     CriterionConfig,
-    EvasionConfig,
     MetricsConfig,
 )
 from etude.systems.born_machine.data import DataHandler
@@ -97,26 +96,84 @@ class PerformanceEvaluator:
         due = self.metrics.due(epoch)
         found: dict[str, Any] = {}
         if set(due) & set(LIKELIHOODS):
-            found |= {
-                name: v for name, v in self._likelihoods(bornmachine, split).items() if name in due
-            }
+            means = self._over(split, partial(self._likelihoods, bornmachine))
+            found |= {name: value for name, value in means.items() if name in due}
         if "rob" in due:
-            found |= self._robustness(bornmachine, split)
+            found |= self._over(split, partial(self._resisted, bornmachine))
         if set(due) & {*DISTANCES, "viz"}:
             samples = self._samples(bornmachine)
             for name in (name for name in DISTANCES if name in due):
-                found[name] = self._distance(name, samples, split)
+                found[name] = self.distance(name, split)(samples)
             if "viz" in due:
                 found["viz"] = self._picture(samples, split, epoch)
         return found
 
-    def _likelihoods(self, machine: Any, split: str) -> dict[str, float]:
-        found = self._over(split, partial(_measured, machine, self.own))
-        if self.own is None:
-            found["loss"] = self._loss(found)
-        return found
+    def likelihoods(
+        self, machine: Any, x: Array, labels: Int[Array, " batch"], indices: Array
+    ) -> dict[str, Array]:
+        """Likelihoods and loss of each sample; may be compiled. The indices are not used."""
+        del indices
+        found = likelihoods(machine, x, labels)
+        if self.own is not None:
+            return {**found, "loss": self.own(machine, x, labels)}
+        return {**found, "loss": self._loss(found)}
 
-    def _loss(self, found: Mapping[str, float]) -> float:
+    def resisted(
+        self, machine: Any, x: Array, labels: Int[Array, " batch"], indices: Array
+    ) -> dict[str, Array]:
+        """Whether each sample is classified rightly under attack, at every strength, and the mean.
+
+        May be compiled. `indices` are the positions in the split: the attack on a sample does not
+        depend on the batch it is in.
+        """
+        evasion, found = self.tracking.evasion, {}
+        keys = jax.vmap(partial(jax.random.fold_in, self._key(0)))(indices)
+        for strength in evasion.strengths:
+            moved = evade(
+                evasion, machine.log_weights, x, labels, keys,
+                strength=strength, domain=self.data.domain,
+            )  # fmt: skip
+            right = jnp.argmax(machine.log_weights(moved), axis=1) == labels
+            found[f"rob/{strength:g}"] = right.astype(x.dtype)
+        return {**found, "rob": jnp.mean(jnp.stack([*found.values()]), axis=0)}
+
+    def samples(self, machine: Any) -> Float[Array, "classes n sites"]:
+        """Samples of every class, drawn in parts, so that memory is bounded; may be compiled."""
+        assert self.sampler is not None  # refused otherwise
+        sampler, config, classes = self.sampler, self.tracking.sampling, []
+        parts = -(-config.num_spc // config.batch_spc)
+        for label in range(self.data.classes):
+            keys = jax.random.split(jax.random.fold_in(self._key(1), label), parts)
+            drawn = jax.lax.map(
+                lambda key, label=label: sampler(machine, key, label, config.batch_spc), keys
+            )
+            classes.append(drawn.reshape(-1, drawn.shape[-1])[: config.num_spc])
+        return jnp.stack(classes)
+
+    def distance(self, name: str, split: str) -> Callable[[Array], float]:
+        """A distance of samples (classes, n, sites) to a split, as a function of the samples."""
+        return partial(self._distance, name, split)
+
+    def picture(
+        self, machine: Any, split: str, epoch: int | None = None
+    ) -> Path | Float[np.ndarray, "classes n sites"]:
+        """What `evaluate` has as viz."""
+        return self._picture(self._samples(machine), split, epoch)
+
+    # Compiled with the evaluator as a constant: it compares by identity.
+    @eqx.filter_jit
+    def _likelihoods(self, machine: Any, *batch: Array) -> dict[str, Array]:
+        return self.likelihoods(machine, *batch)
+
+    @eqx.filter_jit
+    def _resisted(self, machine: Any, *batch: Array) -> dict[str, Array]:
+        return self.resisted(machine, *batch)
+
+    @eqx.filter_jit
+    def _samples(self, machine: Any) -> Float[Array, "classes n sites"]:
+        return self.samples(machine)
+
+    def _loss(self, found: Mapping[str, Array]) -> Array:
         names = {
             "negative log-likelihood": "clsloss", "generative-nll": "nll", "joint-nll": "genloss",
         }  # fmt: skip
@@ -124,15 +181,6 @@ class PerformanceEvaluator:
             return found[names[self.criterion.name]]
         alpha = self.criterion.kwargs.alpha or 0.0
         return (1 - alpha) * found["clsloss"] + alpha * found["genloss"]
-
-    def _robustness(self, machine: Any, split: str) -> dict[str, float]:
-        evasion, found = self.tracking.evasion, {}
-        for strength in evasion.strengths:
-            run = partial(
-                _resisted, machine, jnp.float32(strength), self._key(0), evasion, self.data.domain
-            )
-            found[f"rob/{strength:g}"] = self._over(split, run)["acc"]
-        return {**found, "rob": float(np.mean(list(found.values())))}
 
     def _over(self, split: str, run: Callable[..., Mapping[str, Array]]) -> dict[str, float]:
         """Means over all samples of a split."""
@@ -145,23 +193,7 @@ class PerformanceEvaluator:
                 sums[name] = sums.get(name, 0.0) + float(np.sum(np.asarray(values), dtype=float))
         return {name: total / len(y) for name, total in sums.items()}
 
-    def _samples(self, machine: Any) -> list[Array]:
-        """Samples of every class, drawn in parts, so that memory is bounded."""
-        assert self.sampler is not None  # refused otherwise
-        config, classes = self.tracking.sampling, []
-        for label in range(self.data.classes):
-            key = jax.random.fold_in(self._key(1), label)
-            sizes = [config.batch_spc] * (config.num_spc // config.batch_spc)
-            rest = config.num_spc % config.batch_spc
-            sizes += [rest] if rest else []
-            parts = [
-                self.sampler(machine, jax.random.fold_in(key, part), label, size)
-                for part, size in enumerate(sizes)
-            ]
-            classes.append(jnp.concatenate(parts))
-        return classes
-
-    def _distance(self, name: str, samples: list[Array], split: str) -> float:
+    def _distance(self, name: str, split: str, samples: Array) -> float:
         found = []
         for label, drawn in enumerate(samples):
             train = self._real("train", label)
@@ -181,14 +213,14 @@ class PerformanceEvaluator:
         return jnp.asarray(self.data.of_class(split, label)[: self.tracking.distances])
 
     def _picture(
-        self, samples: list[Array], split: str, epoch: int | None
+        self, samples: Array, split: str, epoch: int | None
     ) -> Path | Float[np.ndarray, "classes n sites"]:
         raw = np.stack([self.data.scaling.inverse(np.asarray(drawn)) for drawn in samples])
         if self.folder is None:
             return raw
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"samples-{split}-{'end' if epoch is None else epoch}.png"
-        plot_samples(samples, self.data).savefig(path, dpi=140)
+        plot_samples(list(samples), self.data).savefig(path, dpi=140)
         return path
 
     def _key(self, purpose: int) -> Key[Array, ""]:
@@ -208,30 +240,3 @@ class PerformanceEvaluator:
                 "out of metrics"
             )
         return problems
-
-
-@eqx.filter_jit
-def _measured(
-    machine: Any, own: Criterion | None, x: Array, labels: Int[Array, " batch"], indices: Array
-) -> dict[str, Array]:
-    del indices
-    found = likelihoods(machine, x, labels)
-    return found if own is None else {**found, "loss": own(machine, x, labels)}
-
-
-@eqx.filter_jit
-def _resisted(
-    machine: Any,
-    strength: Array,
-    key: Array,
-    evasion: EvasionConfig,
-    domain: tuple[float, float],
-    x: Array,
-    labels: Int[Array, " batch"],
-    indices: Array,
-) -> dict[str, Array]:
-    # A key for each sample of the split: its attack does not depend on the batch it is in.
-    keys = jax.vmap(partial(jax.random.fold_in, key))(indices)
-    moved = evade(evasion, machine.log_weights, x, labels, keys, strength=strength, domain=domain)
-    predicted = jnp.argmax(machine.log_weights(moved), axis=1)
-    return {"acc": (predicted == labels).astype(moved.dtype)}
