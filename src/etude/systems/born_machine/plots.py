@@ -19,7 +19,9 @@ else:
     Figure = Any
 
 
-def plot_samples(samples: Sequence[Array | np.ndarray], datahandler: DataHandler, shown: int = 500) -> Figure:
+def plot_samples(
+    samples: Sequence[Array | np.ndarray], datahandler: DataHandler, shown: int = 500
+) -> Figure:
     """Samples beside as many test samples, in raw coordinates; pictures as rows of classes.
 
     Args:
@@ -47,7 +49,10 @@ def plot_samples(samples: Sequence[Array | np.ndarray], datahandler: DataHandler
 
 
 def plot_densities(
-    machine: Any, datahandler: DataHandler, samples: Sequence[Array | np.ndarray] = (), points: int = 120
+    machine: Any,
+    datahandler: DataHandler,
+    samples: Sequence[Array | np.ndarray] = (),
+    points: int = 120,
 ) -> Figure:
     """p(x|c) of each class over the plane, in the coordinates of the domain, with test samples.
 
