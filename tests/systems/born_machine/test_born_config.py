@@ -15,6 +15,7 @@ from etude.systems.born_machine.config_parts import (
     CriterionConfig,
     EvasionConfig,
     MetricsConfig,
+    NormControlConfig,
     OptimizerSpec,
     SamplingConfig,
 )
@@ -107,6 +108,16 @@ def test_random_start_is_on_unless_switched_off():
     config = Config.model_validate({"tracking": {"evasion": partial}})
     assert config.tracking.evasion.random_start
     assert config.tracking.evasion.norm == "l2"
+
+
+def test_numbers_are_numbers():
+    """The original ran a text of its configuration with `eval`, and broke on no epochs at all."""
+    with pytest.raises(ValidationError, match="valid number"):
+        NormControlConfig.model_validate({"target": "2 ** 3"})
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        AdversarialConfig(max_epoch=0)
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        MetricsConfig(loss=0)
 
 
 def test_unknown_names_suggest_near_ones():

@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
-from etude.systems.born_machine import evaluator as module
+from etude.systems.born_machine import BornMachine, Embedding, evaluator as module
 from etude.systems.born_machine.config import (
     ClassificationConfig,
     Config,
@@ -20,6 +21,7 @@ from etude.systems.born_machine.config_setup import DatasetConfig
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.evaluator import PerformanceEvaluator
 from etude.systems.born_machine.metrics import Moments, frechet_distance
+from etude.systems.born_machine.plots import density_grid
 
 sys.path.insert(0, str(Path(__file__).parent))
 from born_toy import machine, sampler
@@ -176,10 +178,27 @@ def test_the_configuration_is_not_changed():
     assert CONFIG.model_dump_json() == before
 
 
+def test_a_born_machine_on_all_metrics():
+    """p(x|c) on a grid integrates to one, so its mean -log is a true likelihood."""
+    born = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 4), 3)
+    metrics = MetricsConfig(**dict.fromkeys(MetricsConfig.model_fields, 1))
+    train = ClassificationConfig(metrics=metrics)
+    found = PerformanceEvaluator(CONFIG, DATA, train).evaluate(born, "valid")
+    assert {name.partition("/")[0] for name in found} == set(metrics.names)
+    assert all(np.isfinite(found[name]) for name in set(found) - {"viz"})
+    assert found["viz"].shape == (2, 40, 2)
+    # |psi|^2 <= Z |phi(x)|^2, here at most 16^2 / 4 in the plane for d = 4.
+    assert found["genloss"] >= -np.log(64)
+    labels = jnp.asarray(DATA.splits["valid"].y)
+    mean = born.log_conditional(jnp.asarray(DATA.splits["valid"].x), labels).mean()
+    assert found["nll"] == pytest.approx(-float(mean), rel=1e-4)
+    axis, log_p = density_grid(born, (-1.0, 1.0), 200)
+    integral = np.exp(log_p).sum(axis=0) * (axis[1] - axis[0]) ** 2
+    np.testing.assert_allclose(integral, 1, rtol=1e-3)
+
+
 def test_refuses_what_cannot_be_measured():
     train = ClassificationConfig()
-    with pytest.raises(ValueError, match="fid, viz compare samples with data: pass a sampler"):
-        PerformanceEvaluator(CONFIG, DATA, train)
     discrete = Config.model_validate(
         {"born": {"embedding": "onehot"}, "dataset": {"name": "digits", "scaler": "binary"}}
     )

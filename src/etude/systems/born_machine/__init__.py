@@ -5,7 +5,27 @@ one site for the class: class probabilities, densities, samples and the partitio
 exact and come from the same tensors.
 """
 
-from etude.systems.born_machine.config import Config
+from etude.systems.born_machine.attacks import ascend, evade, fgm, joint_pgd, pgd
+from etude.systems.born_machine.config import (
+    AdversarialConfig,
+    ClassificationConfig,
+    Config,
+    GANStyleConfig,
+    GenerativeConfig,
+    TrackingConfig,
+    TrainerConfig,
+)
+from etude.systems.born_machine.config_parts import (
+    CriterionConfig,
+    CriticConfig,
+    DiscriminationConfig,
+    EvasionConfig,
+    MetricsConfig,
+    OptimizerSpec,
+    PurificationConfig,
+    SamplingConfig,
+)
+from etude.systems.born_machine.config_setup import BornMachineConfig, DatasetConfig, MPSInitConfig
 from etude.systems.born_machine.criteria import (
     ClassificationNLL,
     ConditionalNLL,
@@ -14,10 +34,30 @@ from etude.systems.born_machine.criteria import (
     MixedNLL,
 )
 from etude.systems.born_machine.critic import Critic
-from etude.systems.born_machine.data import DataHandler
+from etude.systems.born_machine.data import DataHandler, Samples, Scaling
+from etude.systems.born_machine.densities import DENSITIES
 from etude.systems.born_machine.embeddings import EMBEDDINGS, Embedding
 from etude.systems.born_machine.evaluator import PerformanceEvaluator
 from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.metrics import (
+    Moments,
+    frechet_distance,
+    likelihoods,
+    maximum_mean_discrepancy,
+    sliced_wasserstein,
+)
+from etude.systems.born_machine.plots import (
+    plot_densities,
+    plot_entanglement,
+    plot_likelihoods,
+    plot_samples,
+)
+from etude.systems.born_machine.purification import (
+    detection_rates,
+    detection_thresholds,
+    purify_by_gibbs,
+    purify_by_likelihood,
+)
 from etude.systems.born_machine.sampling import sample, sample_labels
 from etude.systems.born_machine.training import (
     AdversarialTrainer,
@@ -28,24 +68,62 @@ from etude.systems.born_machine.training import (
 from etude.systems.born_machine.views import Classifier, Generator
 
 __all__ = [
+    "DENSITIES",
     "EMBEDDINGS",
+    "AdversarialConfig",
     "AdversarialTrainer",
     "BornMachine",
+    "BornMachineConfig",
+    "ClassificationConfig",
     "ClassificationNLL",
     "ClassificationTrainer",
     "Classifier",
     "ConditionalNLL",
     "Config",
+    "CriterionConfig",
     "Critic",
+    "CriticConfig",
     "DataHandler",
+    "DatasetConfig",
+    "DiscriminationConfig",
     "Embedding",
+    "EvasionConfig",
+    "GANStyleConfig",
     "GANStyleTrainer",
+    "GenerativeConfig",
     "GenerativeNLL",
     "GenerativeTrainer",
     "Generator",
     "JointNLL",
+    "MPSInitConfig",
+    "MetricsConfig",
     "MixedNLL",
+    "Moments",
+    "OptimizerSpec",
     "PerformanceEvaluator",
+    "PurificationConfig",
+    "Samples",
+    "SamplingConfig",
+    "Scaling",
+    "TrackingConfig",
+    "TrainerConfig",
+    "ascend",
+    "detection_rates",
+    "detection_thresholds",
+    "evade",
+    "fgm",
+    "frechet_distance",
+    "joint_pgd",
+    "likelihoods",
+    "maximum_mean_discrepancy",
+    "pgd",
+    "plot_densities",
+    "plot_entanglement",
+    "plot_likelihoods",
+    "plot_samples",
+    "purify_by_gibbs",
+    "purify_by_likelihood",
     "sample",
     "sample_labels",
+    "sliced_wasserstein",
 ]

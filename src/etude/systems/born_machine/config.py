@@ -23,7 +23,6 @@ from etude.systems.born_machine.config_parts import (
     CriticConfig,
     EvasionConfig,
     MetricsConfig,
-    NormControlConfig,
     OptimizerSpec,
     PurificationConfig,
     SamplingConfig,
@@ -39,22 +38,30 @@ class _Training(Typed):
     """What the trainers that go by epochs share."""
 
     max_epoch: Epoch = 100
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(default=64, ge=1)
     optimizer: OptimizerSpec = OptimizerSpec()
     criterion: CriterionConfig = CriterionConfig()
-    patience: int = Field(50, ge=0, description="epochs without improvement before it stops")
-    stop_crit: Stop = Field("loss", description="the metric that patience and the best go by")
-    watch_freq: int = Field(0, ge=0, description="steps between records of the gradients; 0: none")
-    metrics: MetricsConfig = Field(
-        MetricsConfig(loss=1), description="metric -> epochs between its measurements"
+    patience: int = Field(
+        default=50, ge=0, description="epochs without improvement before it stops"
     )
-    save: bool = Field(False, description="whether the best model is kept in the run")
+    stop_crit: Stop = Field(
+        default="loss", description="the metric that patience and the best go by"
+    )
+    watch_freq: int = Field(
+        default=0, ge=0, description="steps between records of the gradients; 0: none"
+    )
+    metrics: MetricsConfig = Field(
+        default=MetricsConfig(loss=1), description="metric -> epochs between its measurements"
+    )
+    save: bool = Field(default=False, description="whether the best model is kept in the run")
     auto_stack: bool = Field(
-        True,
+        default=True,
         description="a choice of memory layout in tensorkrowch; here sites always lie stacked, so "
         "that either value computes the same at the same speed",
     )
-    auto_unbind: bool = Field(False, description="as auto_stack: accepted, and without effect")
+    auto_unbind: bool = Field(
+        default=False, description="as auto_stack: accepted, and without effect"
+    )
 
     @model_validator(mode="after")
     def _measured(self) -> "_Training":
@@ -70,8 +77,12 @@ class ClassificationConfig(_Training):
     """
 
     max_epoch: Epoch = 300
-    patience: int = Field(40, ge=0, description="epochs without improvement before it stops")
-    watch_freq: int = Field(1000, ge=0, description="steps between records of the gradients")
+    patience: int = Field(
+        default=40, ge=0, description="epochs without improvement before it stops"
+    )
+    watch_freq: int = Field(
+        default=1000, ge=0, description="steps between records of the gradients"
+    )
     metrics: MetricsConfig = MetricsConfig(loss=1, acc=1, viz=30, fid=30, rob=30)
     save: bool = True
 
@@ -84,9 +95,8 @@ class GenerativeConfig(_Training):
     """
 
     criterion: CriterionConfig = CriterionConfig(name="generative-nll")
-    watch_freq: int = Field(100, ge=0, description="steps between records of the gradients")
+    watch_freq: int = Field(default=100, ge=0, description="steps between records of the gradients")
     metrics: MetricsConfig = MetricsConfig(loss=1, fid=10, viz=10)
-    norm_control: NormControlConfig = NormControlConfig()
 
 
 class AdversarialConfig(_Training):
@@ -97,20 +107,26 @@ class AdversarialConfig(_Training):
     """
 
     method: Literal["pgd_at", "trades"] = "pgd_at"
-    batch_size: int = Field(256, ge=1)
-    patience: int = Field(30, ge=0, description="epochs without improvement before it stops")
+    batch_size: int = Field(default=256, ge=1)
+    patience: int = Field(
+        default=30, ge=0, description="epochs without improvement before it stops"
+    )
     stop_crit: Stop = "rob"
     metrics: MetricsConfig = MetricsConfig(loss=1, acc=1, rob=1)
     evasion: EvasionConfig = Field(
-        EvasionConfig(method="PGD", norm="l2", strengths=(0.1,)),
+        default=EvasionConfig(method="PGD", norm="l2", strengths=(0.1,)),
         description="the attack trained against, at the first of its strengths",
     )
-    trades_beta: float = Field(6.0, ge=0, description="weight of the KL divergence of TRADES")
-    clean_weight: Fraction = Field(0.0, description="weight of the clean loss in pgd_at")
-    curriculum: bool = Field(False, description="whether the strength grows with the epochs")
-    curriculum_start: float = Field(0.0, ge=0, description="strength in the first epoch")
+    trades_beta: float = Field(
+        default=6.0, ge=0, description="weight of the KL divergence of TRADES"
+    )
+    clean_weight: Fraction = Field(default=0.0, description="weight of the clean loss in pgd_at")
+    curriculum: bool = Field(
+        default=False, description="whether the strength grows with the epochs"
+    )
+    curriculum_start: float = Field(default=0.0, ge=0, description="strength in the first epoch")
     curriculum_end_epoch: Epoch | None = Field(
-        None, description="epoch of full strength; none: the last"
+        default=None, description="epoch of full strength; none: the last"
     )
 
     @model_validator(mode="after")
@@ -140,19 +156,27 @@ class GANStyleConfig(Typed):
     max_epoch: Epoch = 100
     critic: CriticConfig = CriticConfig()
     sampling: SamplingConfig = SamplingConfig(num_spc=256, batch_spc=16)
-    r_real: float = Field(1.0, gt=0, description="real samples per synthetic one")
+    r_real: float = Field(default=1.0, gt=0, description="real samples per synthetic one")
     optimizer: OptimizerSpec = OptimizerSpec()
-    watch_freq: int = Field(1, ge=0, description="steps between records of the gradients; 0: none")
+    watch_freq: int = Field(
+        default=1, ge=0, description="steps between records of the gradients; 0: none"
+    )
     metrics: MetricsConfig = MetricsConfig(loss=1, acc=1, rob=1)
-    retrain_crit: Literal["acc", "loss"] = Field("acc", description="the metric that may not fall")
+    retrain_crit: Literal["acc", "loss"] = Field(
+        default="acc", description="the metric that may not fall"
+    )
     tolerance: float = Field(
-        0.05, ge=0, description="fall of acc, or relative rise of loss, before it is retrained"
+        default=0.05,
+        ge=0,
+        description="fall of acc, or relative rise of loss, before it is retrained",
     )
     retrain: ClassificationConfig = ClassificationConfig(
         max_epoch=40, batch_size=256, patience=30, stop_crit="acc", save=False, watch_freq=0,
         metrics=MetricsConfig(loss=1, acc=1),
     )  # fmt: skip
-    stop_crit: Stop = Field("acc", description="the metric that the best state is chosen by")
+    stop_crit: Stop = Field(
+        default="acc", description="the metric that the best state is chosen by"
+    )
     save: bool = False
 
     @model_validator(mode="after")
@@ -170,12 +194,12 @@ class TrackingConfig(Typed):
     (0.1,)
     """
 
-    seed: int = Field(42, ge=0, lt=2**31)
+    seed: int = Field(default=42, ge=0, lt=2**31)
     sampling: SamplingConfig = SamplingConfig()
     evasion: EvasionConfig = EvasionConfig(method="PGD", norm="l2", strengths=(0.1,))
     purification: PurificationConfig = PurificationConfig()
     distances: int = Field(
-        2000, ge=2, description="samples of each class at most in fid, mmd and swd"
+        default=2000, ge=2, description="samples of each class at most in fid, mmd and swd"
     )
 
 

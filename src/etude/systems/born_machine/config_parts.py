@@ -27,16 +27,20 @@ class MetricsConfig(Config):
     ('loss', 'acc')
     """
 
-    loss: Every = Field(None, description="the criterion that is trained")
-    acc: Every = Field(None, description="fraction of samples whose class is predicted")
-    viz: Every = Field(None, description="samples beside the data, as arrays or as a figure")
-    fid: Every = Field(None, description="Frechet distance of samples and training data")
-    rob: Every = Field(None, description="accuracy under attack, one value for each strength")
-    clsloss: Every = Field(None, description="-log p(c|x), nats")
-    nll: Every = Field(None, description="-log p(x|c), nats")
-    genloss: Every = Field(None, description="-log p(x,c), nats")
-    mmd: Every = Field(None, description="maximum mean discrepancy, squared and unbiased")
-    swd: Every = Field(None, description="sliced Wasserstein distance")
+    loss: Every = Field(default=None, description="the criterion that is trained")
+    acc: Every = Field(default=None, description="fraction of samples whose class is predicted")
+    viz: Every = Field(
+        default=None, description="samples beside the data, as arrays or as a figure"
+    )
+    fid: Every = Field(default=None, description="Frechet distance of samples and training data")
+    rob: Every = Field(
+        default=None, description="accuracy under attack, one value for each strength"
+    )
+    clsloss: Every = Field(default=None, description="-log p(c|x), nats")
+    nll: Every = Field(default=None, description="-log p(x|c), nats")
+    genloss: Every = Field(default=None, description="-log p(x,c), nats")
+    mmd: Every = Field(default=None, description="maximum mean discrepancy, squared and unbiased")
+    swd: Every = Field(default=None, description="sliced Wasserstein distance")
 
     @model_validator(mode="after")
     def _some(self) -> "MetricsConfig":
@@ -77,10 +81,10 @@ class OptimizerKwargs(Config):
     cures: ClassVar[dict[str, str]] = {"learning_rate": "write lr", "beta1": "write betas"}
 
     lr: Positive = 1e-4
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] | None = None
     eps: Positive | None = None
-    momentum: float | None = Field(None, ge=0, lt=1)
+    momentum: float | None = Field(default=None, ge=0, lt=1)
 
 
 class OptimizerSpec(Config):
@@ -116,13 +120,13 @@ class CriterionKwargs(Config):
     """Arguments of a criterion."""
 
     eps: float = Field(
-        1e-8,
+        default=1e-8,
         ge=0,
         description="floor of a probability in the original; log-probabilities here need none, "
         "and below a floor the gradient would be zero: accepted, and without effect",
     )
     alpha: float | None = Field(
-        None, ge=0, le=1, description="mixed-nll: 0 is discriminative, 1 generative"
+        default=None, ge=0, le=1, description="mixed-nll: 0 is discriminative, 1 generative"
     )
 
 
@@ -147,14 +151,6 @@ class CriterionConfig(Config):
         return self
 
 
-class NormControlConfig(Config):
-    """Holds the norm Z of the tensors; no criterion depends on it, only the range of numbers."""
-
-    target: Positive | None = Field(1.0, description="Z to hold; none: that of the start")
-    hard_every: int = Field(1, ge=0, description="steps between rescalings to it; 0: never")
-    soft_strength: float = Field(0.0, ge=0, description="weight of a penalty (log Z/target)^2")
-
-
 class SamplingConfig(Config):
     """How samples are drawn.
 
@@ -165,23 +161,28 @@ class SamplingConfig(Config):
     cures: ClassVar[dict[str, str]] = {"multinomial": "write method='bins'"}
 
     method: Literal["secant", "bins", "exact"] = Field(
-        "secant", description="differentiable along the CDF, by bins, or by its exact integral"
+        default="secant",
+        description="differentiable along the CDF, by bins, or by its exact integral",
     )
-    num_spc: int = Field(1024, ge=1, description="samples per class")
-    num_bins: int = Field(200, ge=2, description="points of a site's domain")
+    num_spc: int = Field(default=1024, ge=1, description="samples per class")
+    num_bins: int = Field(default=200, ge=2, description="points of a site's domain")
     batch_spc: int = Field(
-        16, ge=1, description="samples per class drawn at once; memory is linear in it"
+        default=16, ge=1, description="samples per class drawn at once; memory is linear in it"
     )
 
 
 class DiscriminationConfig(Config):
     """Training of the critic, alone and within the game."""
 
-    max_epoch_pre: int = Field(100, ge=0, description="epochs on stored samples, before the game")
-    max_epoch_gan: int = Field(20, ge=1, description="steps of the critic for each of the machine")
-    batch_size: int = Field(32, ge=1)
+    max_epoch_pre: int = Field(
+        default=100, ge=0, description="epochs on stored samples, before the game"
+    )
+    max_epoch_gan: int = Field(
+        default=20, ge=1, description="steps of the critic for each of the machine"
+    )
+    batch_size: int = Field(default=32, ge=1)
     optimizer: OptimizerSpec = OptimizerSpec()
-    patience: int = Field(25, ge=0)
+    patience: int = Field(default=25, ge=0)
 
 
 class CriticConfig(Config):
@@ -192,18 +193,19 @@ class CriticConfig(Config):
     """
 
     hidden_multipliers: tuple[Positive, ...] = Field(
-        (8.0, 8.0, 8.0, 8.0), description="widths of the layers in units of the sites"
+        default=(8.0, 8.0, 8.0, 8.0), description="widths of the layers in units of the sites"
     )
     activation: Literal["leaky_relu", "relu"] = "leaky_relu"
-    negative_slope: float = Field(0.01, ge=0)
+    negative_slope: float = Field(default=0.01, ge=0)
     head: Literal["aware", "agnostic"] = Field(
-        "aware", description="a linear head for each class, or one for all"
+        default="aware", description="a linear head for each class, or one for all"
     )
     criterion: Literal["bce", "wgan-gp"] = "bce"
     swapped: bool = Field(
-        True, description="bce: the machine minimises -log D, not log(1 - D), which saturates"
+        default=True,
+        description="bce: the machine minimises -log D, not log(1 - D), which saturates",
     )
-    lamb: float = Field(10.0, ge=0, description="wgan-gp: weight of the gradient penalty")
+    lamb: float = Field(default=10.0, ge=0, description="wgan-gp: weight of the gradient penalty")
     discrimination: DiscriminationConfig = DiscriminationConfig()
 
 
@@ -218,15 +220,16 @@ class EvasionConfig(Config):
 
     method: Literal["FGM", "PGD", "JOINT_PGD"] = "FGM"
     norm: Literal["linf", "l2"] = Field(
-        "linf", description="what is bounded: each site, or the length of the whole change"
+        default="linf", description="what is bounded: each site, or the length of the whole change"
     )
-    strengths: tuple[Annotated[float, Field(ge=0)], ...] = Field((0.1, 0.3), min_length=1)
+    strengths: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(0.1, 0.3), min_length=1)
     units: Literal["range", "absolute"] = Field(
-        "range", description="of the strengths: fractions of the domain's range, or its coordinates"
+        default="range",
+        description="of the strengths: fractions of the domain's range, or its coordinates",
     )
-    num_steps: int = Field(10, ge=1)
+    num_steps: int = Field(default=10, ge=1)
     step_size: Positive | None = Field(
-        None, description="in the units of strengths; none: 2.5 strength / num_steps"
+        default=None, description="in the units of strengths; none: 2.5 strength / num_steps"
     )
     random_start: bool = True
 
@@ -248,10 +251,10 @@ class PurificationConfig(Config):
     """Moving an input to where the machine finds it likelier, before it is classified."""
 
     norm: Literal["linf", "l2"] = "linf"
-    num_steps: int = Field(20, ge=1)
-    step_size: Positive | None = Field(None, description="none: 2.5 radius / num_steps")
+    num_steps: int = Field(default=20, ge=1)
+    step_size: Positive | None = Field(default=None, description="none: 2.5 radius / num_steps")
     random_start: bool = False
-    radii: tuple[Annotated[float, Field(ge=0)], ...] = Field((0.1, 0.2, 0.3), min_length=1)
+    radii: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(0.1, 0.2, 0.3), min_length=1)
     units: Literal["range", "absolute"] = "range"
-    sweeps: int = Field(1, ge=1, description="Gibbs: visits of every site")
-    num_bins: int = Field(200, ge=2, description="Gibbs: values tried for a site")
+    sweeps: int = Field(default=1, ge=1, description="Gibbs: visits of every site")
+    num_bins: int = Field(default=200, ge=2, description="Gibbs: values tried for a site")

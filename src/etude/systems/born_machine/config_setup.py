@@ -58,22 +58,28 @@ class DatasetConfig(Config):
 
     name: DatasetName = "moons_4k"
     size: int | None = Field(
-        4000, ge=4, description="samples per class; none: all there are (pictures)"
+        default=4000, ge=4, description="samples per class; none: all there are (pictures)"
     )
-    noise: float = Field(0.05, ge=0, description="standard deviation of the noise of moons, ...")
-    circ_factor: float = Field(0.3, gt=0, lt=1, description="radius of the inner circle")
-    seed: int = Field(25, ge=0, lt=2**31, description="of the data")
+    noise: float = Field(
+        default=0.05, ge=0, description="standard deviation of the noise of moons, ..."
+    )
+    circ_factor: float = Field(default=0.3, gt=0, lt=1, description="radius of the inner circle")
+    seed: int = Field(default=25, ge=0, lt=2**31, description="of the data")
     split: tuple[float, float, float] = Field(
-        (0.5, 0.25, 0.25), description="fractions of train, valid and test, in each class"
+        default=(0.5, 0.25, 0.25), description="fractions of train, valid and test, in each class"
     )
-    split_seed: int = Field(11, ge=0, lt=2**31)
+    split_seed: int = Field(default=11, ge=0, lt=2**31)
     scaler: Literal["minmax", "binary"] = Field(
-        "minmax",
+        default="minmax",
         description="minmax: linear, from the range of the training data to the embedding's "
         "domain, site by site (pictures: one map for all pixels); binary: 1 above `threshold`",
     )
-    threshold: float = Field(0.5, gt=0, lt=1, description="intensity above which a pixel is 1")
-    root: str | None = Field(None, description="folder of the files of pictures; none: ETUDE_DATA")
+    threshold: float = Field(
+        default=0.5, gt=0, lt=1, description="intensity above which a pixel is 1"
+    )
+    root: str | None = Field(
+        default=None, description="folder of the files of pictures; none: ETUDE_DATA"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -115,12 +121,14 @@ class MPSInitConfig(Config):
         "std": "leave it out: every init_method sets its own noise, by the length of the chain",
     }
 
-    in_dim: int = Field(10, ge=2, description="d, functions of the embedding for each site")
-    bond_dim: int = Field(6, ge=1, description="D")
+    in_dim: int = Field(default=10, ge=2, description="d, functions of the embedding for each site")
+    bond_dim: int = Field(default=6, ge=1, description="D")
     out_position: int | None = Field(
-        None, ge=0, description="sites before the class; none: half of them"
+        default=None, ge=0, description="sites before the class; none: half of them"
     )
-    boundary: Literal["obc"] = Field("obc", description="open; closed chains are not offered")
+    boundary: Literal["obc"] = Field(
+        default="obc", description="open; closed chains are not offered"
+    )
     init_method: Literal["identity", "isometry", "gaussian"] = "identity"
     dtype: Literal["float32", "float64", "complex64", "complex128"] = "float32"
 
@@ -136,4 +144,6 @@ class BornMachineConfig(Config):
         "legendre"
     )
     init_kwargs: MPSInitConfig = MPSInitConfig()
-    model_path: str | None = Field(None, description="a run to take the trained tensors from")
+    model_path: str | None = Field(
+        default=None, description="a run to take the trained tensors from"
+    )

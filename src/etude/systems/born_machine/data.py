@@ -11,7 +11,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32
@@ -209,11 +209,12 @@ def _draw(config: DatasetConfig, size: int) -> list[Float[np.ndarray, "samples 2
         return _spirals(random, size, config.noise)
     from sklearn.datasets import make_circles, make_moons
 
+    both: Any = (size, size)  # a tuple is allowed, which its annotation does not say
     options = {"shuffle": False, "noise": config.noise, "random_state": config.seed}
     if kind == "circles":
-        x, y = make_circles((size, size), factor=config.circ_factor, **options)
+        x, y = make_circles(both, factor=config.circ_factor, **options)
     else:
-        x, y = make_moons((size, size), **options)
+        x, y = make_moons(both, **options)
     return [x[y == 0], x[y == 1]]
 
 

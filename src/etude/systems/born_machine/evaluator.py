@@ -23,6 +23,7 @@ from etude.systems.born_machine.config_parts import (
     MetricsConfig,
 )
 from etude.systems.born_machine.data import DataHandler
+from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.metrics import (
     Moments,
     frechet_distance,
@@ -32,6 +33,7 @@ from etude.systems.born_machine.metrics import (
     sliced_wasserstein,
 )
 from etude.systems.born_machine.plots import plot_samples
+from etude.systems.born_machine.sampling import sample
 
 #: (machine, key, label, count) -> samples of that class
 Sampler = Callable[[Any, Array, int, int], Array]
@@ -63,7 +65,7 @@ class PerformanceEvaluator:
         cfg: of which `tracking` is used.
         datahandler: the data.
         train_cfg: configuration of a trainer, whose `metrics` and criterion are taken.
-        sampler: draws samples of one class; needed by fid, mmd, swd and viz.
+        sampler: draws samples of one class; None: `sample`, as `cfg.tracking.sampling` says.
         criterion: a loss of the user's own.
         folder: where figures go.
 
@@ -83,7 +85,7 @@ class PerformanceEvaluator:
     ):
         self.tracking, self.data, self.folder = cfg.tracking, datahandler, folder
         self.metrics: MetricsConfig = train_cfg.metrics
-        self.sampler, self.own = sampler, criterion
+        self.sampler, self.own = sampler or self._sampled, criterion
         # In the game of generator and critic, what shall not be lost is the classification.
         game = isinstance(train_cfg, GANStyleConfig)
         self.criterion = CriterionConfig() if game else train_cfg.criterion
@@ -139,7 +141,6 @@ class PerformanceEvaluator:
 
     def samples(self, machine: Any) -> Float[Array, "classes n sites"]:
         """Samples of every class, drawn in parts, so that memory is bounded; may be compiled."""
-        assert self.sampler is not None  # refused otherwise
         sampler, config, classes = self.sampler, self.tracking.sampling, []
         parts = -(-config.num_spc // config.batch_spc)
         for label in range(self.data.classes):
@@ -193,6 +194,10 @@ class PerformanceEvaluator:
                 sums[name] = sums.get(name, 0.0) + float(np.sum(np.asarray(values), dtype=float))
         return {name: total / len(y) for name, total in sums.items()}
 
+    def _sampled(self, machine: BornMachine, key: Array, label: int, count: int) -> Array:
+        config = self.tracking.sampling
+        return sample(machine, key, label, count, method=config.method, bins=config.num_bins)
+
     def _distance(self, name: str, split: str, samples: Array) -> float:
         found = []
         for label, drawn in enumerate(samples):
@@ -227,16 +232,10 @@ class PerformanceEvaluator:
         return jax.random.fold_in(jax.random.key(self.tracking.seed), purpose)
 
     def _problems(self, cfg: Config) -> list[str]:
-        names, problems = self.metrics.names, []
-        if "rob" in names and cfg.born.embedding == "onehot":
+        problems = []
+        if "rob" in self.metrics.names and cfg.born.embedding == "onehot":
             problems.append(
                 "rob needs inputs that can change a little, and those of a one-hot embedding are "
                 "whole numbers: leave rob out of metrics, or choose another embedding"
-            )
-        drawn = [name for name in (*DISTANCES, "viz") if name in names]
-        if drawn and self.sampler is None:
-            problems.append(
-                f"{', '.join(drawn)} compare samples with data: pass a sampler, or leave them "
-                "out of metrics"
             )
         return problems

@@ -1,6 +1,6 @@
 """`ClassificationTrainer`: p(c|x) by gradients, before a game with a critic or within it."""
 
-from typing import Any, Literal
+from typing import Any
 
 from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Phase
@@ -32,7 +32,8 @@ class ClassificationTrainer(AbstractBornTrainer):
     >>> import jax
     >>> from etude.systems.born_machine import BornMachine, Config, DataHandler, Embedding
     >>> cfg = Config(dataset={"name": "moons_small"}, trainer={"classification": {
-    ...     "max_epoch": 40, "optimizer": {"kwargs": {"lr": 0.02}}, "metrics": {"loss": 1, "acc": 1}}})
+    ...     "max_epoch": 40, "optimizer": {"kwargs": {"lr": 0.02}},
+    ...     "metrics": {"loss": 1, "acc": 1}}})
     >>> data = DataHandler(cfg.dataset, (-1.0, 1.0), batch_size=16)
     >>> machine = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 6), 4)
     >>> trainer = ClassificationTrainer(machine, cfg, "pre", data, progress=False)
@@ -45,7 +46,7 @@ class ClassificationTrainer(AbstractBornTrainer):
         self,
         bornmachine: BornMachine,
         cfg: Config,
-        stage: Literal["pre", "re"],
+        stage: str,
         datahandler: DataHandler,
         **options: Any,
     ):

@@ -20,7 +20,6 @@ from etude.systems.born_machine.criteria import AbstractCriterion
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.evaluator import PerformanceEvaluator
 from etude.systems.born_machine.machine import BornMachine
-from etude.systems.born_machine.sampling import sample
 from etude.systems.born_machine.training.measuring import (
     MachineOf,
     Pictures,
@@ -169,15 +168,8 @@ def evaluator_of(
     run: Any = None,
 ) -> PerformanceEvaluator:
     """The evaluator of a trainer; its figures go to the figures of the run."""
-    sampling = cfg.tracking.sampling
-
-    def sampler(machine: Any, key: Array, label: int, count: int) -> Array:
-        return sample(machine, key, label, count, method=sampling.method, bins=sampling.num_bins)
-
     folder = None if run is None else Path(run) / "figures"
-    return PerformanceEvaluator(
-        cfg, datahandler, train_cfg, sampler=sampler, criterion=criterion, folder=folder
-    )
+    return PerformanceEvaluator(cfg, datahandler, train_cfg, criterion=criterion, folder=folder)
 
 
 def callbacks_of(

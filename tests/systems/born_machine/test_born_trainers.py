@@ -1,0 +1,317 @@
+"""The trainers of a Born machine: what moves, what is minimised, who comes to the rescue."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import etude as et
+from etude.systems.born_machine import (
+    AdversarialTrainer,
+    BornMachine,
+    ClassificationTrainer,
+    Config,
+    Critic,
+    DataHandler,
+    Embedding,
+    GANStyleTrainer,
+    GenerativeTrainer,
+    JointNLL,
+    MixedNLL,
+)
+from etude.systems.born_machine.attacks import evade
+from etude.systems.born_machine.config_parts import CriticConfig
+from etude.systems.born_machine.criteria import ClassificationNLL, ConditionalNLL, GenerativeNLL
+from etude.systems.born_machine.critic import critic_loss, generator_loss, gradient_penalty
+from etude.systems.born_machine.training.adversarial import divergence, trades_loss
+from etude.systems.born_machine.training.ganstyle import Risen
+
+FAST = {"optimizer": {"kwargs": {"lr": 0.02}}, "batch_size": 30}
+
+
+def config(**trainer) -> Config:
+    """A small problem; `trainer` are parts of `cfg.trainer`."""
+    tracking = {"evasion": {"method": "PGD", "strengths": (0.1,), "num_steps": 3},
+                "sampling": {"num_spc": 32, "batch_spc": 16}}  # fmt: skip
+    return Config(dataset={"name": "moons_small"}, trainer=trainer, tracking=tracking)
+
+
+def data(cfg: Config) -> DataHandler:
+    return DataHandler(cfg.dataset, (-1.0, 1.0), batch_size=30)
+
+
+def machine(seed: int = 0) -> BornMachine:
+    return BornMachine.create(jax.random.key(seed), 2, 2, Embedding("legendre", 5), 4)
+
+
+def arrays(model) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))]
+
+
+def same(a, b) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(arrays(a), arrays(b), strict=True))
+
+
+def test_classification_keeps_its_best_and_reaches_every_key_of_a_goal():
+    cfg = config(
+        classification={
+            **FAST,
+            "max_epoch": 60,
+            "stop_crit": "acc",
+            "metrics": {"loss": 1, "acc": 1, "rob": 2, "swd": 3},
+        }
+    )  # fmt: skip
+    start, handler = machine(), data(cfg)
+    before = arrays(start)
+    trainer = ClassificationTrainer(start, cfg, "pre", handler, progress=False)
+    result = trainer.train(goal={"acc": 0.88, "loss": 0.4})
+    assert result.reason is et.Reason.GOAL
+    assert trainer.best["acc"] >= 0.88
+    assert trainer.best["loss"] <= 0.4
+    # One metric of a goal alone does not end a training.
+    values = [r for r in result.history if "valid/acc" in r][:-1]
+    assert all(r["valid/acc"] < 0.88 or r["valid/loss"] > 0.4 for r in values)
+    # Costly metrics come at their own frequency.
+    epochs = [r["epoch"] + 1 for r in result.history if "valid/rob" in r]
+    assert all(epoch % 2 == 0 for epoch in epochs[:-1])
+    # The machine that is kept is the one that was measured.
+    x, y = handler.splits["valid"]
+    accuracy = float(np.mean(np.asarray(trainer.bornmachine.predict(jnp.asarray(x))) == y))
+    assert accuracy == pytest.approx(trainer.best["acc"])
+    assert trainer.summary["pre/valid/acc"] == pytest.approx(trainer.best["acc"])
+    assert {"pre/test/acc", "pre/epoch/best", "pre/avg_epoch_time_s"} <= set(trainer.summary)
+    assert all(np.array_equal(a, b) for a, b in zip(before, arrays(start), strict=True))
+
+
+def test_what_cannot_work_is_refused_before_training():
+    cfg, handler = config(), data(config())
+    binned = config(ganstyle={"sampling": {"method": "bins"}})
+    three = BornMachine.create(jax.random.key(0), 3, 2, Embedding("legendre", 4), 3)
+    fourier = BornMachine.create(jax.random.key(0), 2, 2, Embedding("fourier", 4), 3)
+    refused = et.ConfigurationError
+    with pytest.raises(refused, match="stage 'post'"):
+        ClassificationTrainer(machine(), cfg, "post", handler)
+    with pytest.raises(refused, match="3 sites, the data 'moons_small' have 2"):
+        GenerativeTrainer(three, cfg, handler)
+    with pytest.raises(refused, match="scaled to"):
+        GenerativeTrainer(fourier, cfg, handler)
+    with pytest.raises(refused, match="'mmd' is not measured"):
+        ClassificationTrainer(machine(), cfg, "pre", handler).train({"mmd": 0.1})
+    with pytest.raises(refused, match="no gradient"):
+        GANStyleTrainer(machine(), binned, handler)
+
+
+def test_criteria_are_normalised_and_mixed_ones_lie_between():
+    born = machine(1)
+    axis = np.polynomial.legendre.leggauss(30)
+    grid = jnp.asarray(np.stack(np.meshgrid(axis[0], axis[0]), -1).reshape(-1, 2), jnp.float32)
+    weight = np.outer(axis[1], axis[1]).ravel()
+    labels = jnp.zeros(len(grid), jnp.int32)
+    joint = [np.exp(-np.asarray(JointNLL()(born, grid, labels + c))) @ weight for c in (0, 1)]
+    assert sum(joint) == pytest.approx(1, abs=1e-4)
+    for c in (0, 1):
+        given = np.exp(-np.asarray(ConditionalNLL()(born, grid, labels + c))) @ weight
+        assert given == pytest.approx(1, abs=1e-4)
+    ends = ClassificationNLL()(born, grid, labels), JointNLL()(born, grid, labels)
+    for alpha in (0.0, 0.3, 1.0):
+        expected = (1 - alpha) * ends[0] + alpha * ends[1]
+        np.testing.assert_allclose(MixedNLL(alpha)(born, grid, labels), expected, atol=2e-5)
+
+
+def test_generative_training_never_reports_more_density_than_there_is():
+    """The originals' log Z left the model: NLL far below what any normalised density can have."""
+    cfg = config(
+        generative={**FAST, "max_epoch": 25, "metrics": {"loss": 1, "nll": 1, "genloss": 1}}
+    )
+    trainer = GenerativeTrainer(machine(), cfg, data(cfg), progress=False)
+    trainer.train()
+    born = trainer.bornmachine
+    axis, weight = np.polynomial.legendre.leggauss(30)
+    grid = jnp.asarray(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), jnp.float32)
+    total = np.exp(np.asarray(born.log_joint(grid))).sum(1) @ np.outer(weight, weight).ravel()
+    assert total == pytest.approx(1, abs=1e-3)
+    # |psi|^2 <= Z |phi(x_1)|^2 |phi(x_2)|^2, largest at the corners: (d^2 / 2)^2.
+    assert trainer.best["nll"] > -np.log((5**2 / 2) ** 2)
+    start = machine()
+    x, y = (jnp.asarray(a) for a in trainer.datahandler.splits["valid"])
+    assert trainer.best["nll"] < float(ConditionalNLL()(start, x, y).mean())
+
+
+def test_a_criterion_of_the_users_own_is_trained_and_reported():
+    class Tempered(GenerativeNLL):
+        def compute_unnormalized_log_prob(self, bornmachine, data, labels):
+            return 0.5 * JointNLL().compute_unnormalized_log_prob(bornmachine, data, labels)
+
+        def compute_log_partition(self, bornmachine, labels):
+            return 0.5 * bornmachine.log_partition()
+
+    cfg = config(generative={**FAST, "max_epoch": 2, "metrics": {"loss": 1, "genloss": 1}})
+    trainer = GenerativeTrainer(machine(), cfg, data(cfg), Tempered(), progress=False)
+    trainer.train()
+    assert trainer.best["loss"] == pytest.approx(0.5 * trainer.best["genloss"], abs=1e-5)
+
+
+def test_the_game_moves_both_players_and_only_in_their_turns():
+    """The originals' generator never moved: its optimizer held another copy of the tensors."""
+    cfg = config(ganstyle={
+        "max_epoch": 2, "tolerance": 1.0, "metrics": {"acc": 1, "loss": 1},
+        "optimizer": {"kwargs": {"lr": 1e-2}},
+        "critic": {"hidden_multipliers": (4.0,), "discrimination": {
+            "max_epoch_pre": 2, "max_epoch_gan": 3, "batch_size": 30}},
+    })  # fmt: skip
+    seen = {}
+
+    class Watch(et.Callback):
+        def on_phase_begin(self, event):
+            seen[event.phase] = event.model()
+
+    start = machine()
+    trainer = GANStyleTrainer(start, cfg, data(cfg), callbacks=[Watch()], progress=False)
+    result = trainer.train()
+    alone = seen["gan"]
+    assert same(alone.machine, start), "the critic's phase must not touch the machine"
+    assert not same(alone.critic, trainer.critic)
+    assert not same(result.model.critic, alone.critic)
+    moved = [
+        np.abs(a - b).max()
+        for a, b in zip(arrays(result.model.machine), arrays(start), strict=True)
+    ]
+    assert min(moved) > 0, "every tensor of the machine is trained through its samples"
+    keys = set(trainer.summary)
+    assert {"gan/avg_epoch_time_total_s", "gan/avg_epoch_time_no_retrain_s"} <= keys
+
+
+def test_retraining_comes_to_the_rescue_and_the_best_machine_is_kept():
+    cfg = config(
+        classification={**FAST, "max_epoch": 40, "stop_crit": "acc", "metrics": {"acc": 1}},
+        ganstyle={
+            "max_epoch": 6, "tolerance": 0.02, "metrics": {"acc": 1},
+            "optimizer": {"name": "sgd", "kwargs": {"lr": 30.0}},
+            "critic": {"hidden_multipliers": (4.0,), "discrimination": {
+                "max_epoch_pre": 0, "max_epoch_gan": 1, "batch_size": 30}},
+            "retrain": {**FAST, "max_epoch": 30, "stop_crit": "acc", "metrics": {"acc": 1}},
+        },
+    )  # fmt: skip
+    handler = data(cfg)
+    pre = ClassificationTrainer(machine(), cfg, "pre", handler, progress=False)
+    pre.train()
+    trainer = GANStyleTrainer(
+        pre.bornmachine, cfg, handler, best=pre.best, progress=False, nonfinite="skip"
+    )
+    result = trainer.train()
+    history = [r for r in result.history if "valid/acc" in r]
+    fell = [i for i, r in enumerate(history[:-1])
+            if r["phase"] == "gan" and pre.best["acc"] - r["valid/acc"] > 0.02]  # fmt: skip
+    assert fell, "this game hurts classification, or the test shows nothing"
+    assert all(history[i + 1]["phase"] == "re" for i in fell)
+    assert not any(
+        history[i + 1]["phase"] == "re"
+        for i, r in enumerate(history[:-1])
+        if r["phase"] == "gan" and i not in fell
+    )
+    game = [r["valid/acc"] for r in history if r["phase"] == "gan"]
+    assert trainer.summary["gan/valid/acc"] == pytest.approx(max(game))
+
+
+def test_the_penalty_is_of_the_gradient_of_each_sample():
+    """For D(x) = w x it is (1 - |w|)^2, whatever the number of samples and classes."""
+    real, fake = jnp.zeros((64, 2, 3)), jnp.ones((16, 2, 3))
+    for w in (0.0, 0.5, 3.0):
+        found = gradient_penalty(lambda x, w=w: w * x[..., 0], real, fake, jax.random.key(0))
+        assert float(found) == pytest.approx((1 - w) ** 2, abs=1e-5)
+    flat = jax.grad(
+        lambda w: gradient_penalty(lambda x: w * x[..., 0], real, fake, jax.random.key(0))
+    )
+    assert np.isfinite(float(flat(0.0)))
+    assert float(flat(0.5)) == pytest.approx(-1.0, abs=1e-4)
+
+
+def test_losses_of_the_game_against_their_formulas():
+    critic = Critic(2, 2, CriticConfig(hidden_multipliers=(3.0,)), key=jax.random.key(0))
+    a, b = jax.random.normal(jax.random.key(1), (2, 8, 2, 2))
+    real, fake = np.asarray(critic(a), float), np.asarray(critic(b), float)
+    sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
+    loss, _ = critic_loss(critic, a, b, CriticConfig(), jax.random.key(0))
+    expected = -np.log(sigmoid(real)).mean() - np.log(1 - sigmoid(fake)).mean()
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    swapped = generator_loss(critic, b, CriticConfig())
+    assert float(swapped) == pytest.approx(-np.log(sigmoid(fake)).mean(), rel=1e-5)
+    zero_sum = generator_loss(critic, b, CriticConfig(swapped=False))
+    assert float(zero_sum) == pytest.approx(np.log(1 - sigmoid(fake)).mean(), rel=1e-5)
+    wasserstein = CriticConfig(criterion="wgan-gp", lamb=0.0)
+    loss, _ = critic_loss(critic, a, b, wasserstein, jax.random.key(0))
+    assert float(loss) == pytest.approx(fake.mean() - real.mean(), abs=1e-5)
+    # Each class has its own head.
+    turned = critic(a[:, ::-1])
+    assert not np.allclose(turned[:, ::-1], real)
+
+
+def test_trades_attacks_the_divergence_and_trains_both_of_its_sides():
+    cfg = config(adversarial={"method": "trades", "trades_beta": 1.0, "evasion": {
+        "method": "PGD", "norm": "linf", "strengths": (0.1,), "num_steps": 10}})  # fmt: skip
+    part, born = cfg.trainer.adversarial, machine(3)
+    x, y = (jnp.asarray(a[:30]) for a in data(cfg).splits["train"])
+    context = et.Context.at(jax.random.key(0))
+    _, metrics = trades_loss(born, (x, y), context, part, ClassificationNLL(), (-1.0, 1.0))
+    key = jax.random.key(0)
+    by_label = evade(part.evasion, born.log_weights, x, y, key, strength=0.1, domain=(-1.0, 1.0))
+    clean = born.class_log_probabilities(x)
+    against_label = divergence(clean, born.class_log_probabilities(by_label)).mean()
+    assert float(metrics["kl_loss"]) > float(against_label)
+    assert float(metrics["epsilon"]) == pytest.approx(0.2)
+
+    def kl_alone(m):
+        loss, found = trades_loss(m, (x, y), context, part, ClassificationNLL(), (-1.0, 1.0))
+        return loss - found["clean_loss"]
+
+    # Were the clean side a constant, the gradient would be that of the attacked side alone.
+    gradient = eqx.filter_grad(kl_alone)(born)
+    one_sided = eqx.filter_grad(lambda m: _one_sided(m, born, x, y, context, part))(born)
+    assert not np.allclose(gradient.centre, one_sided.centre, rtol=1e-2, atol=1e-6)
+
+
+def _one_sided(model, constant, x, y, context, part):
+    moved = trades_points(constant, x, context, part)
+    clean = constant.class_log_probabilities(x)
+    return divergence(clean, model.class_log_probabilities(moved)).mean()
+
+
+def trades_points(born, x, context, part):
+    from etude.systems.born_machine.attacks import ascend
+
+    clean = born.class_log_probabilities(x)
+    return ascend(
+        lambda near: divergence(clean, born.class_log_probabilities(near)), x, context.key,
+        epsilon=0.2, domain=(-1.0, 1.0), norm="linf", num_steps=10,
+    )  # fmt: skip
+
+
+def test_adversarial_training_follows_its_curriculum_and_resists_more():
+    attack = {"method": "PGD", "norm": "l2", "strengths": (0.1,), "num_steps": 5}
+    cfg = config(
+        classification={**FAST, "max_epoch": 60, "stop_crit": "loss",
+                        "metrics": {"acc": 1, "loss": 1, "rob": 20}},
+        adversarial={**FAST, "max_epoch": 40, "evasion": attack, "curriculum": True,
+                     "curriculum_end_epoch": 20, "metrics": {"rob": 1, "acc": 1, "loss": 1}},
+    )  # fmt: skip
+    handler = data(cfg)
+    pre = ClassificationTrainer(machine(), cfg, "pre", handler, progress=False)
+    pre.train()
+    trainer = AdversarialTrainer(pre.bornmachine, cfg, handler, progress=False)
+    result = trainer.train()
+    epsilon = [r["train/epsilon"] for r in result.history if "train/epsilon" in r]
+    assert epsilon[0] == 0
+    assert epsilon == sorted(epsilon)
+    assert epsilon[-1] == pytest.approx(0.2)
+    assert trainer.summary["adv/valid/rob"] >= pre.summary["pre/valid/rob"]
+
+
+def test_a_relative_rise_of_the_loss_calls_for_retraining():
+    risen = Risen("valid/loss", tolerance=0.1)
+    steps = [{"valid/loss": 2.0}, {"valid/loss": 1.0}, {"valid/loss": 1.09}]
+    assert not risen(steps)
+    assert risen([*steps, {"valid/loss": 1.11}])
+    assert not risen([*steps, {"valid/loss": 1.2}, {"valid/fid": 3.0}])
+    assert Risen("valid/loss", 0.1, reference=0.5)(steps)
+    assert not Risen("valid/loss", 0.1)([{"valid/loss": -2.0}, {"valid/loss": -1.9}])
