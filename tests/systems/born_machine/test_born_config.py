@@ -15,7 +15,6 @@ from etude.systems.born_machine.config_parts import (
     CriterionConfig,
     EvasionConfig,
     MetricsConfig,
-    NormControlConfig,
     OptimizerSpec,
     SamplingConfig,
 )
@@ -112,8 +111,8 @@ def test_random_start_is_on_unless_switched_off():
 
 def test_numbers_are_numbers():
     """The original ran a text of its configuration with `eval`, and broke on no epochs at all."""
-    with pytest.raises(ValidationError, match="valid number"):
-        NormControlConfig.model_validate({"target": "2 ** 3"})
+    with pytest.raises(ValidationError, match="valid integer"):
+        ClassificationConfig.model_validate({"max_epoch": "2 ** 3"})
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         AdversarialConfig(max_epoch=0)
     with pytest.raises(ValidationError, match="greater than or equal to 1"):

@@ -18,6 +18,8 @@ from etude.systems.born_machine.config_parts import CriticConfig
 
 #: Samples of all classes, side by side.
 Samples = Float[Array, "n classes sites"]
+#: As many or fewer or more of them.
+Others = Float[Array, "m classes sites"]
 
 
 class Critic(eqx.Module):
@@ -58,7 +60,7 @@ class Critic(eqx.Module):
 
 
 def critic_loss(
-    critic: Critic, real: Samples, fake: Samples, config: CriticConfig, key: Key[Array, ""]
+    critic: Critic, real: Samples, fake: Others, config: CriticConfig, key: Key[Array, ""]
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """What the critic minimises: cross-entropy, or the Wasserstein distance with a penalty.
 
@@ -85,7 +87,7 @@ def generator_loss(critic: Critic, fake: Samples, config: CriticConfig) -> Float
 
 
 def gradient_penalty(
-    critic: Callable[[Samples], Array], real: Samples, fake: Samples, key: Key[Array, ""]
+    critic: Callable[[Array], Array], real: Samples, fake: Others, key: Key[Array, ""]
 ) -> Float[Array, ""]:
     """``E (1 - |grad D(x)|_2)^2`` over points x on the lines from real to synthetic samples.
 

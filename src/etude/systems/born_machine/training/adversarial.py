@@ -21,7 +21,7 @@ Batch = tuple[Array, Array]
 
 
 class AdversarialTrainer(AbstractBornTrainer):
-    """Trains a Born machine, already a classifier, to resist attacks; by `cfg.trainer.adversarial`.
+    """Trains a Born machine to resist attacks, best one that classifies already; by `cfg.trainer.adversarial`.
 
     `pgd_at`: ``(1 - clean_weight) L(x', y) + clean_weight L(x, y)`` at the attacked inputs x'
     (Madry et al., arXiv:1706.06083). `trades`: ``L(x, y) + beta KL(p(.|x) || p(.|x'))``, where the
@@ -31,7 +31,8 @@ class AdversarialTrainer(AbstractBornTrainer):
         bornmachine: the machine.
         cfg: the whole configuration.
         datahandler: the data.
-        options: of `etude.Trainer`.
+        options: `pretrain=True` begins with classification in this run; and those of
+            `etude.Trainer`.
 
     Raises:
         ConfigurationError: data that do not fit the machine.
@@ -52,7 +53,7 @@ class AdversarialTrainer(AbstractBornTrainer):
     ):
         super().__init__(bornmachine, cfg, datahandler, cfg.trainer.adversarial, "adv", **options)
 
-    def phases(self, goal: Metrics | None = None) -> list[Phase]:
+    def main_phases(self, goal: Metrics | None) -> list[Phase]:
         config: AdversarialConfig = self.train_cfg
         data = self.datahandler.batches("train", config.batch_size)
         criterion = criterion_of(config.criterion)

@@ -5,14 +5,11 @@ from typing import Any
 from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Phase
 from etude.systems.born_machine.config import Config
-from etude.systems.born_machine.criteria import criterion_of
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.training.trainer import (
     AbstractBornTrainer,
     Metrics,
-    mean_criterion,
-    phase_of,
 )
 
 
@@ -58,7 +55,5 @@ class ClassificationTrainer(AbstractBornTrainer):
         chosen = cfg.trainer.classification if stage == "pre" else cfg.trainer.ganstyle.retrain
         super().__init__(bornmachine, cfg, datahandler, chosen, stage, **options)
 
-    def phases(self, goal: Metrics | None = None) -> list[Phase]:
-        data = self.datahandler.batches("train", self.train_cfg.batch_size)
-        loss = mean_criterion(criterion_of(self.train_cfg.criterion))
-        return [phase_of(loss, self.train_cfg, self.stage, data, self.evaluator, goal)]
+    def main_phases(self, goal: Metrics | None) -> list[Phase]:
+        return [self.classification(self.train_cfg, self.stage, goal)]

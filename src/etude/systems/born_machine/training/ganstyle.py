@@ -20,7 +20,6 @@ from etude.engine.phase import Epochs, Fallen, Phase, Rescue
 from etude.engine.rule import Context, Gradient
 from etude.systems.born_machine.config import Config
 from etude.systems.born_machine.config_parts import SamplingConfig
-from etude.systems.born_machine.criteria import criterion_of
 from etude.systems.born_machine.critic import Critic, critic_loss, generator_loss
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.machine import BornMachine
@@ -30,10 +29,7 @@ from etude.systems.born_machine.training.trainer import (
     AbstractBornTrainer,
     Metrics,
     best_of,
-    evaluator_of,
     goal_of,
-    mean_criterion,
-    phase_of,
     seconds,
     stopping,
 )
@@ -96,8 +92,8 @@ class GANStyleTrainer(AbstractBornTrainer):
         critic: who judges the samples; a new one by default.
         best: metrics before the game, such as `ClassificationTrainer.best`. The accuracy (or
             loss) there is what may not be lost; the best so far, if None.
-        pretrain: begin with the classification of `cfg.trainer.classification`, in this run.
-        options: of `etude.Trainer`.
+        options: `pretrain=True` begins with classification in this run; and those of
+            `etude.Trainer`.
 
     Raises:
         ConfigurationError: data that do not fit the machine, or samples without a gradient.
@@ -110,8 +106,6 @@ class GANStyleTrainer(AbstractBornTrainer):
         datahandler: DataHandler,
         critic: Critic | None = None,
         best: Mapping[str, float] | None = None,
-        *,
-        pretrain: bool = False,
         **options: Any,
     ):
         config = cfg.trainer.ganstyle
@@ -125,7 +119,7 @@ class GANStyleTrainer(AbstractBornTrainer):
                 "one-hot states have no gradient. Set ganstyle.sampling.method to 'secant' or "
                 "'exact', and choose a continuous embedding."
             )
-        self.critic, self.reference, self.pretrain = critic, best, pretrain
+        self.critic, self.reference = critic, best
 
     def model(self) -> Game:
         return Game(self.bornmachine, self.critic)
@@ -133,17 +127,12 @@ class GANStyleTrainer(AbstractBornTrainer):
     def machine_of(self, model: Game) -> BornMachine:
         return model.machine
 
-    def phases(self, goal: Metrics | None = None) -> list[Phase]:
-        pre = self.cfg.trainer.classification
-        found = [self._classification(pre, "pre")] if self.pretrain else []
-        if self.train_cfg.critic.discrimination.max_epoch_pre:
-            found.append(self._critic_alone())
-        return [*found, self._game(goal)]
+    def main_phases(self, goal: Metrics | None) -> list[Phase]:
+        alone = self.train_cfg.critic.discrimination.max_epoch_pre
+        return [*([self._critic_alone()] if alone else []), self._game(goal)]
 
     def callbacks(self) -> list[Callback]:
-        stops = [stopping(self.train_cfg.retrain, "re")]
-        stops += [stopping(self.cfg.trainer.classification, "pre")] if self.pretrain else []
-        return [*super().callbacks(), *stops]
+        return [*super().callbacks(), stopping(self.train_cfg.retrain, "re")]
 
     def _game(self, goal: Metrics | None) -> Phase:
         config, critic = self.train_cfg, self.train_cfg.critic
@@ -174,7 +163,7 @@ class GANStyleTrainer(AbstractBornTrainer):
             goal=goal_of(goal, self.evaluator),
             keep=best_of(config.stop_crit),
             rescue=Rescue(
-                self._classification(config.retrain, "re", reached),
+                self.classification(config.retrain, "re", reached),
                 when=fallen(crit, config.tolerance, None if kept is None else kept[crit]),
             ),
         )
@@ -184,12 +173,6 @@ class GANStyleTrainer(AbstractBornTrainer):
         learner = Learner(Gradient(self._of_critic), config.optimizer.build(), where=critic_in)
         data = self.datahandler.discrimination["train"]
         return Phase("critic", learner, data, Epochs(config.max_epoch_pre))
-
-    def _classification(self, config: Any, stage: str, goal: Metrics | None = None) -> Phase:
-        evaluator = evaluator_of(self.cfg, self.datahandler, config)
-        data = self.datahandler.batches("train", config.batch_size)
-        loss = mean_criterion(criterion_of(config.criterion), machine_in)
-        return phase_of(loss, config, stage, data, evaluator, goal, machine_in)
 
     def _of_critic(
         self, game: Game, real: Array, context: Context

@@ -55,7 +55,7 @@ class GenerativeTrainer(AbstractBornTrainer):
         )
         self.criterion = criterion or criterion_of(config.criterion)
 
-    def phases(self, goal: Metrics | None = None) -> list[Phase]:
+    def main_phases(self, goal: Metrics | None) -> list[Phase]:
         data = self.datahandler.batches("train", self.train_cfg.batch_size)
         loss = mean_criterion(self.criterion)
         return [phase_of(loss, self.train_cfg, self.stage, data, self.evaluator, goal)]

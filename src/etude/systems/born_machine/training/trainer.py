@@ -16,7 +16,7 @@ from etude.engine.phase import Best, Epochs, Phase
 from etude.engine.rule import Context, Gradient
 from etude.systems.born_machine.config import Config
 from etude.systems.born_machine.config_parts import RISES
-from etude.systems.born_machine.criteria import AbstractCriterion
+from etude.systems.born_machine.criteria import AbstractCriterion, criterion_of
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.evaluator import PerformanceEvaluator
 from etude.systems.born_machine.machine import BornMachine
@@ -40,6 +40,8 @@ class AbstractBornTrainer(abc.ABC):
         datahandler: the data, in the domain of the machine's embedding.
         train_cfg: the part of `cfg` that this trainer goes by.
         stage: name of the main phase, and prefix of its metrics in loggers.
+        criterion: a loss of the user's own, which is measured as "loss".
+        pretrain: begin with the classification of `cfg.trainer.classification`, in the same run.
         options: of `etude.Trainer`, such as `run`, `seed`, `callbacks` and `progress`.
 
     Raises:
@@ -60,18 +62,33 @@ class AbstractBornTrainer(abc.ABC):
         stage: str,
         *,
         criterion: AbstractCriterion | None = None,
+        pretrain: bool = False,
         **options: Any,
     ):
         check_fit(bornmachine, datahandler)
         self.bornmachine, self.cfg, self.datahandler = bornmachine, cfg, datahandler
         self.train_cfg, self.stage, self.options = train_cfg, stage, options
+        self.pretrain = pretrain
         self.evaluator = evaluator_of(cfg, datahandler, train_cfg, criterion, options.get("run"))
         self.best: dict[str, float] = {}
         self.summary: dict[str, float] = {}
 
     @abc.abstractmethod
+    def main_phases(self, goal: Metrics | None) -> list[Phase]:
+        """The phases of this kind of training, the one named `stage` last."""
+
     def phases(self, goal: Metrics | None = None) -> list[Phase]:
-        """The phases of the training, the one named `stage` last."""
+        """All phases, with that of classification before them if `pretrain`."""
+        pre = self.cfg.trainer.classification
+        before = [self.classification(pre, "pre")] if self.pretrain else []
+        return [*before, *self.main_phases(goal)]
+
+    def classification(self, config: Any, stage: str, goal: Metrics | None = None) -> Phase:
+        """A phase of classification by a configuration."""
+        evaluator = evaluator_of(self.cfg, self.datahandler, config)
+        data = self.datahandler.batches("train", config.batch_size)
+        loss = mean_criterion(criterion_of(config.criterion), self.machine_of)
+        return phase_of(loss, config, stage, data, evaluator, goal, self.machine_of)
 
     def model(self) -> Any:
         """What is trained: the machine, or something that holds it."""
@@ -83,7 +100,9 @@ class AbstractBornTrainer(abc.ABC):
 
     def callbacks(self) -> list[Callback]:
         """Those that the configuration asks for."""
-        return callbacks_of(self.train_cfg, self.evaluator, self.stage, self.machine_of)
+        pre = [stopping(self.cfg.trainer.classification, "pre")] if self.pretrain else []
+        own = callbacks_of(self.train_cfg, self.evaluator, self.stage, self.machine_of)
+        return [*pre, *own]
 
     def trainer(self, goal: Metrics | None = None, **options: Any) -> Trainer:
         """The `etude.Trainer`, to be run, resumed or loaded from; `options` go before those given
