@@ -5,8 +5,22 @@ one site for the class: class probabilities, densities, samples and the partitio
 exact and come from the same tensors.
 """
 
+from etude.systems.born_machine.canonical import (
+    Truncated,
+    canonical,
+    entanglement_entropy,
+    left_canonical,
+    right_canonical,
+    truncate,
+)
 from etude.systems.born_machine.embeddings import EMBEDDINGS, Embedding
 from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.marginals import (
+    marginal_density,
+    pair_matrix,
+    site_amplitudes,
+    site_matrices,
+)
 from etude.systems.born_machine.sampling import sample, sample_labels
 from etude.systems.born_machine.views import Classifier, Generator
 
@@ -16,6 +30,16 @@ __all__ = [
     "Classifier",
     "Embedding",
     "Generator",
+    "Truncated",
+    "canonical",
+    "entanglement_entropy",
+    "left_canonical",
+    "marginal_density",
+    "pair_matrix",
+    "right_canonical",
     "sample",
     "sample_labels",
+    "site_amplitudes",
+    "site_matrices",
+    "truncate",
 ]
