@@ -12,6 +12,7 @@ log Z, marginals and samples are exact. Each holds on its own range, to which da
 """
 
 import difflib
+import math
 
 import equinox as eqx
 import jax
@@ -90,7 +91,7 @@ def fourier(x: Float[Array, "*shape"], dim: int) -> Float[Array, "*shape dim"]:
     """1, sqrt2 cos 2 pi x, sqrt2 sin 2 pi x, ...: orthonormal on (0, 1)."""
     waves = 2 * np.pi * np.arange(1, dim // 2 + 1)
     angle = x[..., None] * jnp.asarray(waves, x.dtype)
-    pairs = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1).reshape(*x.shape, -1) * np.sqrt(2.0)
+    pairs = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1).reshape(*x.shape, -1) * math.sqrt(2)
     return jnp.concatenate([jnp.ones_like(x)[..., None], pairs], -1)[..., :dim]
 
 
@@ -144,7 +145,7 @@ class ProductIntegrals(eqx.Module):
         waves = jnp.asarray(2 * np.pi * np.arange(1, terms // 2 + 1), t.dtype)
         angle = t[..., None] * waves
         pairs = jnp.stack([jnp.sin(angle), 1 - jnp.cos(angle)], -1) / waves[:, None]
-        pairs = pairs.reshape(*t.shape, -1) * np.sqrt(2.0)
+        pairs = pairs.reshape(*t.shape, -1) * math.sqrt(2)
         return jnp.concatenate([t[..., None], pairs], -1)[..., :terms]
 
     def _table(self) -> np.ndarray:
