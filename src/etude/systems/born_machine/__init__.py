@@ -7,9 +7,11 @@ exact and come from the same tensors.
 
 from etude.systems.born_machine.embeddings import EMBEDDINGS, Embedding
 from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.sweep import TwoSiteSweep
 
 __all__ = [
     "EMBEDDINGS",
     "BornMachine",
     "Embedding",
+    "TwoSiteSweep",
 ]
