@@ -8,6 +8,7 @@ linear in M, which makes a search along a line as cheap as a look at a vector of
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 ANGLES = 10
@@ -35,14 +36,13 @@ def fitted(
     [[0.5, 0.0], [0.0, 0.5]]
     """
     floor = _floor(before, after)
-    angles = jnp.concatenate([jnp.zeros(1), max_angle * 2.0 ** -jnp.arange(ANGLES)])
-    angles = angles.astype(floor.dtype)
     tiny = jnp.finfo(floor.dtype).tiny
-    sine, cosine = jnp.sin(angles).astype(pair.dtype), jnp.cos(angles).astype(pair.dtype)
+    angles = np.concatenate([[0.0], max_angle * 0.5 ** np.arange(ANGLES)])
+    sine, cosine = (jnp.asarray(f(angles), pair.dtype) for f in (np.sin, np.cos))
 
     def step(_, state):
         pair, psi = state
-        ahead = (before / psi[:, None]).conj().T @ after.conj() / len(psi) - pair
+        ahead = (before / (len(psi) * psi[:, None])).conj().T @ after.conj() - pair
         ahead = ahead - _dot(pair, ahead).astype(pair.dtype) * pair
         ahead = ahead / jnp.maximum(_norm(ahead), tiny)
         here, there = psi, amplitudes(ahead, before, after)
@@ -78,7 +78,7 @@ def split(
     """A truncated singular value decomposition, padded with zeros: U, s, V and the weight lost.
 
     Of the singular values the `rank` largest stay, without those below `cutoff` times the largest.
-    The columns of U and rows of V that are left out are zero, s has norm 1 again, and the weight
+    The columns of U and rows of V below it are zero, s has norm 1 again, and the weight
     lost is the discarded part of the sum of s^2.
 
     >>> import jax.numpy as jnp
@@ -88,9 +88,7 @@ def split(
     """
     u, s, v = jnp.linalg.svd(matrix, full_matrices=False)
     total = jnp.sum(s**2)
-    missing = max(0, rank - len(s))
-    u, v = jnp.pad(u[:, :rank], ((0, 0), (0, missing))), jnp.pad(v[:rank], ((0, missing), (0, 0)))
-    s = jnp.pad(s[:rank], (0, missing))
+    u, s, v = u[:, :rank], s[:rank], v[:rank]
     kept = (s > cutoff * s[0]).astype(s.dtype)
     s = s * kept
     weight = jnp.sum(s**2)

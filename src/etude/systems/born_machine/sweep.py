@@ -103,6 +103,7 @@ def _read(machine: BornMachine, batch: PyTree) -> tuple[Array, Array]:
     )
 
 
+@eqx.filter_jit
 def sweep(
     machine: BornMachine,
     x: Real[Array, "batch sites"],
@@ -158,7 +159,7 @@ Chain = tuple[Sites, ...]
 
 
 #: Of every sample: what the chain on one side of each site makes of it, up to a factor.
-Vectors = tuple[Inexact[Array, "sites batch D"], ...]
+Vectors = tuple[Inexact[Array, "_ batch D"], ...]
 
 
 class Swept(NamedTuple):
@@ -211,9 +212,7 @@ def isometric(chain: Chain) -> tuple[Chain, Vectors]:
     return (*found[:-1], found[-1]._replace(tensors=tensors)), tuple(vectors)
 
 
-def half_sweep(
-    chain: Chain, after: Vectors, rule: TwoSiteSweep
-) -> tuple[Chain, Vectors, Swept]:
+def half_sweep(chain: Chain, after: Vectors, rule: TwoSiteSweep) -> tuple[Chain, Vectors, Swept]:
     """Fits every pair in turn, from the first site to the last, which receives the norm.
 
     The sites after the first must be isometries on their right. `after` is what follows each site.
@@ -235,9 +234,8 @@ def half_sweep(
         return carry, (u.reshape(tensor.shape), before)
 
     edge = _edge(chain)
-    real = jnp.finfo(edge.dtype).dtype
-    first = chain[0]
-    carry = (first.tensors[0], first.features[0], edge, jnp.zeros(len(edge), real), real.type(0))
+    zeros = jnp.zeros(len(edge), jnp.finfo(edge.dtype).dtype)
+    carry = (chain[0].tensors[0], chain[0].features[0], edge, zeros, zeros[0])
     # What a step makes belongs to the site behind it, perhaps the last one of the part before.
     made: list[list[tuple[Array, Array]]] = [[] for _ in chain]
     for i, (sites, vectors) in enumerate(zip(chain, after, strict=True)):
@@ -245,8 +243,9 @@ def half_sweep(
         if i > 0:
             carry, out = step(carry, [stack[0] for stack in part])
             made[i - 1].append(jax.tree.map(lambda a: a[None], out))
-        carry, out = jax.lax.scan(step, carry, tuple(stack[1:] for stack in part))
-        made[i].append(out)
+        if len(sites.tensors) > 1:
+            carry, out = jax.lax.scan(step, carry, tuple(stack[1:] for stack in part))
+            made[i].append(out)
     tensor, features, before, log_scale, discarded = carry
     made[-1].append((tensor[None], before[None]))
     tensors, vectors = zip(
