@@ -161,13 +161,15 @@ def test_split_is_the_truncated_svd():
     rng = np.random.default_rng(0)
     with jax.enable_x64(True):
         matrix = rng.normal(size=(6, 8)) + 1j * rng.normal(size=(6, 8))
-        u, s, v, lost = split(jnp.asarray(matrix), 4, 0.0)
+        u, s, v, lost = map(np.asarray, split(jnp.asarray(matrix), 4, 0.0))
         U, S, V = np.linalg.svd(matrix, full_matrices=False)
         best = (U[:, :4] * S[:4]) @ V[:4]
-        assert np.asarray((u * s) @ v) == pytest.approx(best / np.linalg.norm(S[:4]), abs=1e-10)
+        assert (u * s) @ v == pytest.approx(best / np.linalg.norm(S[:4]), abs=1e-10)
         assert float(lost) == pytest.approx(np.sum(S[4:] ** 2) / np.sum(S**2), abs=1e-12)
         # Below the cut-off everything is zero, and the weight says so.
-        u, s, v, lost = split(jnp.asarray(matrix), 4, float((S[1] + S[2]) / 2 / S[0]))
+        u, s, v, lost = map(
+            np.asarray, split(jnp.asarray(matrix), 4, float((S[1] + S[2]) / 2 / S[0]))
+        )
         assert s[2:].tolist() == [0, 0]
         assert not u[:, 2:].any()
         assert not v[2:].any()

@@ -25,9 +25,9 @@ def fitted(
     """The pair after some steps down the negative log-likelihood -mean log |psi|^2 on |M| = 1.
 
     Each step turns M along the sphere, down the gradient, by the best of the angles 0,
-    `max_angle` and its halves, so that none makes the batch less likely. The gradient is twice M
-    less the mean of conj(X_b) / conj(psi_b), with X_b = dpsi_b/dM (Han et al., Physical Review X
-    8, 031012).
+    `max_angle` and its halves, so that none makes the batch less likely. The gradient is
+    2 (M - mean of conj(X_b) / conj(psi_b)), with X_b = dpsi_b/dM (Han et al., Physical Review X 8,
+    031012).
 
     >>> import jax.numpy as jnp
     >>> pair = jnp.array([[0.8, 0.0], [0.0, 0.6]])
@@ -36,7 +36,6 @@ def fitted(
     [[0.5, 0.0], [0.0, 0.5]]
     """
     floor = _floor(before, after)
-    tiny = jnp.finfo(floor.dtype).tiny
     angles = np.concatenate([[0.0], max_angle * 0.5 ** np.arange(ANGLES)])
     sine, cosine = (jnp.asarray(f(angles), pair.dtype) for f in (np.sin, np.cos))
 
@@ -44,16 +43,16 @@ def fitted(
         pair, psi = state
         ahead = (before / (len(psi) * psi[:, None])).conj().T @ after.conj() - pair
         ahead = ahead - _dot(pair, ahead).astype(pair.dtype) * pair
-        ahead = ahead / jnp.maximum(_norm(ahead), tiny)
+        ahead = normalised(ahead)
         here, there = psi, amplitudes(ahead, before, after)
         turned = _floored(cosine[:, None] * here + sine[:, None] * there, floor)
         best = jnp.argmax(jnp.log(jnp.abs(turned)).mean(1))
         return cosine[best] * pair + sine[best] * ahead, turned[best]
 
-    pair = pair / _norm(pair)
+    pair = normalised(pair)
     psi = _floored(amplitudes(pair, before, after), floor)
     pair, _ = jax.lax.fori_loop(0, steps, step, (pair, psi))
-    return pair / _norm(pair)
+    return normalised(pair)
 
 
 def amplitudes(
@@ -101,7 +100,7 @@ def _floor(before: Array, after: Array) -> Float[Array, " batch"]:
     # that the chain holds impossible then pulls hard, but not infinitely so.
     info = jnp.finfo(before.dtype)
     bound = jnp.linalg.norm(before, axis=1) * jnp.linalg.norm(after, axis=1)
-    return jnp.maximum(info.eps * bound, info.tiny)
+    return jnp.where(bound > 0, jnp.maximum(info.eps * bound, info.tiny), 1)
 
 
 def _floored(psi: Inexact[Array, "*shape"], floor: Float[Array, " batch"]) -> Array:
@@ -112,5 +111,12 @@ def _dot(a: Array, b: Array) -> Float[Array, ""]:
     return (a.conj() * b).real.sum()
 
 
-def _norm(a: Array) -> Array:
-    return jnp.linalg.norm(a).astype(a.dtype)
+def normalised(a: Inexact[Array, "rows columns"]) -> Inexact[Array, "rows columns"]:
+    """A matrix of Frobenius norm 1; zero stays.
+
+    >>> import jax.numpy as jnp
+    >>> normalised(jnp.array([[3.0, 4.0]])).round(1).tolist()
+    [[0.6000000238418579, 0.800000011920929]]
+    """
+    norm = jnp.linalg.norm(a)
+    return a / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny).astype(a.dtype)

@@ -30,7 +30,7 @@ from etude.engine.errors import ConfigurationError, RuleError
 from etude.engine.rule import Context, Proposal
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.mps import log_square, rescale
-from etude.systems.born_machine.pair import amplitudes, fitted, split
+from etude.systems.born_machine.pair import amplitudes, fitted, normalised, split
 
 
 class TwoSiteSweep(eqx.Module):
@@ -208,7 +208,7 @@ def isometric(chain: Chain) -> tuple[Chain, Vectors]:
     # The norm goes back into the last site, of whose right bond only the first state exists.
     end = carry[0].at[:, 1:].set(0)
     tensors = found[-1].tensors
-    tensors = tensors.at[-1].set(tensors[-1] @ (end / jnp.linalg.norm(end)))
+    tensors = tensors.at[-1].set(tensors[-1] @ normalised(end))
     return (*found[:-1], found[-1]._replace(tensors=tensors)), tuple(vectors)
 
 
