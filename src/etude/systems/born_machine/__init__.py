@@ -17,14 +17,17 @@ from etude.systems.born_machine.densities import DENSITIES
 from etude.systems.born_machine.embeddings import EMBEDDINGS, Embedding
 from etude.systems.born_machine.evaluator import PerformanceEvaluator
 from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.marginals import (     marginal_density"
 from etude.systems.born_machine.metrics import Moments, frechet_distance, likelihoods, maximum_mean_discrepancy, sliced_wasserstein
 from etude.systems.born_machine.plots import plot_densities, plot_entanglement, plot_likelihoods, plot_samples
 from etude.systems.born_machine.purification import detection_rates, detection_thresholds, from etude.systems.born_machine.marginals import (     marginal_density, pair_matrix, purify_by_gibbs, purify_by_likelihood, site_amplitudes, site_matrices
 from etude.systems.born_machine.sampling import sample, sample_labels
+from etude.systems.born_machine.sweep import TwoSiteSweep
 from etude.systems.born_machine.training import AdversarialTrainer, ClassificationTrainer, GANStyleTrainer, GenerativeTrainer
 from etude.systems.born_machine.views import Classifier, Generator
 
 __all__ = [
+    "(     marginal_density"",
     "AdversarialConfig",
     "AdversarialTrainer",
     "BornMachine",
@@ -65,6 +68,7 @@ __all__ = [
     "TrackingConfig",
     "TrainerConfig",
     "Truncated",
+    "TwoSiteSweep",
     "ascend",
     "canonical",
     "detection_rates",
