@@ -21,7 +21,7 @@ Batch = tuple[Array, Array]
 
 
 class AdversarialTrainer(AbstractBornTrainer):
-    """Trains a Born machine to resist attacks, best one that classifies already; by `cfg.trainer.adversarial`.
+    """Trains a Born machine to resist attacks, by `cfg.trainer.adversarial`.
 
     `pgd_at`: ``(1 - clean_weight) L(x', y) + clean_weight L(x, y)`` at the attacked inputs x'
     (Madry et al., arXiv:1706.06083). `trades`: ``L(x, y) + beta KL(p(.|x) || p(.|x'))``, where the
