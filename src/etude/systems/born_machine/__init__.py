@@ -6,6 +6,14 @@ exact and come from the same tensors.
 """
 
 from etude.systems.born_machine.attacks import ascend, evade, fgm, joint_pgd, pgd
+from etude.systems.born_machine.canonical import (
+    Truncated,
+    canonical,
+    entanglement_entropy,
+    left_canonical,
+    right_canonical,
+    truncate,
+)
 from etude.systems.born_machine.config import (
     AdversarialConfig,
     ClassificationConfig,
@@ -26,16 +34,18 @@ from etude.systems.born_machine.config_parts import (
     PurificationConfig,
     SamplingConfig,
 )
-from etude.systems.born_machine.config_setup import (
-    BornMachineConfig,
-    DatasetConfig,
-    MPSInitConfig,
-)
+from etude.systems.born_machine.config_setup import BornMachineConfig, DatasetConfig, MPSInitConfig
 from etude.systems.born_machine.data import DataHandler, Samples, Scaling
 from etude.systems.born_machine.densities import DENSITIES
 from etude.systems.born_machine.embeddings import EMBEDDINGS, Embedding
 from etude.systems.born_machine.evaluator import PerformanceEvaluator
 from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.marginals import (
+    marginal_density,
+    pair_matrix,
+    site_amplitudes,
+    site_matrices,
+)
 from etude.systems.born_machine.metrics import (
     Moments,
     frechet_distance,
@@ -90,15 +100,21 @@ __all__ = [
     "Scaling",
     "TrackingConfig",
     "TrainerConfig",
+    "Truncated",
     "ascend",
+    "canonical",
     "detection_rates",
     "detection_thresholds",
+    "entanglement_entropy",
     "evade",
     "fgm",
     "frechet_distance",
     "joint_pgd",
+    "left_canonical",
     "likelihoods",
+    "marginal_density",
     "maximum_mean_discrepancy",
+    "pair_matrix",
     "pgd",
     "plot_densities",
     "plot_entanglement",
@@ -107,7 +123,11 @@ __all__ = [
     "purify",
     "purify_by_gibbs",
     "purify_by_likelihood",
+    "right_canonical",
     "sample",
     "sample_labels",
+    "site_amplitudes",
+    "site_matrices",
     "sliced_wasserstein",
+    "truncate",
 ]

@@ -32,28 +32,22 @@ def contract(
     _, D, d, _ = stack.shape
     batch = features.shape[1]
 
+    # Samples are columns, so that the matrices of the chain multiply from the left: twice as fast.
     def from_left(v, site):
         tensor, phi = site
-        mixed = (v[:, :, None] * phi[:, None, :]).reshape(batch, D * d)
-        return rescale(mixed @ tensor.reshape(D * d, D))
+        mixed = (v[:, None, :] * phi[None, :, :]).reshape(D * d, batch)
+        return _rescale(tensor.reshape(D * d, D).T @ mixed)
 
     def from_right(v, site):
         tensor, phi = site
-        mixed = (phi[:, :, None] * v[:, None, :]).reshape(batch, d * D)
-        return rescale(mixed @ tensor.reshape(D, d * D).T)
+        mixed = (phi[:, None, :] * v[None, :, :]).reshape(d * D, batch)
+        return _rescale(tensor.reshape(D, d * D) @ mixed)
 
-    start = jnp.zeros((batch, D), stack.dtype).at[:, 0].set(1)
+    start = jnp.zeros((D, batch), stack.dtype).at[0].set(1)
     step = from_right if reverse else from_left
-    end, scales = jax.lax.scan(step, start, (stack, features), reverse=reverse)
-    return end, jnp.log(scales).sum(0)
-
-
-def rescale(
-    v: Inexact[Array, "batch D"],
-) -> tuple[Inexact[Array, "batch D"], Float[Array, " batch"]]:
-    """Each row divided by its largest entry, and those entries; a row of zeros stays."""
-    scale = largest(stop_gradient(v), -1)
-    return v / scale[:, None].astype(v.dtype), scale
+    columns = jnp.swapaxes(features, 1, 2)
+    end, scales = jax.lax.scan(step, start, (stack, columns), reverse=reverse)
+    return end.T, jnp.log(scales).sum(0)
 
 
 def largest(v: Inexact[Array, "..."], axis: int | tuple[int, ...]) -> Float[Array, "..."]:
@@ -76,10 +70,6 @@ def log_square(v: Inexact[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.log(jnp.maximum(square, jnp.finfo(square.dtype).tiny)) + 2 * jnp.log(scale)
 
 
-def _size(v: Inexact[Array, "..."]) -> Float[Array, "..."]:
-    return jnp.maximum(jnp.abs(v.real), jnp.abs(v.imag)) if jnp.iscomplexobj(v) else jnp.abs(v)
-
-
 def amplitudes(
     left: Inexact[Array, "L D d D"],
     centre: Inexact[Array, "D C D"],
@@ -92,3 +82,14 @@ def amplitudes(
     after, log_after = contract(right, features[split:], reverse=True)
     half = jnp.einsum("bl,lcr->bcr", before, centre)
     return jnp.einsum("bcr,br->bc", half, after), log_before + log_after
+
+
+def _rescale(
+    v: Inexact[Array, "D batch"],
+) -> tuple[Inexact[Array, "D batch"], Float[Array, " batch"]]:
+    scale = largest(stop_gradient(v), 0)
+    return v / scale.astype(v.dtype), scale
+
+
+def _size(v: Inexact[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.maximum(jnp.abs(v.real), jnp.abs(v.imag)) if jnp.iscomplexobj(v) else jnp.abs(v)

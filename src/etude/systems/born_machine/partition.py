@@ -46,6 +46,17 @@ def class_environments(
     return jnp.einsum("ace,ace->c", centre.conj(), half).real
 
 
+def through_class(
+    centre: Inexact[Array, "D C D"], E: Inexact[Array, "D D"], *, reverse: bool = False
+) -> Inexact[Array, "C D D"]:
+    """An environment carried over the class site, for each class; from the right with `reverse`."""
+    if reverse:
+        half = jnp.einsum("bcd,ed->bce", centre, E)
+        return jnp.einsum("ace,bce->cab", centre.conj(), half)
+    half = jnp.einsum("ab,bcd->acd", E, centre)
+    return jnp.einsum("ace,acd->ced", centre.conj(), half)
+
+
 def log_class_norms(
     left: Inexact[Array, "L D d D"],
     centre: Inexact[Array, "D C D"],

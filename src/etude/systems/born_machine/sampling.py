@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Inexact, Int, Key
 
 from etude.systems.born_machine.embeddings import ProductIntegrals
 from etude.systems.born_machine.machine import BornMachine
-from etude.systems.born_machine.mps import largest, rescale
-from etude.systems.born_machine.partition import environments
+from etude.systems.born_machine.mps import largest
+from etude.systems.born_machine.partition import environments, through_class
 
 Method = Literal["exact", "bins", "secant"]
 BRACKETS = 32  # intervals among which the exact method looks first
@@ -107,32 +107,29 @@ def _sample(
     # One environment for all samples if they share their class, else one for each class.
     chosen = machine.centre[:, labels[None]] if labels.ndim == 0 else machine.centre
     which = jnp.zeros(n, int) if labels.ndim == 0 else labels
+    start = through_class(chosen, after_class, reverse=True)
+    start = start / largest(stop_gradient(start), (1, 2))[:, None, None].astype(start.dtype)
     after_left = jax.vmap(
         lambda start: environments(machine.left, start, reverse=True)[2], out_axes=1
-    )(_through_class(chosen, after_class))
+    )(start)
 
     def visit(v, site):
         tensor, after, u = site
         branches = jnp.einsum("nl,lkr->nkr", v, tensor)
         x = _draw(machine, _density_matrix(branches, after, which), u, method, bins)
         phi = machine.embedding(x).astype(machine.dtype)
-        return rescale(jnp.einsum("nk,nkr->nr", phi, branches))[0], x
+        return _rescaled(jnp.einsum("nk,nkr->nr", phi, branches)), x
 
     split = machine.out_position
     v = jnp.zeros((n, machine.bond_dim), machine.dtype).at[:, 0].set(1)
     v, before = jax.lax.scan(visit, v, (machine.left, after_left, uniform[:split]))
-    v, _ = rescale(jnp.einsum("nl,lnr->nr", v, chosen[:, which]))
+    v = _rescaled(jnp.einsum("nl,lnr->nr", v, chosen[:, which]))
     _, behind = jax.lax.scan(visit, v, (machine.right, after_right[:, None], uniform[split:]))
     return jnp.concatenate([before, behind]).T
 
 
-def _through_class(
-    centre: Inexact[Array, "D C D"], after: Inexact[Array, "D D"]
-) -> Inexact[Array, "C D D"]:
-    """The environment of the class site's left bond, for each class."""
-    half = jnp.einsum("bcd,ed->bce", centre, after)
-    E = jnp.einsum("ace,bce->cab", centre.conj(), half)
-    return E / largest(stop_gradient(E), (1, 2))[:, None, None].astype(E.dtype)
+def _rescaled(v: Inexact[Array, "n D"]) -> Inexact[Array, "n D"]:
+    return v / largest(stop_gradient(v), 1)[:, None].astype(v.dtype)
 
 
 def _density_matrix(
