@@ -12,9 +12,11 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 from etude.systems.born_machine.attacks import pgd
+from etude.systems.born_machine.config_parts import PurificationConfig
 from etude.systems.born_machine.purification import (
     detection_rates,
     detection_thresholds,
+    purify,
     purify_by_gibbs,
     purify_by_likelihood,
 )
@@ -87,7 +89,6 @@ def test_gibbs_draws_from_the_conditional():
 def test_gibbs_leaves_the_density_invariant():
     """Samples of p remain samples of p where radius and domain do not cut."""
     toy = machine(std=0.15)
-    labels = np.repeat([0, 1], [900, 2100])
     parts = [sampler(toy, jax.random.key(c), c, n) for c, n in ((0, 900), (1, 2100))]
     x = jnp.concatenate(parts)
     moved = jax.jit(
@@ -95,8 +96,6 @@ def test_gibbs_leaves_the_density_invariant():
     )(x)
     for site in range(2):
         assert stats.ks_2samp(np.asarray(x)[:, site], np.asarray(moved)[:, site]).pvalue > 1e-3
-    # Neighbouring classes mix, since the class is summed over.
-    assert labels.shape == (3000,)
     assert np.abs(moved - x).max() > 0.1
 
 
@@ -106,6 +105,21 @@ def test_purification_undoes_an_attack():
     attacked = jax.jit(partial(pgd, TOY.log_weights, epsilon=0.45, domain=DOMAIN))(x, labels)
     purified = LIKELIHOOD["linf"](attacked, radius=0.45)
     assert TOY.log_marginal(purified).mean() > TOY.log_marginal(attacked).mean() + 0.5
+
+
+def test_a_configuration_names_method_radius_and_units():
+    """A tenth of the range is 0.2 here; a seed's norm keeps its name."""
+    x = jnp.array([[0.9, -0.9], [-0.9, 0.9]])
+    given = {"norm": 2, "method": "gibbs", "num_bins": 10, "sweeps": 2}
+    for config in (PurificationConfig(), PurificationConfig.model_validate(given)):
+        moved = jax.jit(
+            partial(purify, config, TOY.log_marginal, radius=0.1, domain=DOMAIN)
+        )(x, KEY)  # fmt: skip
+        reached = length(moved - x, config.norm)
+        assert np.all((reached > 0.02) & (reached < 0.2001))
+    absolute = PurificationConfig(units="absolute")
+    moved = jax.jit(partial(purify, absolute, TOY.log_marginal, radius=0.1, domain=DOMAIN))(x, KEY)
+    np.testing.assert_allclose(length(moved - x, "linf"), 0.1, rtol=1e-4)
 
 
 def test_detection_finds_what_is_unlikely_at_the_stated_false_alarms():

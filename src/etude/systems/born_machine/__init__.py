@@ -92,6 +92,7 @@ from etude.systems.born_machine.plots import (
 from etude.systems.born_machine.purification import (
     detection_rates,
     detection_thresholds,
+    purify,
     purify_by_gibbs,
     purify_by_likelihood,
 )
@@ -174,6 +175,7 @@ __all__ = [
     "plot_entanglement",
     "plot_likelihoods",
     "plot_samples",
+    "purify",
     "purify_by_gibbs",
     "purify_by_likelihood",
     "right_canonical",

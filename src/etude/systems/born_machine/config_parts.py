@@ -236,11 +236,7 @@ class EvasionConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _norms(cls, given: object) -> object:
-        """The seed's norms, "inf" and 2, under their names here."""
-        if not isinstance(given, dict) or "norm" not in given:
-            return given
-        same = {"inf": "linf", float("inf"): "linf", 2: "l2", "2": "l2"}
-        return {**given, "norm": same.get(given["norm"], given["norm"])}
+        return seeds_norm(given)
 
     def radius(self, strength: float, domain: tuple[float, float]) -> float:
         """A strength (or step) in the coordinates of the domain."""
@@ -248,8 +244,15 @@ class EvasionConfig(Config):
 
 
 class PurificationConfig(Config):
-    """Moving an input to where the machine finds it likelier, before it is classified."""
+    """Moving an input to where the machine finds it likelier, before it is classified.
 
+    >>> PurificationConfig().radius(0.1, (0.0, 2.0))
+    0.2
+    """
+
+    method: Literal["likelihood", "gibbs"] = Field(
+        default="likelihood", description="ascent of log p(x), or draws of every site anew"
+    )
     norm: Literal["linf", "l2"] = "linf"
     num_steps: int = Field(default=20, ge=1)
     step_size: Positive | None = Field(default=None, description="none: 2.5 radius / num_steps")
@@ -258,3 +261,24 @@ class PurificationConfig(Config):
     units: Literal["range", "absolute"] = "range"
     sweeps: int = Field(default=1, ge=1, description="Gibbs: visits of every site")
     num_bins: int = Field(default=200, ge=2, description="Gibbs: values tried for a site")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _norms(cls, given: object) -> object:
+        return seeds_norm(given)
+
+    def radius(self, radius: float, domain: tuple[float, float]) -> float:
+        """A radius (or step) in the coordinates of the domain."""
+        return radius * (domain[1] - domain[0]) if self.units == "range" else radius
+
+
+def seeds_norm(given: object) -> object:
+    """A configuration with the seed's norms, "inf" and 2, under their names here.
+
+    >>> seeds_norm({"norm": "inf"})
+    {'norm': 'linf'}
+    """
+    if not isinstance(given, dict) or "norm" not in given:
+        return given
+    same = {"inf": "linf", float("inf"): "linf", 2: "l2", "2": "l2"}
+    return {**given, "norm": same.get(given["norm"], given["norm"])}

@@ -18,6 +18,41 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from etude.systems.born_machine.attacks import Domain, Inputs, Norm, Objective, Radius, ascend
+from etude.systems.born_machine.config_parts import PurificationConfig
+
+
+def purify(
+    config: PurificationConfig,
+    log_density: Objective,
+    x: Inputs,
+    key: Key[Array, ""],
+    *,
+    radius: Radius,
+    domain: Domain,
+) -> Inputs:
+    """The purification that a configuration describes, within one radius in its units.
+
+    Errors as in `purify_by_likelihood` and `purify_by_gibbs`.
+
+    >>> config = PurificationConfig(radii=(0.125,), units="range")
+    >>> purify(config, lambda x: -jnp.sum(x**2, axis=1), jnp.array([[0.5]]), jax.random.key(0),
+    ...        radius=0.125, domain=(-1.0, 1.0)).tolist()
+    [[0.25]]
+    """
+    unit = config.radius(1.0, domain)
+    options = {"radius": radius * unit, "domain": domain, "norm": config.norm}
+    if config.method == "gibbs":
+        return purify_by_gibbs(
+            log_density, x, key, sweeps=config.sweeps, num_bins=config.num_bins, **options
+        )
+    return purify_by_likelihood(
+        log_density,
+        x,
+        key if config.random_start else None,
+        num_steps=config.num_steps,
+        step_size=None if config.step_size is None else config.step_size * unit,
+        **options,
+    )
 
 
 def purify_by_likelihood(
