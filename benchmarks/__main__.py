@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import attractor, augmentation, convolutions, loggers, loops, memory, start
+from benchmarks import attractor, augmentation, born, convolutions, loggers, loops, memory, start
 
 REPORTS: dict[str, Callable[[bool], str]] = {
     "loops": loops.report,
@@ -17,6 +17,7 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "augmentation": augmentation.report,
     "loggers": loggers.report,
     "attractor": attractor.report,
+    "born": born.report,
 }
 
 
