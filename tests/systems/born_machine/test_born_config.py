@@ -1,5 +1,7 @@
 """Configurations: the seed's defaults, and what the original let through."""
 
+import jax
+import jax.numpy as jnp
 import optax
 import pytest
 from pydantic import ValidationError
@@ -18,7 +20,7 @@ from etude.systems.born_machine.config_parts import (
     OptimizerSpec,
     SamplingConfig,
 )
-from etude.systems.born_machine.config_setup import DatasetConfig
+from etude.systems.born_machine.config_setup import BornMachineConfig, DatasetConfig
 
 
 def test_defaults_of_the_seed_for_classification():
@@ -158,6 +160,20 @@ def test_a_name_stands_for_its_sizes_and_what_is_given_wins():
     assert (small.size, small.noise, small.split) == (200, 0.15, (0.15, 0.425, 0.425))
     assert DatasetConfig(name="moons_small", noise=0.3).noise == 0.3
     assert DatasetConfig(name="circles_hard").circ_factor == 0.5
+
+
+def test_a_configuration_builds_its_machine():
+    shape = {"in_dim": 3, "bond_dim": 5, "out_position": 1, "dtype": "complex64"}
+    config = BornMachineConfig.model_validate({"embedding": "hermite", "init_kwargs": shape})
+    machine = config.build(jax.random.key(0), sites=4, classes=3)
+    assert machine.left.shape == (1, 5, 3, 5)
+    assert (machine.sites, machine.classes, machine.dtype) == (4, 3, jnp.complex64)
+    assert config.domain == (machine.embedding.low, machine.embedding.high) == (-4.0, 4.0)
+    isometric = BornMachineConfig.model_validate({"init_kwargs": {"init_method": "isometry"}})
+    born = isometric.build(jax.random.key(0), sites=4, classes=3)
+    assert float(born.log_partition()) == pytest.approx(0, abs=1e-4)
+    with pytest.raises(ValidationError, match=r"load\(run\)"):
+        BornMachineConfig.model_validate({"model_path": "runs/pre"})
 
 
 def test_a_configuration_survives_its_own_text():

@@ -44,6 +44,14 @@ def test_no_sample_is_in_two_splits(name):
                 assert {tuple(row) for row in group.tolist()} <= own
 
 
+def test_a_critic_may_see_other_batches_than_a_classifier():
+    data = handler("moons_small")  # 30 training samples of each class
+    assert data.by_class("train", 8).steps_per_epoch == 3
+    groups, _ = next(data.by_class("valid", 8).sequential())
+    assert groups.shape == (8, 2, 2)
+    assert data.by_class("train", 1000).steps_per_epoch == 1
+
+
 def test_scaling_is_fitted_on_the_training_part_alone():
     data = handler("moons_small")
     x = data.splits["train"].x

@@ -53,7 +53,10 @@ class _Training(Typed):
     metrics: MetricsConfig = Field(
         default=MetricsConfig(loss=1), description="metric -> epochs between its measurements"
     )
-    save: bool = Field(default=False, description="whether the best model is kept in the run")
+    save: bool = Field(
+        default=False,
+        description="a run keeps the best model in any case: accepted, and without effect",
+    )
     auto_stack: bool = Field(
         default=True,
         description="a choice of memory layout in tensorkrowch; here sites always lie stacked, so "

@@ -172,7 +172,15 @@ class SamplingConfig(Config):
 
 
 class DiscriminationConfig(Config):
-    """Training of the critic, alone and within the game."""
+    """Training of the critic, alone and within the game.
+
+    >>> DiscriminationConfig().max_epoch_gan
+    20
+    """
+
+    cures: ClassVar[dict[str, str]] = {
+        "patience": "leave it out: the critic alone plays all of max_epoch_pre"
+    }
 
     max_epoch_pre: int = Field(
         default=100, ge=0, description="epochs on stored samples, before the game"
@@ -180,9 +188,8 @@ class DiscriminationConfig(Config):
     max_epoch_gan: int = Field(
         default=20, ge=1, description="steps of the critic for each of the machine"
     )
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, description="samples of each class per step")
     optimizer: OptimizerSpec = OptimizerSpec()
-    patience: int = Field(default=25, ge=0)
 
 
 class CriticConfig(Config):

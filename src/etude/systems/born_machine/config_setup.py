@@ -11,9 +11,13 @@ name
 
 from typing import Any, ClassVar, Literal
 
+import jax.numpy as jnp
+from jaxtyping import Array, Key
 from pydantic import Field, model_validator
 
 from etude.optim.config import Config, refuse
+from etude.systems.born_machine.embeddings import Embedding
+from etude.systems.born_machine.machine import BornMachine
 
 DatasetName = Literal[
     "moons_4k", "circles_4k", "spirals_4k",
@@ -136,14 +140,38 @@ class MPSInitConfig(Config):
 class BornMachineConfig(Config):
     """A Born machine.
 
-    >>> BornMachineConfig(embedding="fourier").init_kwargs.in_dim
-    10
+    >>> config = BornMachineConfig(embedding="fourier", init_kwargs={"bond_dim": 4})
+    >>> config.domain
+    (0.0, 1.0)
+    >>> import jax
+    >>> machine = config.build(jax.random.key(0), sites=2, classes=3)
+    >>> machine.bond_dim, machine.embedding.dim
+    (4, 10)
     """
+
+    cures: ClassVar[dict[str, str]] = {
+        "model_path": "load the run with trainer.trainer().load(run), which says what does not fit"
+    }
 
     embedding: Literal["legendre", "fourier", "hermite", "chebyshev1", "chebyshev2", "onehot"] = (
         "legendre"
     )
     init_kwargs: MPSInitConfig = MPSInitConfig()
-    model_path: str | None = Field(
-        default=None, description="a run to take the trained tensors from"
-    )
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """The range of the embedding, to which a `DataHandler` scales the data."""
+        embedding = Embedding(self.embedding, self.init_kwargs.in_dim)
+        return embedding.low, embedding.high
+
+    def build(self, key: Key[Array, ""], sites: int, classes: int) -> BornMachine:
+        """An untrained machine for data of that many sites and classes.
+
+        Raises:
+            ValueError: `out_position` beyond the sites.
+        """
+        given = self.init_kwargs
+        return BornMachine.create(
+            key, sites, classes, Embedding(self.embedding, given.in_dim), given.bond_dim,
+            out_position=given.out_position, init=given.init_method, dtype=jnp.dtype(given.dtype),
+        )  # fmt: skip

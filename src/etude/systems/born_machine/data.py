@@ -148,7 +148,7 @@ class DataHandler:
         >>> next(handler.discrimination["train"].sequential())[0].shape
         (32, 2, 2)
         """
-        return {name: self._by_class(name) for name in SPLITS}
+        return {name: self.by_class(name, self.batch_size) for name in SPLITS}
 
     def batches(self, split: str, batch_size: int) -> ArrayData:
         """A split as a source of batches (samples, labels)."""
@@ -156,12 +156,11 @@ class DataHandler:
         size = min(batch_size, len(samples.y))
         return ArrayData(tuple(samples), size, shuffle=split == "train", classes=self.classes)
 
-    def of_class(self, split: str, label: int) -> Float32[np.ndarray, "samples sites"]:
-        """The samples of one class of a split."""
-        samples = self.splits[split]
-        return samples.x[samples.y == label]
+    def by_class(self, split: str, batch_size: int) -> ArrayData:
+        """A split as a source of batches (samples per class, classes, sites).
 
-    def _by_class(self, split: str) -> ArrayData:
+        Raises `DataError` if a class has no samples there.
+        """
         groups = [self.of_class(split, label) for label in range(self.classes)]
         count = min(len(group) for group in groups)
         if not count:
@@ -170,7 +169,12 @@ class DataHandler:
                 "classes side by side. Give that split a larger share, or the set a larger size."
             )
         side_by_side = np.stack([group[:count] for group in groups], axis=1)
-        return ArrayData(side_by_side, min(self.batch_size, count), shuffle=split == "train")
+        return ArrayData(side_by_side, min(batch_size, count), shuffle=split == "train")
+
+    def of_class(self, split: str, label: int) -> Float32[np.ndarray, "samples sites"]:
+        """The samples of one class of a split."""
+        samples = self.splits[split]
+        return samples.x[samples.y == label]
 
 
 def _plane(config: DatasetConfig) -> tuple[dict[str, Samples], tuple[int, ...]]:

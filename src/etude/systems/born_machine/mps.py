@@ -36,12 +36,12 @@ def contract(
     def from_left(v, site):
         tensor, phi = site
         mixed = (v[:, None, :] * phi[None, :, :]).reshape(D * d, batch)
-        return _rescale(tensor.reshape(D * d, D).T @ mixed)
+        return rescale(tensor.reshape(D * d, D).T @ mixed, 0)
 
     def from_right(v, site):
         tensor, phi = site
         mixed = (phi[:, None, :] * v[None, :, :]).reshape(d * D, batch)
-        return _rescale(tensor.reshape(D, d * D) @ mixed)
+        return rescale(tensor.reshape(D, d * D) @ mixed, 0)
 
     start = jnp.zeros((D, batch), stack.dtype).at[0].set(1)
     step = from_right if reverse else from_left
@@ -54,6 +54,20 @@ def largest(v: Inexact[Array, "..."], axis: int | tuple[int, ...]) -> Float[Arra
     """The largest absolute (real or imaginary) part along `axis`; 1 where all are zero."""
     scale = _size(v).max(axis)
     return jnp.where(scale > 0, scale, 1)
+
+
+def rescale(
+    v: Inexact[Array, "..."], axis: int | tuple[int, ...]
+) -> tuple[Inexact[Array, "..."], Float[Array, "..."]]:
+    """`v` divided by its largest entry along `axis`, a constant to derivatives; and that entry.
+
+    >>> import jax.numpy as jnp
+    >>> v, scale = rescale(jnp.array([[2.0, -4.0], [0.0, 0.0]]), 1)
+    >>> v.tolist(), scale.tolist()
+    ([[0.5, -1.0], [0.0, 0.0]], [4.0, 1.0])
+    """
+    scale = largest(stop_gradient(v), axis)
+    return v / jnp.expand_dims(scale, axis).astype(v.dtype), scale
 
 
 def log_square(v: Inexact[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -82,13 +96,6 @@ def amplitudes(
     after, log_after = contract(right, features[split:], reverse=True)
     half = jnp.einsum("bl,lcr->bcr", before, centre)
     return jnp.einsum("bcr,br->bc", half, after), log_before + log_after
-
-
-def _rescale(
-    v: Inexact[Array, "D batch"],
-) -> tuple[Inexact[Array, "D batch"], Float[Array, " batch"]]:
-    scale = largest(stop_gradient(v), 0)
-    return v / scale.astype(v.dtype), scale
 
 
 def _size(v: Inexact[Array, "..."]) -> Float[Array, "..."]:

@@ -7,10 +7,9 @@ delta, which is an integral because the embedding is orthonormal.
 
 import jax
 import jax.numpy as jnp
-from jax.lax import stop_gradient
 from jaxtyping import Array, Float, Inexact
 
-from etude.systems.born_machine.mps import largest
+from etude.systems.born_machine.mps import rescale
 
 
 def environments(
@@ -66,8 +65,7 @@ def log_class_norms(
     from_left, log_left, _ = environments(left)
     from_right, log_right, _ = environments(right, reverse=True)
     # A class may be far smaller than the others: its slice has a scale of its own.
-    scale = largest(stop_gradient(centre), (0, 2))
-    unit = centre / scale[:, None].astype(centre.dtype)
+    unit, scale = rescale(centre, (0, 2))
     norms = class_environments(from_left, unit, from_right)
     tiny = jnp.finfo(norms.dtype).tiny
     return jnp.log(jnp.maximum(norms, tiny)) + 2 * jnp.log(scale) + log_left + log_right
@@ -75,14 +73,11 @@ def log_class_norms(
 
 def _from_left(E, tensor):
     half = jnp.einsum("ab,bkd->akd", E, tensor)
-    return _rescale(E, jnp.einsum("akc,akd->cd", tensor.conj(), half))
+    after, scale = rescale(jnp.einsum("akc,akd->cd", tensor.conj(), half), (0, 1))
+    return after, (scale, E)
 
 
 def _from_right(E, tensor):
     half = jnp.einsum("bkd,cd->bkc", tensor, E)
-    return _rescale(E, jnp.einsum("akc,bkc->ab", tensor.conj(), half))
-
-
-def _rescale(before, E):
-    scale = largest(stop_gradient(E), (0, 1))
-    return E / scale.astype(E.dtype), (scale, before)
+    before, scale = rescale(jnp.einsum("akc,bkc->ab", tensor.conj(), half), (0, 1))
+    return before, (scale, E)

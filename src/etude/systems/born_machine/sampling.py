@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Inexact, Int, Key
 
 from etude.systems.born_machine.embeddings import ProductIntegrals
 from etude.systems.born_machine.machine import BornMachine
-from etude.systems.born_machine.mps import largest
+from etude.systems.born_machine.mps import rescale
 from etude.systems.born_machine.partition import environments, through_class
 
 Method = Literal["exact", "bins", "secant"]
@@ -108,7 +108,7 @@ def _sample(
     chosen = machine.centre[:, labels[None]] if labels.ndim == 0 else machine.centre
     which = jnp.zeros(n, int) if labels.ndim == 0 else labels
     start = through_class(chosen, after_class, reverse=True)
-    start = start / largest(stop_gradient(start), (1, 2))[:, None, None].astype(start.dtype)
+    start, _ = rescale(start, (1, 2))
     after_left = jax.vmap(
         lambda start: environments(machine.left, start, reverse=True)[2], out_axes=1
     )(start)
@@ -118,18 +118,14 @@ def _sample(
         branches = jnp.einsum("nl,lkr->nkr", v, tensor)
         x = _draw(machine, _density_matrix(branches, after, which), u, method, bins)
         phi = machine.embedding(x).astype(machine.dtype)
-        return _rescaled(jnp.einsum("nk,nkr->nr", phi, branches)), x
+        return rescale(jnp.einsum("nk,nkr->nr", phi, branches), 1)[0], x
 
     split = machine.out_position
     v = jnp.zeros((n, machine.bond_dim), machine.dtype).at[:, 0].set(1)
     v, before = jax.lax.scan(visit, v, (machine.left, after_left, uniform[:split]))
-    v = _rescaled(jnp.einsum("nl,lnr->nr", v, chosen[:, which]))
+    v, _ = rescale(jnp.einsum("nl,lnr->nr", v, chosen[:, which]), 1)
     _, behind = jax.lax.scan(visit, v, (machine.right, after_right[:, None], uniform[split:]))
     return jnp.concatenate([before, behind]).T
-
-
-def _rescaled(v: Inexact[Array, "n D"]) -> Inexact[Array, "n D"]:
-    return v / largest(stop_gradient(v), 1)[:, None].astype(v.dtype)
 
 
 def _density_matrix(

@@ -195,7 +195,7 @@ def isometric(chain: Chain) -> tuple[Chain, Vectors]:
         passed, before = carry
         tensor, features = site
         u, s, v, _ = split(jnp.tensordot(passed, tensor, 1).reshape(-1, D), D, eps)
-        after, _ = rescale(_outer(before, features) @ u)
+        after, _ = rescale(_outer(before, features) @ u, 1)
         return (s.astype(v.dtype)[:, None] * v, after), (u.reshape(tensor.shape), before)
 
     edge = _edge(chain)
@@ -228,7 +228,7 @@ def half_sweep(chain: Chain, after: Vectors, rule: TwoSiteSweep) -> tuple[Chain,
         pair = fitted(pair, rows, columns, steps=rule.steps, max_angle=rule.max_angle)
         u, s, v, lost = split(pair, D, rule.cutoff)
         onward = (s.astype(v.dtype)[:, None] * v).reshape(next_tensor.shape)
-        vectors, scale = rescale(rows @ u)
+        vectors, scale = rescale(rows @ u, 1)
         log_scale = log_scale + jnp.log(scale)
         carry = onward, next_features, vectors, log_scale, jnp.maximum(discarded, lost)
         return carry, (u.reshape(tensor.shape), before)

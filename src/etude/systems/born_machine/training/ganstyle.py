@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from etude.callbacks import Callback, Timing
+from etude.data import ArrayData
 from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner
 from etude.engine.phase import Epochs, Fallen, Phase, Rescue
@@ -157,7 +158,7 @@ class GANStyleTrainer(AbstractBornTrainer):
         return Phase(
             self.stage,
             turns,
-            self.datahandler.discrimination["train"],
+            self._side_by_side(),
             Epochs(config.max_epoch),
             validation=validations(self.evaluator, machine_in),
             goal=goal_of(goal, self.evaluator),
@@ -171,8 +172,12 @@ class GANStyleTrainer(AbstractBornTrainer):
     def _critic_alone(self) -> Phase:
         config = self.train_cfg.critic.discrimination
         learner = Learner(Gradient(self._of_critic), config.optimizer.build(), where=critic_in)
-        data = self.datahandler.discrimination["train"]
-        return Phase("critic", learner, data, Epochs(config.max_epoch_pre))
+        return Phase("critic", learner, self._side_by_side(), Epochs(config.max_epoch_pre))
+
+    def _side_by_side(self) -> ArrayData:
+        """The training data, as the critic sees them."""
+        size = self.train_cfg.critic.discrimination.batch_size
+        return self.datahandler.by_class("train", size)
 
     def _of_critic(
         self, game: Game, real: Array, context: Context
