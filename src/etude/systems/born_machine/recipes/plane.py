@@ -62,11 +62,11 @@ class Plane(Configuration):
     rate: float = Field(0.01, gt=0, description="learning rate of classification (Adam)")
     generative_epochs: int = Field(150, ge=1, description="epochs of the exact likelihood")
     generative_rate: float = Field(0.01, gt=0, description="its learning rate")
-    gan_epochs: int = Field(30, ge=1, description="epochs of the game")
-    gan_rate: float = Field(1e-3, gt=0, description="learning rate of the machine in the game")
-    critic_rate: float = Field(1e-3, gt=0, description="learning rate of the critic")
-    critic_steps: int = Field(5, ge=1, description="steps of the critic for each of the machine")
-    attack_epochs: int = Field(40, ge=1, description="epochs of training against attacks")
+    gan_epochs: int = Field(40, ge=1, description="epochs of the game")
+    gan_rate: float = Field(2e-3, gt=0, description="learning rate of the machine in the game")
+    critic_rate: float = Field(2e-3, gt=0, description="learning rate of the critic")
+    critic_steps: int = Field(3, ge=1, description="steps of the critic for each of the machine")
+    attack_epochs: int = Field(25, ge=1, description="epochs of training against attacks")
     attack_rate: float = Field(5e-3, gt=0, description="its learning rate")
     strength: float = Field(
         0.1, gt=0, description="radius (l2) trained against, as a fraction of the range"
@@ -109,8 +109,7 @@ def build(config: Plane, name: Toy, method: Method, seed: int, /, **options: Any
         case "adversarial" | "TRADES":
             part = cfg.trainer.adversarial
             chosen = "trades" if method == "TRADES" else "pgd_at"
-            crit = "acc" if method == "TRADES" else "rob"
-            part = part.model_copy(update={"method": chosen, "stop_crit": crit})
+            part = part.model_copy(update={"method": chosen})
             both = cfg.trainer.model_copy(update={"adversarial": part})
             against = cfg.model_copy(update={"trainer": both})
             trainer = AdversarialTrainer(machine, against, handler, pretrain=True)
@@ -151,13 +150,18 @@ def settings(config: Plane, name: Toy) -> Config:
                     "stop_crit": "swd",
                     "tolerance": 0.005,
                     "watch_freq": 0,
-                    "retrain": {**classification, "max_epoch": 20, "stop_crit": "acc"},
+                    "retrain": {
+                        **classification,
+                        "max_epoch": 5,
+                        "stop_crit": "acc",
+                        "optimizer": {**adam, "kwargs": {"lr": config.gan_rate}},
+                    },
                     "critic": {
                         "hidden_multipliers": (32.0, 32.0),
                         "discrimination": {
                             "max_epoch_pre": 5,
                             "max_epoch_gan": config.critic_steps,
-                            "batch_size": 250,
+                            "batch_size": 128,
                             "optimizer": {**adam, "kwargs": {"lr": config.critic_rate}},
                         },
                     },
