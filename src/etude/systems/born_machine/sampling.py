@@ -205,7 +205,8 @@ def _refined(
         rest = short(fixed, t)
         below, above = jnp.where(rest < 0, t, below), jnp.where(rest < 0, above, t)
         newton = t - rest / density(t)
-        inside = (newton > below) & (newton < above)
+        # A root that is met has itself for a bound: stay there.
+        inside = (newton >= below) & (newton <= above)
         return jnp.where(inside, newton, (below + above) / 2), below, above
 
     fixed = stop_gradient(c)
