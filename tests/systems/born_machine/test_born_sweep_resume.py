@@ -12,7 +12,6 @@ import numpy as np
 import etude as et
 from etude.systems.born_machine import BornMachine, Embedding, TwoSiteSweep
 
-
 X = np.random.default_rng(0).integers(0, 2, (40, 4)).astype(np.float32).repeat(2, axis=1)
 
 
