@@ -48,6 +48,19 @@ def test_the_game_moves_both_players_and_only_in_their_turns():
 
 
 def test_retraining_comes_to_the_rescue_and_the_best_machine_is_kept():
+    """The originals' retrainer put tensors of an earlier retraining back, and its best state was
+    a reference to the last one."""
+    seen, handed_over = [], []
+
+    class Watch(et.Callback):
+        def on_phase_begin(self, event):
+            if event.phase == "re":
+                handed_over.append(same(event.model(), seen[-1]))
+
+        def on_epoch_end(self, event):
+            if event.phase == "gan":
+                seen.append(event.model())
+
     cfg = config(
         classification={**FAST, "max_epoch": 40, "stop_crit": "acc", "metrics": {"acc": 1}},
         ganstyle={
@@ -62,8 +75,9 @@ def test_retraining_comes_to_the_rescue_and_the_best_machine_is_kept():
     pre = ClassificationTrainer(machine(), cfg, "pre", handler, progress=False)
     pre.train()
     trainer = GANStyleTrainer(
-        pre.bornmachine, cfg, handler, best=pre.best, progress=False, nonfinite="skip"
-    )
+        pre.bornmachine, cfg, handler, best=pre.best, progress=False, nonfinite="skip",
+        callbacks=[Watch()],
+    )  # fmt: skip
     result = trainer.train()
     history = [r for r in result.history if "valid/acc" in r]
     fell = [i for i, r in enumerate(history[:-1])
@@ -77,6 +91,10 @@ def test_retraining_comes_to_the_rescue_and_the_best_machine_is_kept():
     )
     game = [r["valid/acc"] for r in history if r["phase"] == "gan"]
     assert trainer.summary["gan/valid/acc"] == pytest.approx(max(game))
+    # Each retraining begins where the game stands; machine and critic are those of the best epoch.
+    assert handed_over
+    assert all(handed_over)
+    assert same(result.model, seen[int(np.argmax(game))])
 
 
 def test_the_penalty_is_of_the_gradient_of_each_sample():
