@@ -10,6 +10,7 @@ import jax
 from benchmarks import (
     attractor,
     augmentation,
+    born,
     convolutions,
     loggers,
     loops,
@@ -29,6 +30,7 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "attractor": attractor.report,
     "spikes": spikes.report,
     "waveforms": waveforms.report,
+    "born": born.report,
 }
 
 

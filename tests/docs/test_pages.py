@@ -36,7 +36,7 @@ def rows(page):
     return [c for c in cells if c[0] != "theirs" and set(c[0]) != {"-"}]
 
 
-SEEDS = ["coming_from/seed_002.md", "coming_from/seed_004.md"]
+SEEDS = ["coming_from/seed_001.md", "coming_from/seed_002.md", "coming_from/seed_004.md"]
 
 
 @pytest.mark.parametrize("page", SEEDS)
