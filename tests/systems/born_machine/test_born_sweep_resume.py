@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import etude as et
@@ -55,5 +56,5 @@ def test_killed_run_resumes_to_the_same_bits(tmp_path):
     assert told == again
     assert len(told) == 12
     # From mini-batches too it has learnt that sites come in equal pairs (4 ln 2 at best).
-    loss = -whole.model.log_marginal(X).mean()
+    loss = -whole.model.log_marginal(jnp.asarray(X)).mean()
     assert 4 * np.log(2) - 0.2 < loss < 6 * np.log(2)
