@@ -131,6 +131,7 @@ def bank(config: Demo, split: Split) -> SignalBank:
         seed=config.seed,
         sample_rate=config.sample_rate,
         band=config.band,
+        progress=True,
         **mixing_of(config).room,
     )
 
