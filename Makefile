@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# A folder beside the checkout may hold the real data; otherwise they are fetched.
+DATA := $(if $(ETUDE_DATA),,$(if $(wildcard ../shared/data),ETUDE_DATA=../shared/data))
 WORKERS ?= auto
 
 .PHONY: demo test test-slow lint bench docs clean
@@ -16,7 +18,9 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/etude train digits-two-phase --overwrite
+	$(BIN)/etude train gravitational-waves/demo --overwrite
+	$(DATA) $(BIN)/etude detect runs/gravitational-waves/demo GW150914 || \
+		echo "The network is trained, but GW150914 was not searched; see the line above."
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS)

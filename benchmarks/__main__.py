@@ -10,12 +10,14 @@ import jax
 from benchmarks import (
     attractor,
     augmentation,
+    born,
     convolutions,
     loggers,
     loops,
     memory,
     spikes,
     start,
+    waveforms,
 )
 
 REPORTS: dict[str, Callable[[bool], str]] = {
@@ -27,6 +29,8 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "loggers": loggers.report,
     "attractor": attractor.report,
     "spikes": spikes.report,
+    "waveforms": waveforms.report,
+    "born": born.report,
 }
 
 

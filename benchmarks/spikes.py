@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from benchmarks.rounds import ratio
-from benchmarks.spiking_peers import PEERS, Ours, Snntorch, Spyx
+from benchmarks.spiking_peers import PEERS, Ours, Snntorch, Spyx, data
 from benchmarks.tables import section, table
 
 #: Which share of ours in a peer's time is the goal.
@@ -92,9 +92,12 @@ def _rows(names: list[str], threads: int, rounds: int) -> list[list[str]]:
 
 
 def _difference() -> float:
-    pairs = list(zip(Ours().gradient(), Spyx().gradient(), strict=True))
+    # Of few samples and steps: in many, rounding puts some membrane across its threshold.
+    x, labels = data()
+    few = x[:20, :4], labels[:4]
+    pairs = list(zip(Ours().gradient(*few), Spyx().gradient(*few), strict=True))
     difference = max(float(np.abs(x - y).max() / np.abs(y).max()) for x, y in pairs)
-    if difference > 1e-3:
+    if not difference < 1e-4:
         raise AssertionError(f"gradients differ from spyx's by {difference:.1e} of the largest")
     return difference
 
@@ -102,7 +105,7 @@ def _difference() -> float:
 def main(name: str, threads: int) -> None:
     """A peer that answers to its input."""
     # Before the libraries start their threads: as many processors as threads.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
     peer = PEERS[name]()
     if isinstance(peer, Snntorch):
         peer.torch.set_num_threads(threads)

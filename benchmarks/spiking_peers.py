@@ -62,23 +62,21 @@ class Ours:
             ]
             return eqx.tree_at(lambda m: (*m.layers, m.readout), model, layers)
 
-        def loss(pairs: Any) -> Any:
+        def loss(pairs: Any, x: Any, labels: Any) -> Any:
             logits = jax.vmap(built(pairs), in_axes=1)(x)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
         def step(pairs: Any, memory: Any) -> Any:
-            value, gradient = jax.value_and_grad(loss)(pairs)
+            value, gradient = jax.value_and_grad(loss)(pairs, x, labels)
             updates, memory = optimizer.update(gradient, memory)
             return optax.apply_updates(pairs, updates), memory, value
 
         self.pairs = [tuple(map(jnp.asarray, pair)) for pair in weights()]
-        self.memory, self.loss = optimizer.init(self.pairs), loss
+        self.memory, self.differentiate = optimizer.init(self.pairs), jax.jit(jax.grad(loss))
         self.run: Callable = jax.jit(step, donate_argnums=(0, 1))
 
-    def gradient(self) -> list[np.ndarray]:
-        import jax
-
-        return [np.asarray(kernel) for kernel, _ in jax.jit(jax.grad(self.loss))(self.pairs)]
+    def gradient(self, x: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+        return [np.asarray(kernel) for kernel, _ in self.differentiate(self.pairs, x, labels)]
 
     def step(self) -> float:
         self.pairs, self.memory, value = self.run(self.pairs, self.memory)
@@ -117,8 +115,8 @@ class Spyx:
 
         self.run, self.differentiate = step, nnx.jit(nnx.grad(loss))
 
-    def gradient(self) -> list[np.ndarray]:
-        found = self.differentiate(self.model, self.x, self.labels)
+    def gradient(self, x: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+        found = self.differentiate(self.model, x, labels)
         return [np.asarray(found.layers[i].kernel[...]) for i in range(0, 8, 2)]
 
     def step(self) -> float:

@@ -340,3 +340,25 @@ def test_the_best_weights_are_restored():
     assert min(losses) < losses[-1], "the last must not be the best for this test to say anything"
     again = et.evaluate(result.model, data, lambda m, b, c: {"loss": cross_entropy(m, b, c)[0]})
     assert again["loss"] == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_costly_metrics_are_measured_less_often_under_the_same_name():
+    """Two validations of one name at different intervals, both watched by the phase."""
+
+    def length(model, batch, context):
+        return {"length": jnp.sum(model.layers[0].weight ** 2)}
+
+    data = et.ArrayData(blobs(), 50)
+
+    def phase(measure):
+        seldom = et.Validation(data, measure, every=et.Epochs(2))
+        return et.Phase(
+            "fit", learner(), data, et.Epochs(4), validation=[et.Validation(data), seldom],
+            keep=et.Best("valid/loss"),
+        )  # fmt: skip
+
+    history = fit(mlp(), phase(length)).history
+    measured = [set(record) for record in history if "valid/loss" in record]
+    assert ["valid/length" in names for names in measured] == [False, True, False, True]
+    with pytest.raises(et.ConfigurationError, match="report 'valid/accuracy', 'valid/loss'"):
+        fit(mlp(), phase(None))

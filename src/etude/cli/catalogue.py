@@ -12,6 +12,11 @@ digits-two-phase
 attractor/prototypes
 attractor/digits
 attractor/fashion-mnist
+born/plane
+born/densities
+born/digits
+born/fashion-mnist
+born/capacity
 """
 
 import importlib
@@ -74,6 +79,27 @@ CATALOGUE = {
     "attractor/fashion-mnist": Entry(
         "etude.systems.attractor.recipes:fashion_recipe",
         "Local rules, back-propagation and the read-out alone on Fashion-MNIST.",
+    ),
+    "born/plane": Entry(
+        "etude.systems.born_machine.recipes:plane_recipe",
+        "One Born machine five ways on moons, circles and spirals: classify, generate, play, "
+        "resist.",
+    ),
+    "born/densities": Entry(
+        "etude.systems.born_machine.recipes:densities_recipe",
+        "A Born machine learns densities of known entropy: its likelihood beside the truth.",
+    ),
+    "born/digits": Entry(
+        "etude.systems.born_machine.recipes:digits_recipe",
+        "A Born machine of 64 sites classifies and draws scikit-learn's digits.",
+    ),
+    "born/fashion-mnist": Entry(
+        "etude.systems.born_machine.recipes:fashion_recipe",
+        "A Born machine of 784 sites classifies Fashion-MNIST.",
+    ),
+    "born/capacity": Entry(
+        "etude.systems.born_machine.recipes:capacity_recipe",
+        "Training likelihood of 1,000 binarised pictures against D: the two-site sweep and Adam.",
     ),
 }
 

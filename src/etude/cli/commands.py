@@ -1,5 +1,6 @@
 """What each command does. Heavy modules load inside the commands that need them."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from etude.engine.errors import suggest
 
 #: What `etude train` takes beside the fields of a recipe.
 OWN = ("run", "overwrite", "config")
+
+#: Whose strain `etude detect` fetches by itself.
+EVENT = "GW150914"
 
 
 def list_recipes(arguments: Sequence[str]) -> None:
@@ -84,17 +88,20 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 
 def detect(arguments: Sequence[str]) -> None:
-    """`etude detect RUN H1 L1 [--out DIR] [--slides N]`."""
+    """`etude detect RUN H1 L1 [--out DIR] [--slides N]`, or `etude detect RUN GW150914`."""
     positional, options, problems = parse(arguments)
-    if len(positional) != 3:
+    event = positional[1:] == [EVENT]
+    if len(positional) != 3 and not event:
         got = " ".join(map(repr, positional)) or "nothing"
-        problems.append(f"A run and two files of strain, H1 and L1, come first; got {got}.")
+        problems.append(
+            f"A run comes first, then two files of strain, H1 and L1, or {EVENT}; got {got}."
+        )
     folder = take_value(options, "out", problems)
     slides = take_value(options, "slides", problems) or "50"
     if not slides.isdecimal() or not int(slides):
         problems.append(f"--slides takes a number from 1; got {slides!r}.")
     _refuse([*problems, *unknown(options, ["out", "slides"])])
-    run, first, second = map(Path, positional)
+    run = Path(positional[0])
     recipe, config, _ = _reopen(run)
     needed = ("sample_rate", "window", "band", "merger")
     lacking = [name for name in needed if name not in recipe.configuration.model_fields]
@@ -103,16 +110,25 @@ def detect(arguments: Sequence[str]) -> None:
             [f"The recipe {recipe.name} trains no detector of gravitational waves: its "
              f"configuration lacks {', '.join(lacking)}."]
         )  # fmt: skip
+    from etude.run import write_report
     from etude.systems.gravitational_waves.detect import Preparation, detect_files
+    from etude.systems.gravitational_waves.downloads import gw150914
 
+    first, second = gw150914().values() if event else map(Path, positional[1:])
+    name = EVENT if event else first.stem
     preparation = Preparation(**{name: getattr(config, name) for name in needed})
-    place = Path(folder) if folder else run / "detections" / first.stem
+    place = Path(folder) if folder else run / "detections" / name
     found = detect_files(
         recipe.load(config, run), first, second, place, preparation, slides=int(slides)
     )
     print(found.summary())
     print(f"{len(found.triggers)} triggers: {place / 'triggers.csv'}")
     print(f"Figure: {place / 'detection.png'}")
+    if not folder:
+        figures = run / "figures"
+        figures.mkdir(exist_ok=True)
+        shutil.copyfile(place / "detection.png", figures / f"detection-{name}.png")
+        print(f"Report: {write_report(run)}")
 
 
 def report(arguments: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str, str]] = {
     "evaluate": (commands.evaluate, "RUN [--split test]", "measure the models of a run"),
     "detect": (
         commands.detect,
-        "RUN H1_FILE L1_FILE [--out DIR] [--slides 50]",
+        "RUN (H1_FILE L1_FILE | GW150914) [--out DIR] [--slides 50]",
         "search strain of two detectors for signals with the network of a run",
     ),
     "report": (commands.report, "RUN", "write report.html and figures; prints the path"),

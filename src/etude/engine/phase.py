@@ -71,7 +71,8 @@ class Validation:
             `compute` is merged over the batches. None: the loss of the first learner and its
             metrics.
         every: how often, counted from the start of the phase. Also measured at its end.
-        name: prefix of the metrics, `valid/accuracy`.
+        name: prefix of the metrics, `valid/accuracy`. Several validations may share it if they
+            report different metrics: costly ones less often.
         ema: whether learners with an average are measured with it.
     """
 
@@ -160,7 +161,8 @@ class Phase:
         validation: one or several.
         augment: `augment(batch, key) -> batch`, inside the compiled step, training only.
         goal: metrics that end the phase once all are reached, `{"valid/accuracy": 0.95}`; a
-            metric whose name ends in loss, error, nll or distance is reached from above.
+            metric whose name ends in loss, error, nll, distance, fid, mmd or swd is reached from
+            above.
         limit: wall-clock time after which the phase ends.
         keep: what the next phase starts from: the "last" weights, their "ema" where learners
             keep one, or those of the `Best` validation.
@@ -226,7 +228,7 @@ def reached(goal: Mapping[str, float], metrics: Mapping[str, float]) -> bool:
     def met(name: str, target: float) -> bool:
         if name not in metrics:
             return False
-        lower = name.endswith(("loss", "error", "nll", "distance", "fid"))
+        lower = name.endswith(("loss", "error", "nll", "distance", "fid", "mmd", "swd"))
         return metrics[name] <= target if lower else metrics[name] >= target
 
     return bool(goal) and all(met(name, target) for name, target in goal.items())
@@ -269,8 +271,6 @@ def _contradictions(phase: Phase):
             "Steps(n), or pass steps_per_epoch to the source."
         )
     prefixes = [v.name for v in phase.validations]
-    if len(set(prefixes)) < len(prefixes):
-        yield f"several validations need different names; got {prefixes}."
     watched = [*phase.goal, *([phase.keep.metric] if isinstance(phase.keep, Best) else [])]
     for metric in watched:
         if metric.split("/")[0] not in prefixes:

@@ -1,6 +1,6 @@
 """Everything that can be wrong is found before anything is compiled, in one message."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,8 @@ class Bound:
     """A phase bound to a model: its plan and its validations."""
 
     plan: Plan
-    evaluators: Mapping[str, Evaluator]
+    #: one for each validation, in their order
+    evaluators: tuple[Evaluator, ...]
     #: names of the metrics of a step, where they are known without reading data
     metrics: tuple[str, ...] | None
 
@@ -94,13 +95,19 @@ def _bind_one(
     if isinstance(phase.data, Resident):
         state = jax.eval_shape(lambda a: state_of(plan, a, seed=0, visit=0), arrays)
         steps = columns(plan, state)
-    evaluators, names = {}, frozenset()
+    evaluators, names = [], frozenset()
     for validation in phase.validations:
         measure = validation.measure or default_measure(phase.turns[0])
-        evaluator = evaluators[validation.name] = Evaluator(measure, plan.static)
-        found = evaluator.names(arrays, validation.data)
-        names |= {f"{validation.name}/{name}" for name in found}
-    return Bound(plan, evaluators, steps), names
+        evaluators.append(Evaluator(measure, plan.static))
+        measured = evaluators[-1].names(arrays, validation.data)
+        found = {f"{validation.name}/{name}" for name in measured}
+        if twice := sorted(names & found):
+            raise ConfigurationError(
+                f"Two validations report {', '.join(map(repr, twice))}, and one would hide the "
+                "other. Give one of them another name: Validation(..., name='test')."
+            )
+        names |= found
+    return Bound(plan, tuple(evaluators), steps), names
 
 
 def _unmeasured(phase: Phase, metrics: frozenset[str]) -> list[str]:

@@ -167,18 +167,19 @@ class Training:
         """The validations that are due, all of them at the `last`; whether there was any."""
         phase, found = visit.phase, {}
         new = visit.step != visit.processed  # else what was due here is made already
+        evaluators = self.settings.bound[phase.name].evaluators
         due = [
-            v
-            for v in phase.validations
+            (v, evaluator)
+            for v, evaluator in zip(phase.validations, evaluators, strict=True)
             if (new if visit.step % phase.in_steps(v.every) == 0 else last and visit.step > 0)
         ]
         if not due:
             return False
-        for validation in due:
+        for validation, evaluator in due:
             began = time.perf_counter()
             arrays = visit.plan.arrays(visit.state, ema=validation.ema)
             key = randomness.learner_key(visit.state.key, visit.state.step, randomness.VALIDATION)
-            metrics = self.settings.bound[phase.name].evaluators[validation.name](
+            metrics = evaluator(
                 arrays,
                 validation.data,
                 key,

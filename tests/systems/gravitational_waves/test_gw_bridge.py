@@ -191,7 +191,7 @@ def test_phase_puts_one_spike_per_cycle_at_the_phase_of_each_level(shift):
 
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="Did you mean 'temporal_contrast'"):
-        SpikeBridge(encoding="temporal-contrast")  # pyright: ignore
+        SpikeBridge(encoding="temporal-contrast")
     with pytest.raises(ValueError, match=r"threshold=0\.0; expected positive"):
         SpikeBridge(0.0)
     with pytest.raises(ValueError, match="levels=0; expected at least 1"):

@@ -118,7 +118,8 @@ def test_bad_use_is_a_sentence(etude, files, tmp_path):
     assert etude("train", "tiny-search", "--run", "runs/a")[0] == 0
     (tmp_path / "text.hdf5").write_text("none")
     for arguments, code, words in [
-        (["runs/a", files[0]], 2, "A run and two files"),
+        (["runs/a", files[0]], 2, "then two files of strain"),
+        (["runs/a", "GW150915"], 2, "or GW150914"),
         (["runs/b", *files], 2, "Runs beside it: a"),
         (["runs/a", *files, "--slides", "0"], 2, "a number from 1"),
         (["runs/a", *files, "--slide", "3"], 2, "Did you mean 'slides'?"),

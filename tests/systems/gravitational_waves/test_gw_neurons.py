@@ -177,7 +177,7 @@ def test_the_future_does_not_reach_the_past(kind, cut):
 
 @pytest.mark.parametrize("kind", [LIF, partial(ALIF, jump=0.0), CuBaLIF])
 def test_the_gain_is_the_rate_without_a_leak(kind):
-    neurons = kind(1, dt=1e-3, time_constant=1e4)
+    neurons = kind(1, dt=1e-3, time_constant=1e4, threshold=0.5)
     x = jnp.full((2000, 1), 0.3) / neurons.gain()
     assert float(neurons(x)[100:].mean()) == pytest.approx(0.3, abs=0.002)
 

@@ -1,5 +1,7 @@
 """The three phases: what moves in each, what the weights of the losses do, and resuming."""
 
+import os
+import signal
 from functools import partial
 
 import equinox as eqx
@@ -8,16 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from etude.callbacks import Callback
 from etude.data.arrays import ArrayData
 from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Validation
 from etude.engine.rule import Context
 from etude.losses import focal_loss
+from etude.run import History
 from etude.systems.gravitational_waves.encoder import CPCEncoder
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.spiking import SNNClassifier, SpikeBridge
 from etude.systems.gravitational_waves.training import UnifiedTrainer, create_composite_loss
 from etude.trainer import Trainer
+from etude.training.signals import Interrupted
 
 SAMPLES = 1024  # half a second: 16 steps
 
@@ -83,7 +88,7 @@ def test_the_weight_of_the_contrastive_loss_changes_the_gradient(batch):
     def gradient(weight):
         loss = create_composite_loss(weight, 1.0)
         context = Context.at(jax.random.key(0))
-        return eqx.filter_grad(lambda model: loss(model, batch, context)[0])(network)
+        return eqx.filter_jit(eqx.filter_grad(lambda m: loss(m, batch, context)[0]))(network)
 
     none, one, two = (gradient(weight) for weight in (0.0, 1.0, 2.0))
     assert all(jax.tree.leaves(jax.tree.map(lambda g: not g.any(), none.predictors)))
@@ -99,7 +104,7 @@ def test_the_weight_of_the_contrastive_loss_changes_the_gradient(batch):
 def test_the_total_is_the_weighted_sum(batch):
     network = unified().network
     context = Context.at(jax.random.key(0))
-    total, metrics = create_composite_loss(0.3, 0.7)(network, batch, context)
+    total, metrics = eqx.filter_jit(create_composite_loss(0.3, 0.7))(network, batch, context)
     expected = 0.3 * metrics["cpc_loss"] + 0.7 * metrics["classification_loss"]
     assert total == pytest.approx(float(expected), rel=1e-6)
     assert jnp.log(2) / 4 < metrics["classification_loss"] < 4.0
@@ -118,6 +123,7 @@ def test_learns_to_tell_loud_windows_from_quiet_ones(batch):
     np.testing.assert_allclose(result.model.statistic(held), logits[:, 1] - logits[:, 0])
 
 
+@pytest.mark.slow
 def test_options_of_the_engine(batch):
     windows, _ = batch
 
@@ -140,9 +146,36 @@ def test_options_of_the_engine(batch):
     assert len(losses) == 6
 
 
-def test_resumes_inside_a_phase_to_the_same_bits(batch, tmp_path):
-    straight = unified(run=tmp_path / "one").train(*batch, num_epochs=2)
-    again = unified(run=tmp_path / "one").trainer(*batch, num_epochs=2).resume()
+class Terminate(Callback):
+    """Asks for the end of the process once, as a scheduler does, in the middle of a phase."""
+
+    def __init__(self, phase):
+        self.phase, self.done = phase, False
+
+    def next_step(self, event):
+        return 3 if event.phase == self.phase and event.step < 3 else None
+
+    def on_steps_end(self, event, metrics):
+        if event.phase == self.phase and event.step == 3 and not self.done:
+            self.done = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    "phase", ["snn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cpc", "joint"))]
+)
+def test_resumes_inside_a_phase_to_the_same_bits(batch, tmp_path, phase):
+    epochs = {"cpc": (2, 1, 0), "snn": (1, 2, 0), "joint": (0, 1, 2)}[phase]
+    lengths = {"num_epochs": epochs, "key": jax.random.key(1)}
+    straight = unified().train(*batch, **lengths)
+    options = {"run": tmp_path / "run"}
+    with pytest.raises(Interrupted):
+        unified(callbacks=[Terminate(phase)], **options).train(*batch, **lengths)
+    steps = [
+        r["phase"] for r in History.read(tmp_path / "run" / "history.jsonl") if "train/loss" in r
+    ]
+    assert steps.count(phase) == 3
+    again = unified(**options).trainer(*batch, **lengths).resume()
     assert all(same(straight.model, again.model))
 
 

@@ -31,7 +31,7 @@ from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.spiking import SNNClassifier, SpikeBridge
 from etude.trainer import Result, Trainer
 
-Labelled = tuple[Float[Array, "batch samples detectors"], Array]
+Labelled = tuple[Float[Array, "batch samples detectors"], Array | None]
 Loss = Callable[[SpikingNetwork, Labelled, Context], tuple[Array, dict[str, Array]]]
 Augment = Callable[[Any, Key[Array, ""]], Any]
 

@@ -102,6 +102,7 @@ def bank(config: Experiment, split: Any) -> SignalBank:
         seed=config.seed,
         sample_rate=config.sample_rate,
         band=config.band,
+        progress=True,
         duration=room["duration"],
         merger=room["merger"],
     )

@@ -36,8 +36,8 @@ from etude.systems.gravitational_waves.simulation import simulate_stream
 RATES = (1.0, 10.0, 100.0)
 #: Network SNR, the edges of the bins of the efficiency.
 EDGES = np.array([4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 15.0, 20.0])
-#: Seconds: of a piece of a stream; between a merger and its trigger at most; of a cluster.
-PIECE, TOLERANCE, CLUSTER = 1800.0, 0.3, 0.5
+#: Seconds between a merger and its trigger at most, and of a cluster.
+TOLERANCE, CLUSTER = 0.3, 0.5
 _FARTHEST = 300.0  # Mpc, chirp distance
 _SLIDES = 20
 _SPLITS = ("train", "valid", "test")
@@ -45,7 +45,7 @@ _SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Half an hour of whitened strain, and the mergers in it.
+    """A stretch of whitened strain, and the mergers in it.
 
     Attributes:
         values: whitened; in float32, which holds unit variance well.
@@ -84,6 +84,7 @@ class Survey:
         slid: hours of noise alone that the matched filter slides in time.
         seed: of everything.
         split: draws of different splits are independent.
+        piece: seconds of data that are held as one.
     """
 
     curve: str = "aLIGO-O4"
@@ -92,6 +93,7 @@ class Survey:
     slid: float = 1.0
     seed: int = 0
     split: str = "test"
+    piece: float = 1800.0
 
     def judge(
         self, statistic: Callable[[Any], Any], merger: float, stride: float
@@ -108,7 +110,7 @@ class Survey:
             sliding.triggers(piece.values, piece.start).clustered(CLUSTER)
             for piece in pieces(self, injected=False)
         ]
-        background = Background.of(slides, len(slides) * PIECE)
+        background = Background.of(slides, len(slides) * self.piece)
         # Only windows around the mergers can find them; the others need not be looked at.
         few = replace(sliding, batch=32)
         found = []
@@ -137,7 +139,9 @@ def matched_filter(survey: Survey) -> dict[str, float]:
 
     slides = [
         slide_background(*search(piece), piece.span, count=_SLIDES)
-        for piece in pieces(survey, injected=False)[: max(round(survey.slid * HOUR / PIECE), 1)]
+        for piece in pieces(survey, injected=False)[
+            : max(round(survey.slid * HOUR / survey.piece), 1)
+        ]
     ]
     background = Background(
         np.sort(np.concatenate([slide.statistics for slide in slides])),
@@ -187,10 +191,10 @@ def pieces(survey: Survey, *, injected: bool) -> list[Piece]:
         survey.seed, spawn_key=(_SPLITS.index(survey.split), int(injected))
     )
     curve, found = noise_curve(survey.curve), []
-    for seed in seeds.spawn(max(round(hours * HOUR / PIECE), 1)):
+    for seed in seeds.spawn(max(round(hours * HOUR / survey.piece), 1)):
         # Whitening takes two seconds at either end.
         stream = simulate_stream(
-            np.random.default_rng(seed), (curve, curve), PIECE + 4.0, population
+            np.random.default_rng(seed), (curve, curve), survey.piece + 4.0, population
         ).whitened((curve, curve))
         mergers = stream.injections
         found.append(

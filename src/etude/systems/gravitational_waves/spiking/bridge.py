@@ -44,14 +44,14 @@ class SpikeBridge(eqx.Module):
     """
 
     threshold: Positive
-    encoding: Encoding = eqx.field(static=True)
+    encoding: str = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     surrogate: AbstractSurrogate = eqx.field(static=True)
 
     def __init__(
         self,
         threshold: float = 0.1,
-        encoding: Encoding = "temporal_contrast",
+        encoding: Encoding | str = "temporal_contrast",
         *,
         levels: int = 4,
         steps: int = 8,
@@ -59,7 +59,7 @@ class SpikeBridge(eqx.Module):
         surrogate: AbstractSurrogate = FastSigmoid(),  # noqa: B008
     ):
         if encoding not in get_args(Encoding):
-            cure = suggest(str(encoding), get_args(Encoding))
+            cure = suggest(encoding, get_args(Encoding))
             raise ValueError(f"SpikeBridge: encoding {encoding!r} is unknown. {cure}")
         for name, number in (("levels", levels), ("steps", steps)):
             if number < 1:
@@ -111,5 +111,5 @@ class SpikeBridge(eqx.Module):
                 return encodings.latency(x, threshold, self.steps, self.surrogate)
             case "multi_threshold":
                 return encodings.multi_threshold(x, threshold, self.surrogate)
-            case "phase":
+            case _:
                 return encodings.phase(x, threshold, self.surrogate)

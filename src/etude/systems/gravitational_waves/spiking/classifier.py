@@ -91,7 +91,7 @@ class SNNClassifier(eqx.Module):
 
     layers: tuple[Layer, ...]
     readout: Layer
-    decision: Decision = eqx.field(static=True)
+    decision: str = eqx.field(static=True)
     hoisted: bool = eqx.field(static=True)
 
     def __init__(
@@ -103,7 +103,7 @@ class SNNClassifier(eqx.Module):
         dt: float,
         neurons: MakeNeurons = LIF,
         readout_time_constant: float = 0.05,
-        decision: Decision = "mean",
+        decision: Decision | str = "mean",
         hoisted: bool | None = None,
         key: PRNGKeyArray,
     ):
@@ -166,5 +166,5 @@ class SNNClassifier(eqx.Module):
                 return jnp.mean(readout, axis=0)
             case "max":
                 return jnp.max(readout, axis=0)
-            case "last":
+            case _:
                 return readout[-1]

@@ -117,7 +117,7 @@ class LIF(AbstractNeurons):
         return step
 
     def gain(self) -> Float[Array, ""]:
-        return jnp.ones(())
+        return jnp.mean(1 / self.threshold.value)
 
 
 class ALIF(AbstractNeurons):
@@ -186,7 +186,7 @@ class ALIF(AbstractNeurons):
         return step
 
     def gain(self) -> Float[Array, ""]:
-        return jnp.ones(())
+        return jnp.mean(1 / self.threshold.value)
 
 
 class CuBaLIF(AbstractNeurons):
@@ -247,7 +247,7 @@ class CuBaLIF(AbstractNeurons):
         return step
 
     def gain(self) -> Float[Array, ""]:
-        return jnp.mean(1 / (1 - decay_of(self.synapse, self.dt)))
+        return jnp.mean(1 / (1 - decay_of(self.synapse, self.dt)) / self.threshold.value)
 
 
 class LI(AbstractNeurons):

@@ -110,7 +110,7 @@ class SuperSpike(AbstractSurrogate):
     0.25
     """
 
-    slope: float = 25.0
+    slope: float = 10.0
 
     def derivative(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
         return 1 / (1 + self.slope * jnp.abs(v)) ** 2

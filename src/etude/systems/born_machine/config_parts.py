@@ -1,0 +1,291 @@
+"""The parts that the configurations of several trainers share.
+
+>>> MetricsConfig(loss=1, rob=30).due(60)
+('loss', 'rob')
+"""
+
+from typing import Annotated, ClassVar, Literal, get_args
+
+import optax
+from pydantic import Field, model_validator
+
+from etude.optim import OptimizerConfig
+from etude.optim.config import Config, refuse
+
+#: Metrics by which the best model can be chosen, and whether more of them is better.
+Stop = Literal["loss", "acc", "rob", "fid", "clsloss", "nll", "genloss", "mmd", "swd"]
+RISES = {name: name in ("acc", "rob") for name in get_args(Stop)}
+
+Every = Annotated[int, Field(ge=1)] | None
+Positive = Annotated[float, Field(gt=0)]
+
+
+class MetricsConfig(Config):
+    """Which metrics are measured, and every how many epochs; None: never.
+
+    >>> MetricsConfig(loss=1, acc=2).names
+    ('loss', 'acc')
+    """
+
+    loss: Every = Field(default=None, description="the criterion that is trained")
+    acc: Every = Field(default=None, description="fraction of samples whose class is predicted")
+    viz: Every = Field(
+        default=None, description="samples beside the data, as arrays or as a figure"
+    )
+    fid: Every = Field(default=None, description="Frechet distance of samples and training data")
+    rob: Every = Field(
+        default=None, description="accuracy under attack, one value for each strength"
+    )
+    clsloss: Every = Field(default=None, description="-log p(c|x), nats")
+    nll: Every = Field(default=None, description="-log p(x|c), nats")
+    genloss: Every = Field(default=None, description="-log p(x,c), nats")
+    mmd: Every = Field(default=None, description="maximum mean discrepancy, squared and unbiased")
+    swd: Every = Field(default=None, description="sliced Wasserstein distance")
+
+    @model_validator(mode="after")
+    def _some(self) -> "MetricsConfig":
+        refuse("MetricsConfig", [] if self.names else ["no metric is measured: give loss=1"])
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The metrics that are measured at all."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    def due(self, epoch: int | None) -> tuple[str, ...]:
+        """The metrics of an epoch: those whose frequency divides it; for None all.
+
+        >>> MetricsConfig(loss=1, fid=10).due(5)
+        ('loss',)
+        """
+        return tuple(n for n in self.names if epoch is None or epoch % getattr(self, n) == 0)
+
+    def missing(self, name: str, field: str) -> list[str]:
+        """A sentence if nobody measures the metric that `field` goes by, else nothing."""
+        if name in self.names:
+            return []
+        return [
+            f"{field} {name!r} is not among the metrics ({', '.join(self.names)}), so training "
+            f"would go by a number that nobody measures: add {name}=1 to metrics, or choose one "
+            "of them"
+        ]
+
+
+class OptimizerKwargs(Config):
+    """Arguments of an optimizer, named as in torch.
+
+    >>> OptimizerKwargs().lr
+    0.0001
+    """
+
+    cures: ClassVar[dict[str, str]] = {"learning_rate": "write lr", "beta1": "write betas"}
+
+    lr: Positive = 1e-4
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] | None = None
+    eps: Positive | None = None
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+
+
+class OptimizerSpec(Config):
+    """An optimizer by name, as the seed writes it; `build` makes it with `etude.optim`.
+
+    >>> OptimizerSpec(name="sgd", kwargs={"lr": 0.1}).typed().learning_rate
+    0.1
+    """
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "adamax", "nadam"] = "adam"
+    kwargs: OptimizerKwargs = OptimizerKwargs()
+
+    @model_validator(mode="after")
+    def _possible(self) -> "OptimizerSpec":
+        self.typed()
+        return self
+
+    def typed(self) -> OptimizerConfig:
+        """As a configuration of `etude.optim`. Raises ValueError for what it does not take."""
+        given = self.kwargs
+        beta1, beta2 = given.betas or (None, None)
+        return OptimizerConfig(
+            optimizer_type=self.name, learning_rate=given.lr, beta1=beta1, beta2=beta2,
+            weight_decay=given.weight_decay or None, eps=given.eps, momentum=given.momentum,
+        )  # fmt: skip
+
+    def build(self) -> optax.GradientTransformationExtraArgs:
+        """The optax transformation."""
+        return self.typed().build()
+
+
+class CriterionKwargs(Config):
+    """Arguments of a criterion."""
+
+    eps: float = Field(
+        default=1e-8,
+        ge=0,
+        description="floor of a probability in the original; log-probabilities here need none, "
+        "and below a floor the gradient would be zero: accepted, and without effect",
+    )
+    alpha: float | None = Field(
+        default=None, ge=0, le=1, description="mixed-nll: 0 is discriminative, 1 generative"
+    )
+
+
+class CriterionConfig(Config):
+    """What is minimised, in nats: -log p(c|x), -log p(x|c), -log p(x,c), or the mixed one.
+
+    >>> CriterionConfig(name="mixed-nll", kwargs={"alpha": 0.1}).kwargs.alpha
+    0.1
+    """
+
+    name: Literal["negative log-likelihood", "generative-nll", "joint-nll", "mixed-nll"] = (
+        "negative log-likelihood"
+    )
+    kwargs: CriterionKwargs = CriterionKwargs()
+
+    @model_validator(mode="after")
+    def _alpha(self) -> "CriterionConfig":
+        mixed, given = self.name == "mixed-nll", self.kwargs.alpha is not None
+        problems = ["mixed-nll needs kwargs.alpha, such as 0.1"] if mixed and not given else []
+        problems += ["kwargs.alpha is for mixed-nll only"] if given and not mixed else []
+        refuse("CriterionConfig", problems)
+        return self
+
+
+class SamplingConfig(Config):
+    """How samples are drawn.
+
+    >>> SamplingConfig().num_spc
+    1024
+    """
+
+    cures: ClassVar[dict[str, str]] = {"multinomial": "write method='bins'"}
+
+    method: Literal["secant", "bins", "exact"] = Field(
+        default="secant",
+        description="differentiable along the CDF, by bins, or by its exact integral",
+    )
+    num_spc: int = Field(default=1024, ge=1, description="samples per class")
+    num_bins: int = Field(default=200, ge=2, description="points of a site's domain")
+    batch_spc: int = Field(
+        default=16, ge=1, description="samples per class drawn at once; memory is linear in it"
+    )
+
+
+class DiscriminationConfig(Config):
+    """Training of the critic, alone and within the game.
+
+    >>> DiscriminationConfig().max_epoch_gan
+    20
+    """
+
+    cures: ClassVar[dict[str, str]] = {
+        "patience": "leave it out: the critic alone plays all of max_epoch_pre"
+    }
+
+    max_epoch_pre: int = Field(
+        default=100, ge=0, description="epochs on stored samples, before the game"
+    )
+    max_epoch_gan: int = Field(
+        default=20, ge=1, description="steps of the critic for each of the machine"
+    )
+    batch_size: int = Field(default=32, ge=1, description="samples of each class per step")
+    optimizer: OptimizerSpec = OptimizerSpec()
+
+
+class CriticConfig(Config):
+    """A critic: a multilayer perceptron with a head that knows the class.
+
+    >>> CriticConfig(criterion="wgan-gp").lamb
+    10.0
+    """
+
+    hidden_multipliers: tuple[Positive, ...] = Field(
+        default=(8.0, 8.0, 8.0, 8.0), description="widths of the layers in units of the sites"
+    )
+    activation: Literal["leaky_relu", "relu"] = "leaky_relu"
+    negative_slope: float = Field(default=0.01, ge=0)
+    head: Literal["aware", "agnostic"] = Field(
+        default="aware", description="a linear head for each class, or one for all"
+    )
+    criterion: Literal["bce", "wgan-gp"] = "bce"
+    swapped: bool = Field(
+        default=True,
+        description="bce: the machine minimises -log D, not log(1 - D), which saturates",
+    )
+    lamb: float = Field(default=10.0, ge=0, description="wgan-gp: weight of the gradient penalty")
+    discrimination: DiscriminationConfig = DiscriminationConfig()
+
+
+class EvasionConfig(Config):
+    """An attack and its strengths.
+
+    >>> EvasionConfig(strengths=(0.05,), units="absolute").radius(0.05, (-1.0, 1.0))
+    0.05
+    >>> EvasionConfig().radius(0.1, (-1.0, 1.0))
+    0.2
+    """
+
+    method: Literal["FGM", "PGD", "JOINT_PGD"] = "FGM"
+    norm: Literal["linf", "l2"] = Field(
+        default="linf", description="what is bounded: each site, or the length of the whole change"
+    )
+    strengths: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(0.1, 0.3), min_length=1)
+    units: Literal["range", "absolute"] = Field(
+        default="range",
+        description="of the strengths: fractions of the domain's range, or its coordinates",
+    )
+    num_steps: int = Field(default=10, ge=1)
+    step_size: Positive | None = Field(
+        default=None, description="in the units of strengths; none: 2.5 strength / num_steps"
+    )
+    random_start: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _norms(cls, given: object) -> object:
+        return seeds_norm(given)
+
+    def radius(self, strength: float, domain: tuple[float, float]) -> float:
+        """A strength (or step) in the coordinates of the domain."""
+        return strength * (domain[1] - domain[0]) if self.units == "range" else strength
+
+
+class PurificationConfig(Config):
+    """Moving an input to where the machine finds it likelier, before it is classified.
+
+    >>> PurificationConfig().radius(0.1, (0.0, 2.0))
+    0.2
+    """
+
+    method: Literal["likelihood", "gibbs"] = Field(
+        default="likelihood", description="ascent of log p(x), or draws of every site anew"
+    )
+    norm: Literal["linf", "l2"] = "linf"
+    num_steps: int = Field(default=20, ge=1)
+    step_size: Positive | None = Field(default=None, description="none: 2.5 radius / num_steps")
+    random_start: bool = False
+    radii: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(0.1, 0.2, 0.3), min_length=1)
+    units: Literal["range", "absolute"] = "range"
+    sweeps: int = Field(default=1, ge=1, description="Gibbs: visits of every site")
+    num_bins: int = Field(default=200, ge=2, description="Gibbs: values tried for a site")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _norms(cls, given: object) -> object:
+        return seeds_norm(given)
+
+    def radius(self, radius: float, domain: tuple[float, float]) -> float:
+        """A radius (or step) in the coordinates of the domain."""
+        return radius * (domain[1] - domain[0]) if self.units == "range" else radius
+
+
+def seeds_norm(given: object) -> object:
+    """A configuration with the seed's norms, "inf" and 2, under their names here.
+
+    >>> seeds_norm({"norm": "inf"})
+    {'norm': 'linf'}
+    """
+    if not isinstance(given, dict) or "norm" not in given:
+        return given
+    same = {"inf": "linf", float("inf"): "linf", 2: "l2", "2": "l2"}
+    return {**given, "norm": same.get(given["norm"], given["norm"])}

@@ -1,0 +1,241 @@
+"""`PerformanceEvaluator`: all numbers about a Born machine, each with its own frequency.
+
+Every number is a function of the machine alone: samples and random starts of attacks are drawn
+from the same random numbers each time, so that epochs are compared by what was learned.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from etude.optim.config import refuse
+from etude.systems.born_machine.attacks import evade
+from etude.systems.born_machine.config import Config, GANStyleConfig
+from etude.systems.born_machine.config_parts import (
+    CriterionConfig,
+    MetricsConfig,
+)
+from etude.systems.born_machine.data import DataHandler
+from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.metrics import (
+    Moments,
+    frechet_distance,
+    likelihoods,
+    maximum_mean_discrepancy,
+    median_distance,
+    sliced_wasserstein,
+)
+from etude.systems.born_machine.plots import plot_samples
+from etude.systems.born_machine.sampling import sample
+
+#: (machine, key, label, count) -> samples of that class
+Sampler = Callable[[Any, Array, int, int], Array]
+#: (machine, x, labels) -> what is minimised, sample by sample
+Criterion = Callable[[Any, Array, Array], Array]
+
+LIKELIHOODS = ("loss", "acc", "clsloss", "nll", "genloss")
+DISTANCES = ("fid", "mmd", "swd")
+#: samples put through the machine at once
+BATCH = 512
+
+
+class PerformanceEvaluator:
+    """Measures a Born machine on a split.
+
+    | key | what |
+    |---|---|
+    | loss | the criterion of `train_cfg` (or `criterion`), nats |
+    | acc | fraction of samples whose class is predicted |
+    | clsloss, nll, genloss | -log p(c\\|x), -log p(x\\|c), -log p(x,c), nats in the domain |
+    | rob/S, rob | accuracy under `cfg.tracking.evasion` at strength S; the mean over S |
+    | fid | Frechet distance of samples and the *training* data, mean over the classes |
+    | mmd, swd | distances of samples and the split that is asked for, mean over the classes |
+    | viz | samples in raw coordinates, (classes, n, sites); with `folder`, the path of a figure |
+
+    Every sample of the split counts once, whatever the batches.
+
+    Args:
+        cfg: of which `tracking` is used.
+        datahandler: the data.
+        train_cfg: configuration of a trainer, whose `metrics` and criterion are taken.
+        sampler: draws samples of one class; None: `sample`, as `cfg.tracking.sampling` says.
+        criterion: a loss of the user's own.
+        folder: where figures go.
+
+    Raises:
+        ValueError: metrics that these data or arguments do not allow.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        datahandler: DataHandler,
+        train_cfg: Any,
+        *,
+        sampler: Sampler | None = None,
+        criterion: Criterion | None = None,
+        folder: Path | None = None,
+    ):
+        self.tracking, self.data, self.folder = cfg.tracking, datahandler, folder
+        self.metrics: MetricsConfig = train_cfg.metrics
+        self.sampler, self.own = sampler or self._sampled, criterion
+        # In the game of generator and critic, what shall not be lost is the classification.
+        game = isinstance(train_cfg, GANStyleConfig)
+        self.criterion = CriterionConfig() if game else train_cfg.criterion
+        refuse("PerformanceEvaluator", self._problems(cfg))
+
+    def evaluate(
+        self, bornmachine: Any, split: str = "valid", epoch: int | None = None
+    ) -> dict[str, Any]:
+        """The metrics that are due in this epoch; None: all."""
+        due = self.metrics.due(epoch)
+        found: dict[str, Any] = {}
+        if set(due) & set(LIKELIHOODS):
+            means = self._over(split, partial(self._likelihoods, bornmachine))
+            found |= {name: value for name, value in means.items() if name in due}
+        if "rob" in due:
+            found |= self._over(split, partial(self._resisted, bornmachine))
+        if set(due) & {*DISTANCES, "viz"}:
+            samples = self._samples(bornmachine)
+            for name in (name for name in DISTANCES if name in due):
+                found[name] = self.distance(name, split)(samples)
+            if "viz" in due:
+                found["viz"] = self._picture(samples, split, epoch)
+        return found
+
+    def likelihoods(
+        self, machine: Any, x: Array, labels: Int[Array, " batch"], indices: Array
+    ) -> dict[str, Array]:
+        """Likelihoods and loss of each sample; may be compiled. The indices are not used."""
+        del indices
+        found = likelihoods(machine, x, labels)
+        if self.own is not None:
+            return {**found, "loss": self.own(machine, x, labels)}
+        return {**found, "loss": self._loss(found)}
+
+    def resisted(
+        self, machine: Any, x: Array, labels: Int[Array, " batch"], indices: Array
+    ) -> dict[str, Array]:
+        """Whether each sample is classified rightly under attack, at every strength, and the mean.
+
+        May be compiled. `indices` are the positions in the split: the attack on a sample does not
+        depend on the batch it is in.
+        """
+        evasion, found = self.tracking.evasion, {}
+        keys = jax.vmap(partial(jax.random.fold_in, self._key(0)))(indices)
+        for strength in evasion.strengths:
+            moved = evade(
+                evasion, machine.log_weights, x, labels, keys,
+                strength=strength, domain=self.data.domain,
+            )  # fmt: skip
+            right = jnp.argmax(machine.log_weights(moved), axis=1) == labels
+            found[f"rob/{strength:g}"] = right.astype(x.dtype)
+        return {**found, "rob": jnp.mean(jnp.stack([*found.values()]), axis=0)}
+
+    def samples(self, machine: Any) -> Float[Array, "classes n sites"]:
+        """Samples of every class, drawn in parts, so that memory is bounded; may be compiled."""
+        sampler, config, classes = self.sampler, self.tracking.sampling, []
+        parts = -(-config.num_spc // config.batch_spc)
+        for label in range(self.data.classes):
+            keys = jax.random.split(jax.random.fold_in(self._key(1), label), parts)
+            drawn = jax.lax.map(
+                lambda key, label=label: sampler(machine, key, label, config.batch_spc), keys
+            )
+            classes.append(drawn.reshape(-1, drawn.shape[-1])[: config.num_spc])
+        return jnp.stack(classes)
+
+    def distance(self, name: str, split: str) -> Callable[[Array], float]:
+        """A distance of samples (classes, n, sites) to a split, as a function of the samples."""
+        return partial(self._distance, name, split)
+
+    def picture(
+        self, machine: Any, split: str, epoch: int | None = None
+    ) -> Path | Float[np.ndarray, "classes n sites"]:
+        """What `evaluate` has as viz."""
+        return self._picture(self._samples(machine), split, epoch)
+
+    # Compiled with the evaluator as a constant: it compares by identity.
+    @eqx.filter_jit
+    def _likelihoods(self, machine: Any, *batch: Array) -> dict[str, Array]:
+        return self.likelihoods(machine, *batch)
+
+    @eqx.filter_jit
+    def _resisted(self, machine: Any, *batch: Array) -> dict[str, Array]:
+        return self.resisted(machine, *batch)
+
+    @eqx.filter_jit
+    def _samples(self, machine: Any) -> Float[Array, "classes n sites"]:
+        return self.samples(machine)
+
+    def _loss(self, found: Mapping[str, Array]) -> Array:
+        names = {
+            "negative log-likelihood": "clsloss", "generative-nll": "nll", "joint-nll": "genloss",
+        }  # fmt: skip
+        if self.criterion.name in names:
+            return found[names[self.criterion.name]]
+        alpha = self.criterion.kwargs.alpha or 0.0
+        return (1 - alpha) * found["clsloss"] + alpha * found["genloss"]
+
+    def _over(self, split: str, run: Callable[..., Mapping[str, Array]]) -> dict[str, float]:
+        """Means over all samples of a split."""
+        x, y = self.data.splits[split]
+        sums: dict[str, float] = {}
+        for start in range(0, len(y), BATCH):
+            part = slice(start, start + BATCH)
+            indices = jnp.arange(start, min(start + BATCH, len(y)))
+            for name, values in run(jnp.asarray(x[part]), jnp.asarray(y[part]), indices).items():
+                sums[name] = sums.get(name, 0.0) + float(np.sum(np.asarray(values), dtype=float))
+        return {name: total / len(y) for name, total in sums.items()}
+
+    def _sampled(self, machine: BornMachine, key: Array, label: int, count: int) -> Array:
+        config = self.tracking.sampling
+        return sample(machine, key, label, count, method=config.method, bins=config.num_bins)
+
+    def _distance(self, name: str, split: str, samples: Array) -> float:
+        found = []
+        for label, drawn in enumerate(samples):
+            train = self._real("train", label)
+            real = train if name == "fid" else self._real(split, label)
+            if name == "fid":
+                value = frechet_distance(Moments.of(real), Moments.of(drawn))
+            elif name == "mmd":
+                # The same kernel in every epoch, or values could not be compared.
+                width = median_distance(train[: len(train) // 2], train[len(train) // 2 :])
+                value = maximum_mean_discrepancy(real, drawn, width)
+            else:
+                value = sliced_wasserstein(real, drawn, self._key(2))
+            found.append(float(value))
+        return float(np.mean(found))
+
+    def _real(self, split: str, label: int) -> Array:
+        return jnp.asarray(self.data.of_class(split, label)[: self.tracking.distances])
+
+    def _picture(
+        self, samples: Array, split: str, epoch: int | None
+    ) -> Path | Float[np.ndarray, "classes n sites"]:
+        raw = np.stack([self.data.scaling.inverse(np.asarray(drawn)) for drawn in samples])
+        if self.folder is None:
+            return raw
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"samples-{split}-{'end' if epoch is None else epoch}.png"
+        plot_samples(list(samples), self.data).savefig(path, dpi=140)
+        return path
+
+    def _key(self, purpose: int) -> Key[Array, ""]:
+        return jax.random.fold_in(jax.random.key(self.tracking.seed), purpose)
+
+    def _problems(self, cfg: Config) -> list[str]:
+        problems = []
+        if "rob" in self.metrics.names and cfg.born.embedding == "onehot":
+            problems.append(
+                "rob needs inputs that can change a little, and those of a one-hot embedding are "
+                "whole numbers: leave rob out of metrics, or choose another embedding"
+            )
+        return problems

@@ -1,0 +1,165 @@
+"""Figures of Born machines. Matplotlib is imported when a figure is drawn.
+
+Every function returns a `matplotlib.figure.Figure` that belongs to no window; save it with
+`figure.savefig(...)`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from etude.systems.born_machine.data import DataHandler
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+else:
+    Figure = Any
+
+
+def plot_samples(
+    samples: Sequence[Array | np.ndarray], datahandler: DataHandler, shown: int = 500
+) -> Figure:
+    """Samples beside as many test samples, in raw coordinates; pictures as rows of classes.
+
+    Args:
+        samples: of each class, in the domain of the embedding.
+        datahandler: the data that they imitate.
+        shown: points of each class at most, in the plane.
+    """
+    from matplotlib.figure import Figure
+
+    inverse = datahandler.scaling.inverse
+    drawn = [inverse(np.asarray(points)) for points in samples]
+    real = [inverse(datahandler.of_class("test", c)) for c in range(datahandler.classes)]
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    panels = zip(figure.subplots(1, 2), ("data", "samples"), (real, drawn), strict=True)
+    for axes, title, groups in panels:
+        axes.set(title=title, xticks=[], yticks=[])
+        if len(datahandler.shape) == 2:
+            axes.imshow(_mosaic(groups, datahandler.shape), cmap="gray_r")
+            continue
+        for label, points in enumerate(groups):
+            axes.scatter(*points[:shown, :2].T, s=4, label=str(label))
+        axes.set_aspect("equal")
+        axes.legend(title="class", fontsize="small")
+    return figure
+
+
+def plot_densities(
+    machine: Any,
+    datahandler: DataHandler,
+    samples: Sequence[Array | np.ndarray] = (),
+    points: int = 120,
+) -> Figure:
+    """p(x|c) of each class over the plane, in the coordinates of the domain, with test samples.
+
+    A last panel has p(x) and, if there are any, samples of the machine.
+
+    Args:
+        machine: with `log_weights` and `class_log_partition`; of two sites.
+        datahandler: the data.
+        samples: of each class, in the domain.
+        points: of the grid, along each axis.
+
+    Raises:
+        ValueError: data that are not in the plane.
+    """
+    from matplotlib.figure import Figure
+
+    if datahandler.sites != 2:
+        raise ValueError(
+            f"plot_densities: the data have {datahandler.sites} sites; a density is drawn for "
+            "two. Use plot_samples."
+        )
+    axis, log_densities = density_grid(machine, datahandler.domain, points)
+    weights = log_densities + _log_priors(machine)
+    panels = [*np.exp(log_densities.T), np.exp(weights).sum(axis=1)]
+    titles = [f"$p(x\\mid {label})$" for label in range(len(panels) - 1)] + ["$p(x)$"]
+    figure = Figure(figsize=(3.4 * len(panels), 3.4), layout="constrained")
+    shown = [datahandler.of_class("test", label) for label in range(datahandler.classes)]
+    shown.append(np.concatenate([np.asarray(s) for s in samples]) if len(samples) else shown[0][:0])
+    for axes, panel, title, marks in zip(
+        figure.subplots(1, len(panels)), panels, titles, shown, strict=True
+    ):
+        ends = (axis[0], axis[-1], axis[0], axis[-1])
+        image = panel.reshape(points, points).T
+        axes.imshow(image, origin="lower", extent=ends, cmap="viridis", vmin=0)
+        axes.scatter(*np.asarray(marks)[:300].T, s=1.5, color="white", alpha=0.6)
+        axes.set(title=title, xticks=[], yticks=[])
+    return figure
+
+
+def density_grid(
+    machine: Any, domain: tuple[float, float], points: int
+) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "grid classes"]]:
+    """The middles of `points` equal intervals, and log p(x|c) on their grid (x_1 slowest)."""
+    low, high = domain
+    axis = low + (high - low) * (np.arange(points) + 0.5) / points
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    weights = machine.log_weights(jnp.asarray(grid, jnp.float32))
+    return axis, np.asarray(weights - machine.class_log_partition(), float)
+
+
+def plot_entanglement(entropies: Float[np.ndarray | Array, " bonds"], bond_dim: int) -> Figure:
+    """Entanglement entropy of every bond, with the most that the bond dimension allows.
+
+    >>> len(plot_entanglement(np.zeros(5), bond_dim=4).axes[0].lines)
+    2
+    """
+    figure, axes = _figure("bond", "entropy, nats", "Entanglement")
+    axes.plot(np.arange(1, len(entropies) + 1), np.asarray(entropies), marker=".")
+    axes.axhline(np.log(bond_dim), color="gray", linestyle=":", label=f"log {bond_dim}")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    return figure
+
+
+def plot_likelihoods(
+    curves: Mapping[str, Mapping[int, float]], floor: float | None = None
+) -> Figure:
+    """-log p in nats against the bond dimension, a curve for each method.
+
+    Args:
+        curves: method -> {bond dimension: nats}.
+        floor: the least that is possible, such as an entropy.
+
+    >>> figure = plot_likelihoods({"sweep": {10: 94.0, 30: 66.0}}, floor=6.9)
+    >>> figure.axes[0].get_xscale()
+    'log'
+    """
+    figure, axes = _figure("bond dimension $D$", "$-\\log p$, nats", "Likelihood")
+    for name, curve in curves.items():
+        dims = sorted(curve)
+        axes.plot(dims, [curve[dim] for dim in dims], marker="o", label=name)
+    if floor is not None:
+        axes.axhline(floor, color="gray", linestyle=":", label="least possible")
+    axes.set_xscale("log")
+    axes.legend()
+    return figure
+
+
+def _log_priors(machine: Any) -> np.ndarray:
+    """log p(c)."""
+    partition = np.asarray(machine.class_log_partition(), float)
+    return partition - np.logaddexp.reduce(partition)
+
+
+def _mosaic(groups: Sequence[np.ndarray], shape: tuple[int, ...], columns: int = 10) -> np.ndarray:
+    """Pictures in a grid, a row for each class; blank where there are fewer."""
+    height, width = shape
+    rows = np.zeros((len(groups), columns, height, width))
+    for row, pictures in zip(rows, groups, strict=True):
+        row[: len(pictures)] = pictures[:columns].reshape(-1, height, width)
+    return rows.swapaxes(1, 2).reshape(len(groups) * height, columns * width)
+
+
+def _figure(xlabel: str, ylabel: str, title: str) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    return figure, axes

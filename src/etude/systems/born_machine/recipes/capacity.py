@@ -1,0 +1,138 @@
+"""`born/capacity`: what 1,000 binarised pictures of 784 pixels are worth to a machine of D.
+
+The benchmark of the field (Han et al., Physical Review X 8, 031012, on MNIST): the training
+negative log-likelihood, which no machine can bring below the logarithm of the number of different
+pictures. The two-site sweep beside Adam on the same machine.
+"""
+
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float32
+from pydantic import Field
+
+from etude.data import ArrayData, load
+from etude.engine.learner import Learner
+from etude.engine.phase import Phase, Steps
+from etude.engine.rule import Context, Gradient
+from etude.recipe import Configuration, Outcome, Recipe, Trial
+from etude.systems.born_machine.embeddings import Embedding
+from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.plots import plot_likelihoods
+from etude.systems.born_machine.sweep import TwoSiteSweep
+from etude.trainer import Trainer
+
+Method = Literal["sweep", "Adam"]
+
+
+class Capacity(Configuration):
+    """Every choice of the experiment."""
+
+    repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
+    data: Literal["fashion-mnist", "mnist"] = Field("fashion-mnist", description="data set")
+    root: str | None = Field(None, description="folder of its files; none: ETUDE_DATA")
+    pictures: int = Field(1000, ge=10, description="training pictures, the first of the set")
+    threshold: float = Field(0.5, gt=0, lt=1, description="intensity above which a pixel is 1")
+    bond_dims: tuple[int, ...] = Field((10, 20, 30), description="bond dimensions D")
+    methods: tuple[Method, ...] = Field(("sweep", "Adam"), description="learning rules")
+    sweeps: int = Field(10, ge=1, description="sweeps, each there and back over all pictures")
+    adam_steps: int = Field(1500, ge=1, description="steps of Adam")
+    adam_batch: int = Field(100, ge=1, description="pictures per step of Adam")
+    adam_rate: float = Field(0.01, gt=0, description="first learning rate of Adam, falling to zero")
+
+
+def trials(config: Capacity) -> list[Trial]:
+    """Every method at every D with every seed."""
+    return [
+        Trial(
+            f"{method}, D={bond_dim}",
+            seed,
+            partial(build, config, method, bond_dim, seed),
+            partial(evaluate, config),
+        )
+        for bond_dim in config.bond_dims
+        for method in config.methods
+        for seed in range(config.seed, config.seed + config.repeats)
+    ]
+
+
+def build(config: Capacity, method: Method, bond_dim: int, seed: int, /, **options: Any) -> Trainer:
+    """The trainer of one trial."""
+    x = jnp.asarray(pictures(config)["train"])
+    machine = BornMachine.create(
+        jax.random.key(seed), x.shape[1], 1, Embedding("onehot", 2), bond_dim, init="identity"
+    )
+    if method == "sweep":
+        source, length = ArrayData(x, len(x), shuffle=False), Steps(config.sweeps)
+        return Trainer(
+            machine, Phase("sweep", Learner(TwoSiteSweep()), source, length), seed=seed, **options
+        )
+    rate = optax.cosine_decay_schedule(config.adam_rate, config.adam_steps)
+    learner = Learner(Gradient(negative_log_likelihood), optax.adam(rate))
+    source = ArrayData(x, min(config.adam_batch, len(x)))
+    phase = Phase("adam", learner, source, Steps(config.adam_steps))
+    return Trainer(machine, phase, seed=seed, **options)
+
+
+def negative_log_likelihood(machine: BornMachine, batch: Array, context: Context) -> Array:
+    """Mean -log p(x) of a batch, in nats."""
+    return -jnp.mean(machine.log_marginal(batch))
+
+
+def evaluate(config: Capacity, model: BornMachine, split: str) -> dict[str, Any]:
+    """Nats per picture, of those learned from and of as many others."""
+    found = pictures(config)
+    return {
+        "nll": nats(model, found["train"]),
+        "test_nll": nats(model, found["test"]),
+        "floor": float(np.log(len(np.unique(found["train"], axis=0)))),
+    }
+
+
+def nats(machine: BornMachine, x: Float32[np.ndarray, "n sites"]) -> float:
+    """Mean -log p(x) in nats, some pictures at a time."""
+    parts = [machine.log_marginal(jnp.asarray(x[k : k + 250])) for k in range(0, len(x), 250)]
+    return -float(np.mean(np.concatenate(parts)))
+
+
+@cache
+def pictures(config: Capacity) -> dict[str, Float32[np.ndarray, "n sites"]]:
+    """Binarised pictures, as many for training as for the test."""
+    found = load(config.data, config.root)
+    return {
+        name: (part.x[: config.pictures].reshape(config.pictures, -1) > config.threshold).astype(
+            np.float32
+        )
+        for name, part in (("train", found.train), ("test", found.test))
+    }
+
+
+def draw(config: Capacity, outcomes: Sequence[Outcome], folder: Path) -> None:
+    """The likelihood against D."""
+    folder.mkdir(parents=True, exist_ok=True)
+    curves: dict[str, dict[int, list[float]]] = {}
+    for outcome in outcomes:
+        method, bond_dim = outcome.trial.method.split(", D=")
+        curves.setdefault(method, {}).setdefault(int(bond_dim), []).append(outcome.metrics["nll"])
+    means = {
+        method: {bond_dim: float(np.mean(values)) for bond_dim, values in curve.items()}
+        for method, curve in curves.items()
+    }
+    floor = outcomes[0].metrics["floor"]
+    plot_likelihoods(means, floor).savefig(folder / "capacity.png", dpi=140)
+
+
+recipe = Recipe(
+    "born/capacity",
+    "Training likelihood of 1,000 binarised pictures against D: the two-site sweep and Adam.",
+    Capacity,
+    trials,
+    {"training -log p(x)": "nll", "of other pictures": "test_nll"},
+    draw=draw,
+)

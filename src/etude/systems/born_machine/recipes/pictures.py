@@ -1,0 +1,178 @@
+"""`born/digits` and `born/fashion-mnist`: pictures, classified and drawn by one machine."""
+
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from pydantic import Field
+
+from etude.recipe import Configuration, Outcome, Recipe, Trial
+from etude.systems.born_machine.canonical import entanglement_entropy
+from etude.systems.born_machine.config import ClassificationConfig, Config
+from etude.systems.born_machine.config_setup import DatasetConfig
+from etude.systems.born_machine.data import DataHandler
+from etude.systems.born_machine.embeddings import Embedding
+from etude.systems.born_machine.evaluator import PerformanceEvaluator
+from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.plots import plot_entanglement, plot_samples
+from etude.systems.born_machine.sampling import sample
+from etude.systems.born_machine.training import ClassificationTrainer, GenerativeTrainer
+from etude.trainer import Trainer
+
+Method = Literal["classifier", "generative", "mixed"]
+Pictures = Literal["digits", "fashion-mnist", "mnist"]
+
+MEASURED = ClassificationConfig.model_validate(
+    {"stop_crit": "acc", "metrics": {"acc": 1, "clsloss": 1, "nll": 1}}
+)
+#: samples of each class that a classifier is asked about
+DRAWN = 100
+
+
+class PictureConfig(Configuration):
+    """Every choice of `born/digits` and, with other defaults, `born/fashion-mnist`."""
+
+    repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
+    methods: tuple[Method, ...] = Field(
+        ("classifier", "generative", "mixed"), description="what is minimised"
+    )
+    data: Pictures = Field("digits", description="data set")
+    root: str | None = Field(None, description="folder of its files; none: ETUDE_DATA")
+    in_dim: int = Field(4, ge=2, description="functions of the Legendre embedding")
+    bond_dim: int = Field(16, ge=1, description="bond dimension")
+    batch: int = Field(64, ge=1, description="pictures per step")
+    epochs: int = Field(40, ge=1, description="passes over the training pictures at most")
+    patience: int = Field(15, ge=0, description="epochs without improvement before it stops")
+    rate: float = Field(2e-3, gt=0, description="learning rate (Adam)")
+    alpha: float = Field(0.1, ge=0, le=1, description="mixed: 0 discriminative, 1 generative")
+
+
+class FashionConfig(PictureConfig):
+    """`born/fashion-mnist`."""
+
+    repeats: int = Field(1, ge=1, le=100, description="trials of each method, with seeds from seed")
+    methods: tuple[Method, ...] = Field(("classifier",), description="what is minimised")
+    data: Pictures = Field("fashion-mnist", description="data set")
+    in_dim: int = Field(2, ge=2, description="functions of the Legendre embedding")
+    bond_dim: int = Field(20, ge=1, description="bond dimension")
+    epochs: int = Field(12, ge=1, description="passes over the training pictures at most")
+    rate: float = Field(1e-3, gt=0, description="learning rate (Adam)")
+
+
+def trials(config: PictureConfig) -> list[Trial]:
+    """Every method with every seed."""
+    return [
+        Trial(method, seed, partial(build, config, method, seed), partial(evaluate, config))
+        for method in config.methods
+        for seed in range(config.seed, config.seed + config.repeats)
+    ]
+
+
+def build(config: PictureConfig, method: Method, seed: int, /, **options: Any) -> Trainer:
+    """The trainer of one trial."""
+    handler = data(config.data, config.root)
+    machine = BornMachine.create(
+        jax.random.key(seed),
+        handler.sites,
+        handler.classes,
+        Embedding("legendre", config.in_dim),
+        config.bond_dim,
+    )
+    cfg = settings(config, method)
+    if method == "classifier":
+        trainer = ClassificationTrainer(machine, cfg, "pre", handler)
+    else:
+        trainer = GenerativeTrainer(machine, cfg, handler)
+    return trainer.trainer(seed=seed, **options)
+
+
+def settings(config: PictureConfig, method: Method) -> Config:
+    """The configuration of the trainers, in the words of the field."""
+    mixed = {"name": "mixed-nll", "kwargs": {"alpha": config.alpha}}
+    part = {
+        "max_epoch": config.epochs,
+        "batch_size": config.batch,
+        "optimizer": {"name": "adam", "kwargs": {"lr": config.rate}},
+        "patience": config.patience,
+        "stop_crit": "acc" if method == "classifier" else "loss",
+        "metrics": {"loss": 1, "acc": 1},
+        "watch_freq": 0,
+    }
+    generative = {**part, "criterion": mixed if method == "mixed" else {"name": "generative-nll"}}
+    return Config.model_validate({"trainer": {"classification": part, "generative": generative}})
+
+
+@cache
+def data(name: Pictures, root: str | None) -> DataHandler:
+    """The pictures, in the domain of the Legendre embedding."""
+    return DataHandler(DatasetConfig(name=name, root=root), (-1.0, 1.0))
+
+
+def evaluate(config: PictureConfig, model: BornMachine, split: str) -> dict[str, Any]:
+    """Accuracy, densities, and how many of the machine's samples a classifier recognises."""
+    handler = data(config.data, config.root)
+    found = PerformanceEvaluator(Config(), handler, MEASURED).evaluate(model, split)
+    drawn, labels = draws(model, config.seed)
+    recognised = recogniser(config.data, config.root).predict(drawn) == labels
+    return {**{k: float(v) for k, v in found.items()}, "recognised": float(np.mean(recognised))}
+
+
+def draws(machine: BornMachine, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of every class, in the domain, and their classes."""
+    labels = jnp.repeat(jnp.arange(machine.classes), DRAWN)
+    return np.asarray(sample(machine, jax.random.key(seed), labels)), np.asarray(labels)
+
+
+@cache
+def recogniser(name: Pictures, root: str | None) -> Any:
+    """A support-vector machine of scikit-learn, trained on at most 6000 training pictures."""
+    from sklearn.svm import SVC
+
+    train = data(name, root).splits["train"]
+    return SVC().fit(train.x[:6000], train.y[:6000])
+
+
+def draw(config: PictureConfig, outcomes: Sequence[Outcome], folder: Path) -> None:
+    """Samples beside data, and the entanglement along the chain, of the first of each method."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = data(config.data, config.root)
+    for outcome in outcomes:
+        if outcome.trial.seed != config.seed:
+            continue
+        machine: BornMachine = outcome.model()
+        drawn, labels = draws(machine, config.seed)
+        groups: list[Array | np.ndarray] = [drawn[labels == c] for c in range(machine.classes)]
+        name = outcome.trial.method
+        plot_samples(groups, handler).savefig(folder / f"samples-{name}.png", dpi=110)
+        profile = plot_entanglement(entanglement_entropy(machine), machine.bond_dim)
+        profile.savefig(folder / f"entanglement-{name}.png", dpi=110)
+
+
+COLUMNS = {
+    "test accuracy": "acc",
+    "-log p(c|x)": "clsloss",
+    "-log p(x|c)": "nll",
+    "samples recognised": "recognised",
+}
+
+digits = Recipe(
+    "born/digits",
+    "A Born machine of 64 sites classifies and draws scikit-learn's digits.",
+    PictureConfig,
+    trials,
+    COLUMNS,
+    draw=draw,
+)
+
+fashion = Recipe(
+    "born/fashion-mnist",
+    "A Born machine of 784 sites classifies Fashion-MNIST.",
+    FashionConfig,
+    trials,
+    {"test accuracy": "acc", "-log p(c|x)": "clsloss"},
+)

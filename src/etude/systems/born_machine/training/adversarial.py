@@ -1,0 +1,147 @@
+"""`AdversarialTrainer`: classification that resists attacks within the embedding's domain."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from etude.engine.phase import Phase
+from etude.engine.rule import Context
+from etude.systems.born_machine.attacks import ascend, evade
+from etude.systems.born_machine.config import AdversarialConfig, Config
+from etude.systems.born_machine.criteria import AbstractCriterion, criterion_of
+from etude.systems.born_machine.data import DataHandler
+from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.training.trainer import AbstractBornTrainer, Metrics, phase_of
+
+Loss = tuple[Float[Array, ""], dict[str, Array]]
+Batch = tuple[Array, Array]
+
+
+class AdversarialTrainer(AbstractBornTrainer):
+    """Trains a Born machine to resist attacks, by `cfg.trainer.adversarial`.
+
+    `pgd_at`: ``(1 - clean_weight) L(x', y) + clean_weight L(x, y)`` at the attacked inputs x'
+    (Madry et al., arXiv:1706.06083). `trades`: ``L(x, y) + beta KL(p(.|x) || p(.|x'))``, where the
+    attack is what maximises that divergence (Zhang et al., arXiv:1901.08573).
+
+    Args:
+        bornmachine: the machine.
+        cfg: the whole configuration.
+        datahandler: the data.
+        options: `pretrain=True` begins with classification in this run; and those of
+            `etude.Trainer`.
+
+    Raises:
+        ConfigurationError: data that do not fit the machine.
+
+    >>> import jax
+    >>> from etude.systems.born_machine import BornMachine, Config, DataHandler, Embedding
+    >>> cfg = Config(dataset={"name": "moons_small"}, trainer={"adversarial": {
+    ...     "max_epoch": 2, "batch_size": 60, "metrics": {"rob": 1, "acc": 1, "loss": 1}}})
+    >>> data = DataHandler(cfg.dataset, (-1.0, 1.0))
+    >>> machine = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 4), 3)
+    >>> trainer = AdversarialTrainer(machine, cfg, data, progress=False)
+    >>> trainer.train().history[1]["train/epsilon"]  # a tenth of the domain's range
+    0.2...
+    """
+
+    def __init__(
+        self, bornmachine: BornMachine, cfg: Config, datahandler: DataHandler, **options: Any
+    ):
+        super().__init__(bornmachine, cfg, datahandler, cfg.trainer.adversarial, "adv", **options)
+
+    def main_phases(self, goal: Metrics | None) -> list[Phase]:
+        config: AdversarialConfig = self.train_cfg
+        data = self.datahandler.batches("train", config.batch_size)
+        criterion = criterion_of(config.criterion)
+        chosen = adversarial_loss if config.method == "pgd_at" else trades_loss
+        domain = (float(self.datahandler.domain[0]), float(self.datahandler.domain[1]))
+        loss = partial(chosen, config=config, criterion=criterion, domain=domain)
+        return [phase_of(loss, config, self.stage, data, self.evaluator, goal)]
+
+
+def adversarial_loss(
+    machine: BornMachine,
+    batch: Batch,
+    context: Context,
+    config: AdversarialConfig,
+    criterion: AbstractCriterion,
+    domain: tuple[float, float],
+) -> Loss:
+    """The criterion at the attacked inputs, and by `clean_weight` at the clean ones."""
+    x, labels = batch
+    strength = strength_at(config, context.progress)
+    moved = evade(
+        config.evasion, machine.log_weights, x, labels, context.key,
+        strength=strength, domain=domain,
+    )  # fmt: skip
+    attacked = jnp.mean(criterion(machine, moved, labels))
+    clean = jnp.mean(criterion(machine, x, labels))
+    loss = (1 - config.clean_weight) * attacked + config.clean_weight * clean
+    epsilon = radius_of(config, strength, domain)
+    return loss, {"epsilon": epsilon, "adv_loss": attacked, "clean_loss": clean}
+
+
+def trades_loss(
+    machine: BornMachine,
+    batch: Batch,
+    context: Context,
+    config: AdversarialConfig,
+    criterion: AbstractCriterion,
+    domain: tuple[float, float],
+) -> Loss:
+    """The criterion at the clean inputs, and the divergence to the worst ones near them."""
+    x, labels = batch
+    evasion, strength = config.evasion, strength_at(config, context.progress)
+    epsilon = radius_of(config, strength, domain)
+    clean = machine.class_log_probabilities(x)
+    given = evasion.step_size
+    moved = ascend(
+        lambda near: divergence(
+            jax.lax.stop_gradient(clean), machine.class_log_probabilities(near)
+        ),
+        x,
+        # Where x' is x the divergence has its minimum, and no gradient: the start is always random.
+        context.key,
+        epsilon=epsilon,
+        domain=domain,
+        norm=evasion.norm,
+        num_steps=1 if evasion.method == "FGM" else evasion.num_steps,
+        step_size=None if given is None else evasion.radius(given, domain),
+    )
+    apart = jnp.mean(divergence(clean, machine.class_log_probabilities(moved)))
+    natural = jnp.mean(criterion(machine, x, labels))
+    metrics = {"epsilon": epsilon, "kl_loss": apart, "clean_loss": natural}
+    return natural + config.trades_beta * apart, metrics
+
+
+def divergence(
+    log_p: Float[Array, "batch classes"], log_q: Float[Array, "batch classes"]
+) -> Float[Array, " batch"]:
+    """The Kullback-Leibler divergence ``sum_c p (log p - log q)`` of each sample, in nats."""
+    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
+
+
+def strength_at(config: AdversarialConfig, progress: Float[Array, ""]) -> Float[Array, ""]:
+    """The strength of the attack: with a curriculum, rising from epoch to epoch.
+
+    >>> config = AdversarialConfig(curriculum=True, curriculum_end_epoch=50, max_epoch=100)
+    >>> round(float(strength_at(config, jnp.asarray(0.25))), 3)
+    0.05
+    """
+    full = config.evasion.strengths[0]
+    if not config.curriculum:
+        return jnp.asarray(full, progress.dtype)
+    share = progress * config.max_epoch / (config.curriculum_end_epoch or config.max_epoch)
+    start = config.curriculum_start
+    return start + (full - start) * jnp.minimum(share, 1.0)
+
+
+def radius_of(
+    config: AdversarialConfig, strength: Float[Array, ""], domain: tuple[float, float]
+) -> Float[Array, ""]:
+    """The strength in the coordinates of the domain."""
+    return strength * config.evasion.radius(1.0, domain)

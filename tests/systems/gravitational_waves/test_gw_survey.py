@@ -1,0 +1,76 @@
+"""The mock search: its data, its verdict, and a search that is known to find what is there."""
+
+import numpy as np
+import pytest
+
+from etude.systems.gravitational_waves.recipes.survey import (
+    EDGES,
+    RATES,
+    Survey,
+    matched_filter,
+    pieces,
+    verdict,
+)
+from etude.systems.gravitational_waves.search.background import HOUR, Background
+
+SMALL = Survey(foreground=0.06, background=0.04, piece=108.0, seed=3)
+
+
+def test_signals_are_where_and_as_loud_as_the_table_says():
+    found = pieces(SMALL, injected=True)
+    noise = pieces(SMALL, injected=False)
+    assert len(found) == 2
+    assert all(len(piece.times) >= 1 for piece in found)
+    assert all(len(piece.times) == 0 for piece in noise)
+    for piece in found:
+        for time, snr in zip(piece.times, piece.snr, strict=True):
+            near, start = piece.near(time, 0.25)
+            assert start == pytest.approx(time - 0.25, abs=1 / 2048)
+            # The power of whitened noise is .98 per sample of the band, and a signal adds SNR^2.
+            excess = np.sum(near.astype(float) ** 2) - 0.98 * near.size
+            spread = 4 * np.sqrt(2 * near.size + 4 * snr**2)
+            assert -spread < excess < snr**2 + spread
+    snr, excess = np.array([
+        (snr, np.sum(piece.near(time, 0.25)[0] ** 2) - 0.98 * 2048)
+        for piece in found
+        for time, snr in zip(piece.times, piece.snr, strict=True)
+    ]).T  # fmt: skip
+    assert excess.sum() > 0.5 * np.sum(snr**2) - 4 * np.sqrt(2 * 2048 * len(snr))
+
+
+def test_foreground_and_background_and_splits_have_noise_of_their_own():
+    drawn = [pieces(SMALL, injected=False), pieces(SMALL, injected=True)]
+    drawn.append(pieces(Survey(**{**vars(SMALL), "split": "valid"}), injected=True))
+    starts = [group[0].values[:4096, 0] for group in drawn]
+    for a in range(3):
+        for b in range(a):
+            assert abs(np.corrcoef(starts[a], starts[b])[0, 1]) < 0.1
+
+
+def test_verdict_against_its_formula():
+    found = pieces(SMALL, injected=True)
+    snr = np.concatenate([piece.snr for piece in found])
+    mass = np.concatenate([piece.parameters.chirp_mass for piece in found])
+    background = Background(np.arange(400.0), duration=4 * HOUR)
+    everything = verdict(np.full(len(snr), np.inf), background, found)
+    nothing = verdict(np.full(len(snr), -np.inf), background, found)
+    assert everything["found"] == 1
+    assert nothing["distance_1"] == 0
+    # One false alarm an hour in four hours: the fourth loudest of the noise is the threshold.
+    edge = verdict(np.where(np.arange(len(snr)) == 0, 396.5, 395.5), background, found)
+    assert edge["found"] == pytest.approx(1 / len(snr))
+    share = (edge["distance_1"] / everything["distance_1"]) ** 3
+    assert share == pytest.approx(mass[0] ** 2.5 / np.sum(mass**2.5))
+    assert edge["distance_10"] == pytest.approx(everything["distance_1"])
+    total = sum(everything[f"total_{low:g}"] for low in EDGES[:-1])
+    assert total == np.sum((snr >= EDGES[0]) & (snr <= EDGES[-1]))
+    assert {f"distance_{rate:g}" for rate in RATES} <= set(everything)
+
+
+@pytest.mark.slow
+def test_a_matched_filter_finds_what_is_loud_and_not_what_is_faint():
+    survey = Survey(foreground=0.5, background=0.5, slid=0.5, seed=1)
+    found = matched_filter(survey)
+    loud = [low for low in EDGES[:-1] if low >= 10 and found[f"total_{low:g}"]]
+    assert all(found[f"found_{low:g}"] == found[f"total_{low:g}"] for low in loud)
+    assert found["found_4"] < 0.3 * found["total_4"]
