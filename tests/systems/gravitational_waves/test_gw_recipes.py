@@ -33,7 +33,7 @@ SHORT: dict[str, Any] = {"snn_epochs": 1, "joint_epochs": 1}
 
 
 def test_fewer_labels_are_the_first_of_more_and_come_again():
-    config, other = seeded(Labels(**TINY | {"repeats": 2}, windows=64))
+    config, other = seeded(Labels(**TINY, windows=64).model_copy(update={"repeats": 2}))
     every, labels = labelled(config, 1.0)
     few, known = labelled(config, 0.1)
     assert every.shape == few.shape == (64, 2048, 2)
