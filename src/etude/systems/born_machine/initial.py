@@ -1,7 +1,7 @@
 """Initial tensors of a Born machine. Every one of them starts alive at any length.
 
-The tensors are made in float64's shape but the machine's precision; complex machines get complex
-noise. `identity` follows Miller's scheme as in Novikov et al., arXiv:1605.03795.
+Complex machines get complex noise. `identity` is the scheme of Novikov, Trofimov and Oseledets,
+arXiv:1605.03795, with noise that fits the length of the chain.
 """
 
 import difflib
