@@ -141,6 +141,9 @@ def plot_likelihoods(
     if floor is not None:
         axes.axhline(floor, color="gray", linestyle=":", label="least possible")
     axes.set_xscale("log")
+    dims = sorted({dim for curve in curves.values() for dim in curve})
+    axes.set_xticks(dims, [str(dim) for dim in dims])
+    axes.set_xticks([], minor=True)
     axes.legend()
     return figure
 
