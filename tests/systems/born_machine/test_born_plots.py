@@ -35,7 +35,7 @@ def test_the_grid_holds_a_density():
 
 def test_heat_maps_have_the_first_site_along_the_abscissa():
     toy = machine(std=0.15)
-    drawn = [sampler(toy, jax.random.key(0), c, 20) for c in range(2)]
+    drawn = [sampler(toy, jax.random.key(0), c, 300) for c in range(2)]
     figure = plot_densities(toy, PLANE, drawn, points=80)
     second = figure.axes[1].images[0]
     image = np.asarray(second.get_array())

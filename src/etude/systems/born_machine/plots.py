@@ -19,6 +19,9 @@ else:
     Figure = Any
 
 
+SHOWN = 300  # points of each class in a heat map
+
+
 def plot_samples(
     samples: Sequence[Array | np.ndarray], datahandler: DataHandler, shown: int = 500
 ) -> Figure:
@@ -74,21 +77,22 @@ def plot_densities(
             f"plot_densities: the data have {datahandler.sites} sites; a density is drawn for "
             "two. Use plot_samples."
         )
-    axis, log_densities = density_grid(machine, datahandler.domain, points)
+    _, log_densities = density_grid(machine, datahandler.domain, points)
     weights = log_densities + _log_priors(machine)
     panels = [*np.exp(log_densities.T), np.exp(weights).sum(axis=1)]
     titles = [f"$p(x\\mid {label})$" for label in range(len(panels) - 1)] + ["$p(x)$"]
     figure = Figure(figsize=(3.4 * len(panels), 3.4), layout="constrained")
-    shown = [datahandler.of_class("test", label) for label in range(datahandler.classes)]
-    shown.append(np.concatenate([np.asarray(s) for s in samples]) if len(samples) else shown[0][:0])
+    shown = [datahandler.of_class("test", c)[:SHOWN] for c in range(datahandler.classes)]
+    drawn = [np.asarray(points)[:SHOWN] for points in samples]
+    shown.append(np.concatenate(drawn) if drawn else shown[0][:0])
+    ends = (*datahandler.domain, *datahandler.domain)
     for axes, panel, title, marks in zip(
         figure.subplots(1, len(panels)), panels, titles, shown, strict=True
     ):
-        ends = (axis[0], axis[-1], axis[0], axis[-1])
         image = panel.reshape(points, points).T
         axes.imshow(image, origin="lower", extent=ends, cmap="viridis", vmin=0)
-        axes.scatter(*np.asarray(marks)[:300].T, s=1.5, color="white", alpha=0.6)
-        axes.set(title=title, xticks=[], yticks=[])
+        axes.scatter(*np.asarray(marks).T, s=1.5, color="white", alpha=0.6)
+        axes.set(title=title, xticks=[], yticks=[], xlim=ends[:2], ylim=ends[2:])
     return figure
 
 
@@ -137,6 +141,9 @@ def plot_likelihoods(
     if floor is not None:
         axes.axhline(floor, color="gray", linestyle=":", label="least possible")
     axes.set_xscale("log")
+    dims = sorted({dim for curve in curves.values() for dim in curve})
+    axes.set_xticks(dims, [str(dim) for dim in dims])
+    axes.set_xticks([], minor=True)
     axes.legend()
     return figure
 

@@ -42,7 +42,7 @@ class Capacity(Configuration):
     bond_dims: tuple[int, ...] = Field((10, 20, 30), description="bond dimensions D")
     methods: tuple[Method, ...] = Field(("sweep", "Adam"), description="learning rules")
     sweeps: int = Field(10, ge=1, description="sweeps, each there and back over all pictures")
-    adam_steps: int = Field(1500, ge=1, description="steps of Adam")
+    adam_steps: int = Field(1000, ge=1, description="steps of Adam")
     adam_batch: int = Field(100, ge=1, description="pictures per step of Adam")
     adam_rate: float = Field(0.01, gt=0, description="first learning rate of Adam, falling to zero")
 

@@ -66,10 +66,10 @@ class Plane(Configuration):
     gan_rate: float = Field(2e-3, gt=0, description="learning rate of the machine in the game")
     critic_rate: float = Field(2e-3, gt=0, description="learning rate of the critic")
     critic_steps: int = Field(3, ge=1, description="steps of the critic for each of the machine")
-    attack_epochs: int = Field(25, ge=1, description="epochs of training against attacks")
-    attack_rate: float = Field(5e-3, gt=0, description="its learning rate")
+    attack_epochs: int = Field(40, ge=1, description="epochs of training against attacks")
+    attack_rate: float = Field(1e-3, gt=0, description="its learning rate")
     strength: float = Field(
-        0.1, gt=0, description="radius (l2) trained against, as a fraction of the range"
+        0.05, gt=0, description="radius (l2) trained against, as a fraction of the range"
     )
     trades_beta: float = Field(6.0, ge=0, description="weight of the divergence in TRADES")
 
@@ -172,9 +172,7 @@ def settings(config: Plane, name: Toy) -> Config:
                     "optimizer": {**adam, "kwargs": {"lr": config.attack_rate}},
                     "evasion": attack,
                     "trades_beta": config.trades_beta,
-                    "metrics": {"rob": 1, "acc": 1, "loss": 1},
-                    "curriculum": True,
-                    "curriculum_end_epoch": max(1, config.attack_epochs // 2),
+                    "metrics": {"rob": 2, "acc": 2},
                 },
             },
         }
