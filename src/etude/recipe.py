@@ -53,14 +53,14 @@ from etude.trainer import Trainer
 TRIALS = "trials"
 
 
-class Configuration(BaseModel):
+class Configuration(BaseModel, frozen=True):
     """What every recipe can be told; each adds its own fields, with descriptions and defaults.
 
     >>> Configuration(seed=3).seed
     3
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(0, ge=0, lt=2**31, description="seed of all randomness and data order")
 

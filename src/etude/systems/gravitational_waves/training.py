@@ -31,7 +31,8 @@ from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.spiking import SNNClassifier, SpikeBridge
 from etude.trainer import Result, Trainer
 
-Labelled = tuple[Float[Array, "batch samples detectors"], Array | None]
+#: Windows and their labels, which the contrastive loss alone does not read: Any, or None.
+Labelled = tuple[Float[Array, "batch samples detectors"], Any]
 Loss = Callable[[SpikingNetwork, Labelled, Context], tuple[Array, dict[str, Array]]]
 Augment = Callable[[Any, Key[Array, ""]], Any]
 

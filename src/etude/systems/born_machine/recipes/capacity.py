@@ -64,7 +64,7 @@ def trials(config: Capacity) -> list[Trial]:
 
 def build(config: Capacity, method: Method, bond_dim: int, seed: int, /, **options: Any) -> Trainer:
     """The trainer of one trial."""
-    x = jnp.asarray(pictures(config)["train"])
+    x = jnp.asarray(pictures(*source_of(config))["train"])
     machine = BornMachine.create(
         jax.random.key(seed), x.shape[1], 1, Embedding("onehot", 2), bond_dim, init="identity"
     )
@@ -87,7 +87,7 @@ def negative_log_likelihood(machine: BornMachine, batch: Array, context: Context
 
 def evaluate(config: Capacity, model: BornMachine, split: str) -> dict[str, Any]:
     """Nats per picture, of those learned from and of as many others."""
-    found = pictures(config)
+    found = pictures(*source_of(config))
     return {
         "nll": nats(model, found["train"]),
         "test_nll": nats(model, found["test"]),
@@ -101,14 +101,19 @@ def nats(machine: BornMachine, x: Float32[np.ndarray, "n sites"]) -> float:
     return -float(np.mean(np.concatenate(parts)))
 
 
+def source_of(config: Capacity) -> tuple[str, str | None, int, float]:
+    """What the pictures depend on."""
+    return config.data, config.root, config.pictures, config.threshold
+
+
 @cache
-def pictures(config: Capacity) -> dict[str, Float32[np.ndarray, "n sites"]]:
+def pictures(
+    name: str, root: str | None, count: int, threshold: float
+) -> dict[str, Float32[np.ndarray, "n sites"]]:
     """Binarised pictures, as many for training as for the test."""
-    found = load(config.data, config.root)
+    found = load(name, root)
     return {
-        name: (part.x[: config.pictures].reshape(config.pictures, -1) > config.threshold).astype(
-            np.float32
-        )
+        name: (part.x[:count].reshape(count, -1) > threshold).astype(np.float32)
         for name, part in (("train", found.train), ("test", found.test))
     }
 

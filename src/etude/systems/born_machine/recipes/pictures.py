@@ -43,12 +43,12 @@ class PictureConfig(Configuration):
     )
     data: Pictures = Field("digits", description="data set")
     root: str | None = Field(None, description="folder of its files; none: ETUDE_DATA")
-    in_dim: int = Field(4, ge=2, description="functions of the Legendre embedding")
+    in_dim: int = Field(2, ge=2, description="functions of the Legendre embedding")
     bond_dim: int = Field(16, ge=1, description="bond dimension")
     batch: int = Field(64, ge=1, description="pictures per step")
-    epochs: int = Field(40, ge=1, description="passes over the training pictures at most")
-    patience: int = Field(15, ge=0, description="epochs without improvement before it stops")
-    rate: float = Field(2e-3, gt=0, description="learning rate (Adam)")
+    epochs: int = Field(80, ge=1, description="passes over the training pictures at most")
+    patience: int = Field(25, ge=0, description="epochs without improvement before it stops")
+    rate: float = Field(1e-3, gt=0, description="learning rate (Adam)")
     alpha: float = Field(0.1, ge=0, le=1, description="mixed: 0 discriminative, 1 generative")
 
 
@@ -58,10 +58,9 @@ class FashionConfig(PictureConfig):
     repeats: int = Field(1, ge=1, le=100, description="trials of each method, with seeds from seed")
     methods: tuple[Method, ...] = Field(("classifier",), description="what is minimised")
     data: Pictures = Field("fashion-mnist", description="data set")
-    in_dim: int = Field(2, ge=2, description="functions of the Legendre embedding")
     bond_dim: int = Field(20, ge=1, description="bond dimension")
-    epochs: int = Field(12, ge=1, description="passes over the training pictures at most")
-    rate: float = Field(1e-3, gt=0, description="learning rate (Adam)")
+    epochs: int = Field(6, ge=1, description="passes over the training pictures at most")
+    rate: float = Field(3e-4, gt=0, description="learning rate (Adam)")
 
 
 def trials(config: PictureConfig) -> list[Trial]:

@@ -21,7 +21,7 @@ from etude.systems.gravitational_waves.population import (
 )
 from etude.systems.gravitational_waves.search.background import HOUR, Background
 from etude.systems.gravitational_waves.search.coincidence import coincidences, slide_background
-from etude.systems.gravitational_waves.search.matched_filter import MatchedFilter
+from etude.systems.gravitational_waves.search.matched_filter import DetectorTriggers, MatchedFilter
 from etude.systems.gravitational_waves.search.network import Sliding
 from etude.systems.gravitational_waves.search.sensitivity import (
     chirp_volumes,
@@ -131,14 +131,15 @@ def matched_filter(survey: Survey) -> dict[str, float]:
     psd = noise_curve(survey.curve)
     engine = MatchedFilter(template_bank(psd, np.random.default_rng(survey.seed)), psd)
 
-    def search(piece: Piece) -> list:
-        return [
+    def search(piece: Piece) -> tuple[DetectorTriggers, DetectorTriggers]:
+        first, second = (
             engine.triggers(np.ascontiguousarray(piece.values[:, k], np.float64), piece.start)
             for k in range(2)
-        ]
+        )
+        return first, second
 
     slides = [
-        slide_background(*search(piece), piece.span, count=_SLIDES)
+        slide_background(*search(piece), span=piece.span, count=_SLIDES)
         for piece in pieces(survey, injected=False)[
             : max(round(survey.slid * HOUR / survey.piece), 1)
         ]
@@ -149,7 +150,7 @@ def matched_filter(survey: Survey) -> dict[str, float]:
     )
     found = []
     for piece in pieces(survey, injected=True):
-        triggers: Triggers = coincidences(*search(piece), piece.span).triggers()
+        triggers: Triggers = coincidences(*search(piece), span=piece.span).triggers()
         found.append(loudest_near(merged([triggers]), piece.times, TOLERANCE))
     return verdict(np.concatenate(found), background, pieces(survey, injected=True))
 
