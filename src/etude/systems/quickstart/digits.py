@@ -31,7 +31,7 @@ from etude.trainer import Trainer
 PRETRAINED, SCRATCH = "pre-trained", "from scratch"
 
 
-class Digits(Configuration):
+class Digits(Configuration, frozen=True):
     """Every choice of the experiment."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")

@@ -49,7 +49,7 @@ CONTRASTIVE_READ_OUT, PERCEPTRON = "read-out of the uncoupled", "perceptron"
 BEST = Best("valid/accuracy", mode="max")
 
 
-class Pictures(Configuration):
+class Pictures(Configuration, frozen=True):
     """Every choice of `attractor/digits` and, with other defaults, `attractor/fashion-mnist`."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
@@ -101,7 +101,7 @@ class Data(BaseModel):
     )
 
 
-class FashionMNIST(Pictures):
+class FashionMNIST(Pictures, frozen=True):
     """`Pictures` with defaults for 28 x 28 clothes."""
 
     data: Data = Field(Data(root=None), description="where the files are")

@@ -35,7 +35,7 @@ from etude.systems.attractor.training import AttractorTrainer, settle_freely
 from etude.trainer import Trainer
 
 
-class Prototypes(Configuration):
+class Prototypes(Configuration, frozen=True):
     """Every choice of `attractor/prototypes`; the first ones are the tutorial's."""
 
     repeats: int = Field(5, ge=1, le=100, description="trials of each method, with seeds from seed")

@@ -31,7 +31,7 @@ from etude.trainer import Trainer
 Method = Literal["sweep", "Adam"]
 
 
-class Capacity(Configuration):
+class Capacity(Configuration, frozen=True):
     """Every choice of the experiment."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")

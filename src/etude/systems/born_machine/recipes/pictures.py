@@ -11,6 +11,9 @@ import numpy as np
 from jaxtyping import Array
 from pydantic import Field
 
+from etude.data import ArrayData
+from etude.engine.learner import Learner
+from etude.engine.phase import Phase, Steps
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.born_machine.canonical import entanglement_entropy
 from etude.systems.born_machine.config import ClassificationConfig, Config
@@ -21,10 +24,11 @@ from etude.systems.born_machine.evaluator import PerformanceEvaluator
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.plots import plot_entanglement, plot_samples
 from etude.systems.born_machine.sampling import sample
+from etude.systems.born_machine.sweep import TwoSiteSweep
 from etude.systems.born_machine.training import ClassificationTrainer, GenerativeTrainer
 from etude.trainer import Trainer
 
-Method = Literal["classifier", "generative", "mixed"]
+Method = Literal["classifier", "generative", "mixed", "sweep"]
 Pictures = Literal["digits", "fashion-mnist", "mnist"]
 
 MEASURED = ClassificationConfig.model_validate(
@@ -34,31 +38,32 @@ MEASURED = ClassificationConfig.model_validate(
 DRAWN = 100
 
 
-class PictureConfig(Configuration):
+class PictureConfig(Configuration, frozen=True):
     """Every choice of `born/digits` and, with other defaults, `born/fashion-mnist`."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
     methods: tuple[Method, ...] = Field(
-        ("classifier", "generative", "mixed"), description="what is minimised"
+        ("classifier", "sweep", "mixed", "generative"),
+        description="what is minimised: -log p(c|x), -log p(x,c) by sweeps, between, -log p(x|c)",
     )
     data: Pictures = Field("digits", description="data set")
     root: str | None = Field(None, description="folder of its files; none: ETUDE_DATA")
     in_dim: int = Field(2, ge=2, description="functions of the Legendre embedding")
-    bond_dim: int = Field(16, ge=1, description="bond dimension")
+    bond_dim: int = Field(20, ge=1, description="bond dimension")
     batch: int = Field(64, ge=1, description="pictures per step")
     epochs: int = Field(80, ge=1, description="passes over the training pictures at most")
     patience: int = Field(25, ge=0, description="epochs without improvement before it stops")
     rate: float = Field(1e-3, gt=0, description="learning rate (Adam)")
+    sweeps: int = Field(10, ge=1, description="two-site sweeps, each over all pictures")
     alpha: float = Field(0.1, ge=0, le=1, description="mixed: 0 discriminative, 1 generative")
 
 
-class FashionConfig(PictureConfig):
+class FashionConfig(PictureConfig, frozen=True):
     """`born/fashion-mnist`."""
 
     repeats: int = Field(1, ge=1, le=100, description="trials of each method, with seeds from seed")
     methods: tuple[Method, ...] = Field(("classifier",), description="what is minimised")
     data: Pictures = Field("fashion-mnist", description="data set")
-    bond_dim: int = Field(20, ge=1, description="bond dimension")
     epochs: int = Field(6, ge=1, description="passes over the training pictures at most")
     rate: float = Field(3e-4, gt=0, description="learning rate (Adam)")
 
@@ -82,6 +87,11 @@ def build(config: PictureConfig, method: Method, seed: int, /, **options: Any) -
         Embedding("legendre", config.in_dim),
         config.bond_dim,
     )
+    if method == "sweep":
+        train = handler.splits["train"]
+        whole = ArrayData((jnp.asarray(train.x), jnp.asarray(train.y)), len(train.y), shuffle=False)
+        phase = Phase("sweep", Learner(TwoSiteSweep()), whole, Steps(config.sweeps))
+        return Trainer(machine, phase, seed=seed, **options)
     cfg = settings(config, method)
     if method == "classifier":
         trainer = ClassificationTrainer(machine, cfg, "pre", handler)

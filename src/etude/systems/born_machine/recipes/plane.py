@@ -48,7 +48,7 @@ MEASURED = ClassificationConfig(
 )
 
 
-class Plane(Configuration):
+class Plane(Configuration, frozen=True):
     """Every choice of the experiment."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
@@ -265,7 +265,7 @@ recipe = Recipe(
 )
 
 
-class Densities(Plane):
+class Densities(Plane, frozen=True):
     """The same with other defaults: generation where the entropy is known."""
 
     data: tuple[Toy, ...] = Field(("gaussians", "annuli", "squares"), description="data sets")
