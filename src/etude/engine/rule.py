@@ -102,6 +102,8 @@ class Gradient(eqx.Module):
         grads, (value, metrics, arrays) = jax.grad(objective, has_aux=True)(trainable)
         if scale is not None:
             grads = jax.tree.map(lambda g: g.astype(jnp.float32) / scale, grads)
+        # JAX's gradient by a complex number is the conjugate of the direction of steepest ascent.
+        grads = jax.tree.map(lambda g: g.conj() if jnp.iscomplexobj(g) else g, grads)
         return Proposal(grads, {"loss": value, **metrics}, arrays)
 
 

@@ -49,7 +49,7 @@ class PictureConfig(Configuration, frozen=True):
     data: Pictures = Field("digits", description="data set")
     root: str | None = Field(None, description="folder of its files; none: ETUDE_DATA")
     in_dim: int = Field(2, ge=2, description="functions of the Legendre embedding")
-    bond_dim: int = Field(20, ge=1, description="bond dimension")
+    bond_dim: int = Field(16, ge=1, description="bond dimension")
     batch: int = Field(64, ge=1, description="pictures per step")
     epochs: int = Field(80, ge=1, description="passes over the training pictures at most")
     patience: int = Field(25, ge=0, description="epochs without improvement before it stops")
