@@ -68,10 +68,5 @@ heavy = {{"jax", "numpy", "matplotlib", "sklearn", "orbax"}} & set(sys.modules)
 sys.exit(f"loaded {{heavy}}" if heavy else code)
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(etude.__file__).parents[1])}
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
-        seconds.append(time.perf_counter() - began)
-        assert done.returncode == 0, done.stderr
-    assert min(seconds) < 0.5
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Complex parameters go downhill: with JAX's own gradient they would go up in their imaginary part."""
+"""Complex parameters go downhill: by JAX's own gradient their imaginary part would go up."""
 
 import equinox as eqx
 import jax.numpy as jnp
