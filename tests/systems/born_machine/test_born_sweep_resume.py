@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import etude as et
 from etude.systems.born_machine import BornMachine, Embedding, TwoSiteSweep
@@ -35,6 +36,7 @@ class Kill(et.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_same_bits(tmp_path):
     whole = trainer(tmp_path / "whole").fit()
     here = Path(__file__)
