@@ -44,8 +44,8 @@ class AdversarialTrainer(AbstractBornTrainer):
     >>> data = DataHandler(cfg.dataset, (-1.0, 1.0))
     >>> machine = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 4), 3)
     >>> trainer = AdversarialTrainer(machine, cfg, data, progress=False)
-    >>> trainer.train().history[1]["train/epsilon"]  # a tenth of the domain's range
-    0.2...
+    >>> round(trainer.train().history[1]["train/epsilon"], 6)  # a tenth of the domain's range
+    0.2
     """
 
     def __init__(

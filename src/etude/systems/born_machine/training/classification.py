@@ -30,7 +30,7 @@ class ClassificationTrainer(AbstractBornTrainer):
     >>> from etude.systems.born_machine import BornMachine, Config, DataHandler, Embedding
     >>> cfg = Config(dataset={"name": "moons_small"}, trainer={"classification": {
     ...     "max_epoch": 40, "optimizer": {"kwargs": {"lr": 0.02}},
-    ...     "metrics": {"loss": 1, "acc": 1}}})
+    ...     "stop_crit": "acc", "metrics": {"loss": 1, "acc": 1}}})
     >>> data = DataHandler(cfg.dataset, (-1.0, 1.0), batch_size=16)
     >>> machine = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 6), 4)
     >>> trainer = ClassificationTrainer(machine, cfg, "pre", data, progress=False)
