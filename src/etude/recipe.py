@@ -200,6 +200,8 @@ class Recipe(Generic[C]):
                 result = trainer.fit() if fresh else trainer.resume()
                 done = _write_down(place, trial.evaluate(result.model, "test"), "test")
                 say("  ".join(f"test {name} {value:.4f}" for name, value in done.items()))
+                # Programs that stay in memory would use up its maps: some 40 trials kill a process.
+                jax.clear_caches()
             outcomes.append(Outcome(trial, done, self._loader(trial, place, record)))
         return outcomes
 
