@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from pydantic import ValidationError
@@ -137,9 +138,21 @@ def test_unknown_names_suggest_near_ones():
 def test_optimizers_are_built_or_refused_with_the_cure():
     for name in ("sgd", "adam", "adamw", "rmsprop", "adagrad", "adamax", "nadam"):
         config = OptimizerSpec.model_validate({"name": name})
-        assert isinstance(config.build(), optax.GradientTransformationExtraArgs)
+        assert isinstance(config.build(9), optax.GradientTransformationExtraArgs)
     with pytest.raises(ValidationError, match="use optimizer_type='adamw'"):
         OptimizerSpec.model_validate({"name": "adam", "kwargs": {"weight_decay": 0.1}})
+
+
+def test_a_cosine_ends_with_the_phase_and_long_gradients_are_cut():
+    kwargs = {"lr": 0.5, "gradient_clip_norm": 1.0}
+    spec = OptimizerSpec.model_validate({"name": "sgd", "kwargs": kwargs, "schedule": "cosine"})
+    optimizer, w = spec.build(8), jnp.zeros(2)
+    state, steps = optimizer.init(w), []
+    for _ in range(9):
+        update, state = optimizer.update(jnp.array([30.0, 40.0]), state, w)
+        steps.append(float(jnp.linalg.norm(update)))
+    expected = 0.25 * (1 + np.cos(np.pi * np.arange(9) / 8))
+    np.testing.assert_allclose(steps, expected, atol=1e-6)
 
 
 def test_contradictions_are_refused():

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 import optax
 from pydantic import Field, model_validator
 
-from etude.optim import OptimizerConfig
+from etude.optim import OptimizerConfig, SchedulerConfig
 from etude.optim.config import Config, refuse
 
 #: Metrics by which the best model can be chosen, and whether more of them is better.
@@ -85,6 +85,10 @@ class OptimizerKwargs(Config):
     betas: tuple[float, float] | None = None
     eps: Positive | None = None
     momentum: float | None = Field(default=None, ge=0, lt=1)
+    gradient_clip_norm: Positive | None = Field(
+        default=None,
+        description="longest gradient; the logarithm of an amplitude near zero has very long ones",
+    )
 
 
 class OptimizerSpec(Config):
@@ -96,6 +100,9 @@ class OptimizerSpec(Config):
 
     name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "adamax", "nadam"] = "adam"
     kwargs: OptimizerKwargs = OptimizerKwargs()
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="cosine: the rate falls to zero over the phase"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> "OptimizerSpec":
@@ -109,11 +116,13 @@ class OptimizerSpec(Config):
         return OptimizerConfig(
             optimizer_type=self.name, learning_rate=given.lr, beta1=beta1, beta2=beta2,
             weight_decay=given.weight_decay or None, eps=given.eps, momentum=given.momentum,
+            gradient_clip_norm=given.gradient_clip_norm,
         )  # fmt: skip
 
-    def build(self) -> optax.GradientTransformationExtraArgs:
-        """The optax transformation."""
-        return self.typed().build()
+    def build(self, steps: int) -> optax.GradientTransformationExtraArgs:
+        """The optax transformation, for a phase of so many updates."""
+        schedule = SchedulerConfig(scheduler_type=self.schedule)
+        return self.typed().build(schedule.build(self.kwargs.lr, steps))
 
 
 class CriterionKwargs(Config):

@@ -37,10 +37,12 @@ def initial_tensors(
 
 
 def identity(key: Key[Array, ""], shape: Shape, embedding: Embedding, dtype: jnp.dtype) -> Tensors:
-    """Hands on what arrives, whatever x is, plus noise: nearly the same density for every class.
+    """Hands on what arrives, whatever x is, plus noise, to a class site that is random.
 
     The noise of all sites together is of order one half, so that every entry of a bond takes part
-    from the first step on.
+    from the first step on. The class site tells the classes apart by every pair of entries that
+    reach it: were it the identity for each class, the first gradients would be the same for all
+    of them, and a chain of some hundred sites would not learn (Fashion-MNIST .41 instead of .88).
     """
     before, after, _, D = shape
     d = embedding.dim
@@ -48,9 +50,9 @@ def identity(key: Key[Array, ""], shape: Shape, embedding: Embedding, dtype: jnp
     constant = jnp.ones(d, dtype) if embedding.discrete else jnp.eye(d, dtype=dtype)[0]
     through = jnp.eye(D, dtype=dtype)[:, None, :]
     scale = 0.5 * ((before + after + 1) * D * d) ** -0.5
-    left, centre, right = _noise(key, shape, d, scale, dtype)
+    left, centre, right = _noise(key, shape, d, 1.0, dtype)
     site = constant[:, None] * through
-    return left + site, centre + through, right + site
+    return scale * left + site, centre, scale * right + site
 
 
 def gaussian(key: Key[Array, ""], shape: Shape, embedding: Embedding, dtype: jnp.dtype) -> Tensors:

@@ -53,7 +53,8 @@ class PictureConfig(Configuration, frozen=True):
     batch: int = Field(64, ge=1, description="pictures per step")
     epochs: int = Field(80, ge=1, description="passes over the training pictures at most")
     patience: int = Field(25, ge=0, description="epochs without improvement before it stops")
-    rate: float = Field(1e-3, gt=0, description="learning rate (Adam)")
+    rate: float = Field(1e-3, gt=0, description="learning rate (Adam), falls along a cosine")
+    clip: float = Field(3.0, gt=0, description="longest gradient")
     sweeps: int = Field(10, ge=1, description="two-site sweeps, each over all pictures")
     alpha: float = Field(0.1, ge=0, le=1, description="mixed: 0 discriminative, 1 generative")
 
@@ -61,11 +62,11 @@ class PictureConfig(Configuration, frozen=True):
 class FashionConfig(PictureConfig, frozen=True):
     """`born/fashion-mnist`."""
 
-    repeats: int = Field(1, ge=1, le=100, description="trials of each method, with seeds from seed")
     methods: tuple[Method, ...] = Field(("classifier",), description="what is minimised")
     data: Pictures = Field("fashion-mnist", description="data set")
-    epochs: int = Field(6, ge=1, description="passes over the training pictures at most")
-    rate: float = Field(3e-4, gt=0, description="learning rate (Adam)")
+    bond_dim: int = Field(20, ge=1, description="bond dimension")
+    epochs: int = Field(20, ge=1, description="passes over the training pictures at most")
+    rate: float = Field(3e-5, gt=0, description="learning rate (Adam), falls along a cosine")
 
 
 def trials(config: PictureConfig) -> list[Trial]:
@@ -106,7 +107,11 @@ def settings(config: PictureConfig, method: Method) -> Config:
     part = {
         "max_epoch": config.epochs,
         "batch_size": config.batch,
-        "optimizer": {"name": "adam", "kwargs": {"lr": config.rate}},
+        "optimizer": {
+            "name": "adam",
+            "kwargs": {"lr": config.rate, "gradient_clip_norm": config.clip},
+            "schedule": "cosine",
+        },
         "patience": config.patience,
         "stop_crit": "acc" if method == "classifier" else "loss",
         "metrics": {"loss": 1, "acc": 1},

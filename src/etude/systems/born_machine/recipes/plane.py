@@ -60,14 +60,15 @@ class Plane(Configuration, frozen=True):
     bond_dim: int = Field(6, ge=1, description="bond dimension")
     epochs: int = Field(150, ge=1, description="epochs of classification")
     rate: float = Field(0.01, gt=0, description="learning rate of classification (Adam)")
+    clip: float = Field(1.0, gt=0, description="longest gradient; all rates fall along a cosine")
     generative_epochs: int = Field(150, ge=1, description="epochs of the exact likelihood")
     generative_rate: float = Field(0.01, gt=0, description="its learning rate")
     gan_epochs: int = Field(40, ge=1, description="epochs of the game")
     gan_rate: float = Field(2e-3, gt=0, description="learning rate of the machine in the game")
     critic_rate: float = Field(2e-3, gt=0, description="learning rate of the critic")
     critic_steps: int = Field(3, ge=1, description="steps of the critic for each of the machine")
-    attack_epochs: int = Field(40, ge=1, description="epochs of training against attacks")
-    attack_rate: float = Field(1e-3, gt=0, description="its learning rate")
+    attack_epochs: int = Field(150, ge=1, description="epochs of training against attacks")
+    attack_rate: float = Field(5e-3, gt=0, description="its learning rate")
     strength: float = Field(
         0.05, gt=0, description="radius (l2) trained against, as a fraction of the range"
     )
@@ -118,12 +119,16 @@ def build(config: Plane, name: Toy, method: Method, seed: int, /, **options: Any
 
 def settings(config: Plane, name: Toy) -> Config:
     """The configuration of the trainers, in the words of the field."""
-    adam = {"name": "adam"}
+
+    def adam(rate: float) -> dict[str, Any]:
+        kwargs = {"lr": rate, "gradient_clip_norm": config.clip}
+        return {"name": "adam", "kwargs": kwargs, "schedule": "cosine"}
+
     attack = {"method": "PGD", "norm": "l2", "strengths": (config.strength,), "num_steps": 10}
     classification = {
         "max_epoch": config.epochs,
         "batch_size": 256,
-        "optimizer": {**adam, "kwargs": {"lr": config.rate}},
+        "optimizer": adam(config.rate),
         "stop_crit": "loss",
         "metrics": {"loss": 1, "acc": 1},
         "watch_freq": 0,
@@ -140,12 +145,12 @@ def settings(config: Plane, name: Toy) -> Config:
                 "generative": {
                     **classification,
                     "max_epoch": config.generative_epochs,
-                    "optimizer": {**adam, "kwargs": {"lr": config.generative_rate}},
+                    "optimizer": adam(config.generative_rate),
                     "criterion": {"name": "generative-nll"},
                 },
                 "ganstyle": {
                     "max_epoch": config.gan_epochs,
-                    "optimizer": {**adam, "kwargs": {"lr": config.gan_rate}},
+                    "optimizer": adam(config.gan_rate),
                     "metrics": {"acc": 1, "loss": 1, "swd": 1},
                     "stop_crit": "swd",
                     "tolerance": 0.005,
@@ -154,7 +159,7 @@ def settings(config: Plane, name: Toy) -> Config:
                         **classification,
                         "max_epoch": 5,
                         "stop_crit": "acc",
-                        "optimizer": {**adam, "kwargs": {"lr": config.gan_rate}},
+                        "optimizer": adam(config.gan_rate),
                     },
                     "critic": {
                         "hidden_multipliers": (32.0, 32.0),
@@ -162,14 +167,15 @@ def settings(config: Plane, name: Toy) -> Config:
                             "max_epoch_pre": 5,
                             "max_epoch_gan": config.critic_steps,
                             "batch_size": 128,
-                            "optimizer": {**adam, "kwargs": {"lr": config.critic_rate}},
+                            "optimizer": adam(config.critic_rate),
                         },
                     },
                 },
                 "adversarial": {
                     "max_epoch": config.attack_epochs,
+                    "patience": config.attack_epochs,
                     "batch_size": 256,
-                    "optimizer": {**adam, "kwargs": {"lr": config.attack_rate}},
+                    "optimizer": adam(config.attack_rate),
                     "evasion": attack,
                     "trades_beta": config.trades_beta,
                     "metrics": {"rob": 2, "acc": 2},

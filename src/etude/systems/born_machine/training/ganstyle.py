@@ -136,18 +136,19 @@ class GANStyleTrainer(AbstractBornTrainer):
         return [*super().callbacks(), stopping(self.train_cfg.retrain, "re")]
 
     def _game(self, goal: Metrics | None) -> Phase:
-        config, critic = self.train_cfg, self.train_cfg.critic
+        config, critic, data = self.train_cfg, self.train_cfg.critic, self._side_by_side()
+        steps, repeat = config.max_epoch * data.steps_per_epoch, critic.discrimination.max_epoch_gan
         turns = [
             Learner(
                 Gradient(self._of_critic),
-                critic.discrimination.optimizer.build(),
+                critic.discrimination.optimizer.build(steps * repeat),
                 where=critic_in,
                 name="critic",
-                repeat=critic.discrimination.max_epoch_gan,
+                repeat=repeat,
             ),
             Learner(
                 Gradient(self._of_generator),
-                config.optimizer.build(),
+                config.optimizer.build(steps),
                 where=machine_in,
                 name="generator",
             ),
@@ -158,7 +159,7 @@ class GANStyleTrainer(AbstractBornTrainer):
         return Phase(
             self.stage,
             turns,
-            self._side_by_side(),
+            data,
             Epochs(config.max_epoch),
             validation=validations(self.evaluator, machine_in),
             goal=goal_of(goal, self.evaluator),
@@ -170,9 +171,10 @@ class GANStyleTrainer(AbstractBornTrainer):
         )
 
     def _critic_alone(self) -> Phase:
-        config = self.train_cfg.critic.discrimination
-        learner = Learner(Gradient(self._of_critic), config.optimizer.build(), where=critic_in)
-        return Phase("critic", learner, self._side_by_side(), Epochs(config.max_epoch_pre))
+        config, data = self.train_cfg.critic.discrimination, self._side_by_side()
+        steps = config.max_epoch_pre * data.steps_per_epoch
+        learner = Learner(Gradient(self._of_critic), config.optimizer.build(steps), where=critic_in)
+        return Phase("critic", learner, data, Epochs(config.max_epoch_pre))
 
     def _side_by_side(self) -> ArrayData:
         """The training data, as the critic sees them."""

@@ -161,7 +161,11 @@ def phase_of(
     """A phase that trains the machine by a loss and keeps the best of its validations."""
     return Phase(
         stage,
-        Learner(Gradient(loss), config.optimizer.build(), where=machine_of),
+        Learner(
+            Gradient(loss),
+            config.optimizer.build(config.max_epoch * data.steps_per_epoch),
+            where=machine_of,
+        ),
         data,
         Epochs(config.max_epoch),
         validation=validations(evaluator, machine_of),
