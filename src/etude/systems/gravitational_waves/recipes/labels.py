@@ -51,6 +51,7 @@ def trials(config: Labels) -> list[Trial]:
             each.seed,
             partial(trainer, each, method, share),
             partial(evaluate, each),
+            partial(untrained, each, skeleton=True),
         )
         for method, share, each in _grid(config)
     ]
@@ -120,7 +121,7 @@ def _grid(config: Labels) -> list[tuple[Method, float, Labels]]:
         (method, share, each)
         for share in config.shares
         for method in config.methods
-        for each in seeded(config)
+        for each in seeded(config, config.repeats)
     ]
 
 

@@ -23,6 +23,7 @@ from etude.engine.phase import Epochs, Phase
 from etude.engine.rule import Context, Gradient
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.gravitational_waves.cnn import ConvolutionalNetwork
+from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.recipes import demo, shared
 from etude.systems.gravitational_waves.recipes.survey import (
     EDGES,
@@ -60,26 +61,41 @@ class Search(demo.Demo, frozen=True):
 def trials(config: Search) -> list[Trial]:
     """Each network with each seed."""
     return [
-        Trial(method, seed, partial(build, config, method, seed), partial(evaluate, config))
+        Trial(
+            method,
+            each.seed,
+            partial(build, each, method),
+            partial(evaluate, config),
+            partial(network, each, method, skeleton=True),
+        )
         for method in config.methods
-        for seed in range(config.seed, config.seed + config.repeats)
+        for each in shared.seeded(config, config.repeats)
     ]
 
 
-def build(config: Search, method: Method, seed: int, /, **options: Any) -> Trainer:
-    """The trainer of one trial."""
-    seeded = config.model_copy(update={"seed": seed})
+def network(
+    config: Search, method: Method, *, skeleton: bool = False
+) -> SpikingNetwork | ConvolutionalNetwork:
+    """What a method trains; see `shared.untrained`."""
+    spiking = shared.untrained(config, skeleton=skeleton)
     if method == "CPC, spikes":
-        return demo.trainer(seeded, **options)
-    signals = shared.bank(seeded, "train").signals
-    network = ConvolutionalNetwork(shared.untrained(seeded).encoder, key=jax.random.key(seed))
-    data = ArrayData(jnp.asarray(signals), config.batch, drop_last=True)
+        return spiking
+    return ConvolutionalNetwork(spiking.encoder, key=jax.random.key(config.seed))
+
+
+def build(config: Search, method: Method, /, **options: Any) -> Trainer:
+    """The trainer of one trial."""
+    if method == "CPC, spikes":
+        return demo.trainer(config, **options)
+    data = ArrayData(
+        jnp.asarray(shared.bank(config, "train").signals), config.batch, drop_last=True
+    )
     epochs = Epochs(config.snn_epochs + config.joint_epochs)
     steps = epochs.count * data.steps_per_epoch
     rate = optax.warmup_cosine_decay_schedule(0.0, config.rate, steps // 20, steps)
     learner = Learner(Gradient(cross_entropy), optax.adamw(rate, weight_decay=1e-3), clip_norm=1.0)
-    phase = Phase("supervised", learner, data, epochs, augment=shared.mixing_of(seeded))
-    return Trainer(network, phase, seed=seed, **options)
+    phase = Phase("supervised", learner, data, epochs, augment=shared.mixing_of(config))
+    return Trainer(network(config, method), phase, seed=config.seed, **options)
 
 
 def cross_entropy(

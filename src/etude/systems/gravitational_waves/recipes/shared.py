@@ -69,12 +69,12 @@ class Comparison(Experiment, frozen=True):
     test_windows: int = Field(4096, ge=512, description="windows of the evaluation")
 
 
-C = TypeVar("C", bound=Comparison)
+E = TypeVar("E", bound=Experiment)
 
 
-def seeded(config: C) -> list[C]:
+def seeded(config: E, repeats: int) -> list[E]:
     """The configurations of the trials of a method, which differ in the seed."""
-    seeds = range(config.seed, config.seed + config.repeats)
+    seeds = range(config.seed, config.seed + repeats)
     return [config.model_copy(update={"seed": seed}) for seed in seeds]
 
 
@@ -110,16 +110,30 @@ def bank(config: Experiment, split: Any) -> SignalBank:
 
 
 def untrained(
-    config: Experiment, *, chirps: bool | None = None, bridge: SpikeBridge | None = None
+    config: Experiment,
+    *,
+    chirps: bool | None = None,
+    bridge: SpikeBridge | None = None,
+    skeleton: bool = False,
 ) -> SpikingNetwork:
-    """The network before training; `chirps` overrules the configuration."""
-    started = config.chirps if chirps is None else chirps
+    """The network before training.
+
+    Args:
+        config: its sizes.
+        chirps: overrules the configuration.
+        bridge: another one than the network's own.
+        skeleton: zeros instead of chirps, which takes no signals: to load a run into.
+    """
+    kernels = None
+    if config.chirps if chirps is None else chirps:
+        shape = (2, config.taps, config.filters)
+        kernels = jnp.zeros(shape) if skeleton else jnp.asarray(_chirps(config))
     return SpikingNetwork.build(
         config.latent,
         config.hidden,
         bridge=bridge,
         filters=config.filters,
-        kernels=jnp.asarray(_chirps(config)) if started else None,
+        kernels=kernels,
         context_dim=config.context,
         # The slope was found by trial: the default of 25 learns slower, and 4 not at all.
         classifier={
