@@ -26,8 +26,7 @@ _CHUNK = 512  # windows that are mixed at a time
 _BINS = ((8.0, 9.0), (9.0, 10.0), (10.0, 12.0), (12.0, 15.0))
 
 
-# Its base is frozen as well, by its configuration, where pyright does not look.
-class Experiment(Configuration, frozen=True):  # pyright: ignore[reportGeneralTypeIssues]
+class Experiment(Configuration, frozen=True):
     """The choices that all recipes have."""
 
     curve: str = Field("aLIGO-O4", description="noise curve of both detectors")
