@@ -1,7 +1,7 @@
 """What the recipes share: settings, signals, the untrained network, and how a network is judged."""
 
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -17,7 +17,7 @@ from etude.systems.gravitational_waves.curves import noise_curve
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.population import Population
 from etude.systems.gravitational_waves.search.roc import auc, tpr_at_fpr
-from etude.systems.gravitational_waves.spiking import LIF, SpikeBridge, SuperSpike
+from etude.systems.gravitational_waves.spiking import SpikeBridge
 from etude.systems.gravitational_waves.training import UnifiedTrainer
 from etude.systems.gravitational_waves.windows import Mixing
 
@@ -134,11 +134,7 @@ def untrained(
         filters=config.filters,
         kernels=kernels,
         context_dim=config.context,
-        # The slope was found by trial: the default of 25 learns slower, and 4 not at all.
-        classifier={
-            "neurons": partial(LIF, surrogate=SuperSpike(10.0)),
-            "readout_time_constant": 0.1,
-        },
+        classifier={"readout_time_constant": 0.1},
         key=jax.random.key(config.seed),
     )
 
