@@ -53,7 +53,7 @@ def test_a_run_is_loaded_without_signals(tmp_path, monkeypatch):
 
     learner = et.Learner(et.Gradient(loss), optax.sgd(1.0), where=lambda n: n.classifier)
     phase = et.Phase("joint", learner, et.ArrayData(jnp.zeros(2), 2), et.Steps(1))
-    network = shared.untrained(config, skeleton=True)
+    network = shared.untrained(config, chirps=False)
     trained = et.Trainer(network, phase, run=tmp_path / "run", progress=False).fit().model
     assert eqx.tree_equal(trial.load(tmp_path / "run"), trained)
     assert not eqx.tree_equal(network, trained)

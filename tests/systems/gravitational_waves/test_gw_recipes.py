@@ -82,7 +82,7 @@ def test_a_labels_trial_is_trained_and_judged():
     ],
 )
 def test_every_trial_builds_what_its_skeleton_says(recipe, config, methods):
-    trials = recipe.trials(config(**TINY, **SHORT))
+    trials = recipe.trials(config(**TINY, **SHORT, taps=96))
     assert len({trial.method for trial in trials}) == methods
     assert len({trial.name for trial in trials}) == len(trials) == methods
     for trial in trials:

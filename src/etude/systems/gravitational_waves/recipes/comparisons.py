@@ -90,19 +90,16 @@ def _trials(config: Exchange, methods: Mapping[str, Mapping[str, Any]]) -> list[
             each.seed,
             partial(trainer, each, method),
             partial(judge, each),
-            partial(exchanged, each, method, skeleton=True),
+            partial(exchanged, each, {**method, "chirps": False}),
         )
         for name, method in methods.items()
         for each in seeded(config, config.repeats)
     ]
 
 
-def exchanged(
-    config: Exchange, method: Mapping[str, Any], *, skeleton: bool = False
-) -> SpikingNetwork:
+def exchanged(config: Exchange, method: Mapping[str, Any]) -> SpikingNetwork:
     """The network of a method: `chirps`, `bridge` and `twin`, if it names them."""
-    chirps, bridge = method.get("chirps"), method.get("bridge")
-    network = untrained(config, chirps=chirps, bridge=bridge, skeleton=skeleton)
+    network = untrained(config, chirps=method.get("chirps"), bridge=method.get("bridge"))
     if not method.get("twin", False):
         return network
     key = jax.random.fold_in(jax.random.key(config.seed), 1)

@@ -32,7 +32,7 @@ class Demo(Experiment, frozen=True):
 def trials(config: Demo) -> list[Trial]:
     """One training."""
     parts = partial(trainer, config), partial(evaluate, config)
-    return [Trial("CPC, spikes", config.seed, *parts, partial(untrained, config, skeleton=True))]
+    return [Trial("CPC, spikes", config.seed, *parts, partial(untrained, config, chirps=False))]
 
 
 def trainer(config: Demo, /, **options: Any) -> Trainer:

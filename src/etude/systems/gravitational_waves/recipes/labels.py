@@ -51,7 +51,7 @@ def trials(config: Labels) -> list[Trial]:
             each.seed,
             partial(trainer, each, method, share),
             partial(evaluate, each),
-            partial(untrained, each, skeleton=True),
+            partial(untrained, each, chirps=False),
         )
         for method, share, each in _grid(config)
     ]

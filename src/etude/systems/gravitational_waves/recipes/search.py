@@ -66,7 +66,7 @@ def trials(config: Search) -> list[Trial]:
             each.seed,
             partial(build, each, method),
             partial(evaluate, config),
-            partial(network, each, method, skeleton=True),
+            partial(network, each, method, chirps=False),
         )
         for method in config.methods
         for each in shared.seeded(config, config.repeats)
@@ -74,10 +74,10 @@ def trials(config: Search) -> list[Trial]:
 
 
 def network(
-    config: Search, method: Method, *, skeleton: bool = False
+    config: Search, method: Method, *, chirps: bool | None = None
 ) -> SpikingNetwork | ConvolutionalNetwork:
     """What a method trains; see `shared.untrained`."""
-    spiking = shared.untrained(config, skeleton=skeleton)
+    spiking = shared.untrained(config, chirps=chirps)
     if method == "CPC, spikes":
         return spiking
     return ConvolutionalNetwork(spiking.encoder, key=jax.random.key(config.seed))

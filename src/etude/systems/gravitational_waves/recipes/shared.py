@@ -109,30 +109,20 @@ def bank(config: Experiment, split: Any) -> SignalBank:
 
 
 def untrained(
-    config: Experiment,
-    *,
-    chirps: bool | None = None,
-    bridge: SpikeBridge | None = None,
-    skeleton: bool = False,
+    config: Experiment, *, chirps: bool | None = None, bridge: SpikeBridge | None = None
 ) -> SpikingNetwork:
-    """The network before training.
+    """The network before training; `chirps` overrules the configuration.
 
-    Args:
-        config: its sizes.
-        chirps: overrules the configuration.
-        bridge: another one than the network's own.
-        skeleton: zeros instead of chirps, which takes no signals: to load a run into.
+    Without chirps it is made without signals, in the same shapes: the skeleton of every run.
     """
-    kernels = None
-    if config.chirps if chirps is None else chirps:
-        shape = (2, config.taps, config.filters)
-        kernels = jnp.zeros(shape) if skeleton else jnp.asarray(_chirps(config))
+    started = config.chirps if chirps is None else chirps
     return SpikingNetwork.build(
         config.latent,
         config.hidden,
         bridge=bridge,
         filters=config.filters,
-        kernels=kernels,
+        taps=config.taps,
+        kernels=jnp.asarray(_chirps(config)) if started else None,
         context_dim=config.context,
         classifier={"readout_time_constant": 0.1},
         key=jax.random.key(config.seed),
