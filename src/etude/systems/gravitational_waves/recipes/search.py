@@ -55,7 +55,7 @@ class Search(demo.Demo, frozen=True):
     foreground: float = Field(3.0, gt=0, description="hours with injections")
     background: float = Field(4.0, ge=1, description="hours of noise alone")
     stride: float = Field(0.125, gt=0, description="seconds between windows")
-    answer: float = Field(0.6, gt=0, lt=1, description="seconds into a window of its merger")
+    answer: float = Field(0.6, gt=0, description="seconds into a window of its merger")
 
 
 def trials(config: Search) -> list[Trial]:
@@ -109,10 +109,16 @@ def cross_entropy(
 def evaluate(config: Search, model: Any, split: str) -> dict[str, float]:
     """Distances and efficiency of a network, and of the matched filter on the same data."""
     survey = Survey(
-        config.curve, config.foreground, config.background, seed=config.seed, split=split
+        config.curve,
+        config.foreground,
+        config.background,
+        seed=config.seed,
+        split=split,
+        band=config.band,
     )
     statistic = eqx.filter_jit(lambda windows: model.statistic(windows))
-    mine, ceiling = survey.judge(statistic, config.answer, config.stride), matched_filter(survey)
+    mine = survey.judge(statistic, config.window, config.answer, config.stride)
+    ceiling = matched_filter(survey)
     return {
         **mine,
         **{f"filter_{name}": value for name, value in ceiling.items()},

@@ -41,7 +41,9 @@ class Experiment(Configuration, frozen=True):
     rate: float = Field(5e-3, gt=0, description="learning rate with labels")
     cpc_weight: float = Field(0.05, ge=0, description="of the contrastive loss in the joint phase")
     batch: int = Field(64, ge=1, description="windows per step")
-    sample_rate: float = Field(2048.0, gt=0, description="of the strain, Hz")
+    sample_rate: float = Field(
+        2048.0, ge=2048, le=2048, description="of the strain, Hz; the encoder is made for 2048"
+    )
     window: float = Field(1.0, gt=0, description="seconds that the network sees at once")
     band: tuple[float, float] = Field((20.0, 1024.0), description="of the whitened strain, Hz")
     merger: tuple[float, float] = Field(
