@@ -35,9 +35,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
@@ -48,6 +50,7 @@ from etude.run import History, Run, RunError, write_report
 from etude.run.directory import is_run
 from etude.run.report import TABLE
 from etude.trainer import Trainer
+from etude.training.store import restore_model
 
 #: Folder of all trials but the first, in the folder of an experiment.
 TRIALS = "trials"
@@ -79,12 +82,16 @@ class Trial:
             `config`, `overwrite`, `progress`) on to `Trainer`.
         evaluate: `evaluate(model, split) -> {name: value}`; scalars are metrics, anything else
             (a `confusion_matrix`) is for the report.
+        skeleton: makes a model like the trained one, whatever the values of its arrays, so that a
+            run is loaded without its training data. It is traced, so nothing is computed. None:
+            a run is loaded by the trainer that `build` makes.
     """
 
     method: str
     seed: int
     build: Callable[..., Trainer]
     evaluate: Callable[[Any, str], Mapping[str, Any]]
+    skeleton: Callable[[], Any] | None = None
 
     @property
     def name(self) -> str:
@@ -94,6 +101,13 @@ class Trial:
         'scratch-100-labels-2'
         """
         return re.sub(r"\W+", "-", f"{self.method}-{self.seed}")
+
+    def load(self, folder: Path) -> Any:
+        """The model of its run, from the newest checkpoint. Raises what `Trainer.load` raises."""
+        if self.skeleton is None:
+            return self.build(run=folder, progress=False).load()
+        with Run.open(folder, lock=False) as run:
+            return restore_model(run, eqx.filter_eval_shape(self.skeleton))
 
 
 @dataclass(frozen=True)
@@ -202,7 +216,7 @@ class Recipe(Generic[C]):
                 say("  ".join(f"test {name} {value:.4f}" for name, value in done.items()))
                 # Programs that stay in memory would use up its maps: some 40 trials kill a process.
                 jax.clear_caches()
-            outcomes.append(Outcome(trial, done, self._loader(trial, place, record)))
+            outcomes.append(Outcome(trial, done, partial(trial.load, place)))
         return outcomes
 
     def evaluate(self, config: C, folder: Path, split: str) -> Table:
@@ -215,8 +229,7 @@ class Recipe(Generic[C]):
         for number, trial in enumerate(trials):
             place = _place(root, trials, number)
             if is_run(place) and (place == folder or root == folder):
-                model = self._loader(trial, place, self._record(config, trial, number))()
-                found.append((trial, _split(trial.evaluate(model, split))[0]))
+                found.append((trial, _split(trial.evaluate(trial.load(place), split))[0]))
         return self.table(found)
 
     def load(self, config: C, folder: Path) -> Any:
@@ -228,7 +241,7 @@ class Recipe(Generic[C]):
         for number, trial in enumerate(trials):
             place = _place(root, trials, number)
             if place == folder:
-                return self._loader(trial, place, self._record(config, trial, number))()
+                return trial.load(place)
         names = ", ".join(trial.name for trial in trials)
         raise RunError(f"{folder} is no trial of the recipe {self.name}; its trials: {names}.")
 
@@ -248,9 +261,6 @@ class Recipe(Generic[C]):
             "experiment": "../.." if number else ".",
             "configuration": config.model_dump(mode="json"),
         }
-
-    def _loader(self, trial: Trial, place: Path, record: Mapping[str, Any]) -> Callable[[], Any]:
-        return lambda: trial.build(run=place, config=record, overwrite=False, progress=False).load()
 
 
 @contextmanager

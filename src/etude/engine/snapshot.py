@@ -36,7 +36,10 @@ def expected(tree: PyTree) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def from_host(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
-    """A tree like `like` with the values of `arrays`, on the device."""
+    """A tree like `like` with the values of `arrays`, on the device.
+
+    Only the shapes and dtypes of `like` count: its leaves may be `jax.ShapeDtypeStruct`.
+    """
 
     def take(path: Any, leaf: Any) -> Any:
         stored = arrays[jax.tree_util.keystr(path)]
@@ -45,7 +48,9 @@ def from_host(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
         # A copy: the state will be donated, and on a CPU `asarray` may share the memory.
         value = jnp.array(stored.item()) if weak else jnp.array(stored)
         if _is_key(leaf):
-            return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
+            return jax.random.wrap_key_data(
+                value, impl=jax.random.key_impl(jnp.empty((), leaf.dtype))
+            )
         return value
 
     return jax.tree_util.tree_map_with_path(take, like)

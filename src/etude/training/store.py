@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
+from jaxtyping import PyTree
 
 from etude.engine.errors import EtudeError, suggest
 from etude.engine.phase import Phase
-from etude.engine.snapshot import expected
+from etude.engine.roles import is_array
+from etude.engine.snapshot import expected, from_host
 from etude.run import Restored, Run, compare_leaves
 from etude.training.visit import Visit
 
@@ -69,6 +72,36 @@ def restore_visits(run: Run, restored: Restored, seed: int, begin: Begin) -> Vis
     for outer, inner in itertools.pairwise(visits):
         outer.child = inner
     return visits[0]
+
+
+def restore_model(run: Run, like: PyTree) -> PyTree:
+    """The model that a run leaves, or has so far: `like`, with the arrays of the newest checkpoint.
+
+    Neither phases nor data are needed, and of `like` only shapes and dtypes: its arrays may be
+    `jax.ShapeDtypeStruct`, as `equinox.filter_eval_shape` gives them. Raises `ResumeError` if the
+    arrays have other names, shapes or dtypes, `CheckpointError` if there is no checkpoint yet.
+    """
+    restored = run.checkpoints.restore()
+    visits = restored.meta["visits"]
+    found: dict[str, Any] = {}
+    # Checkpoints older than "kept" cannot tell; most phases keep the last.
+    for place in visits[-1].get("kept", ["state.model"]):
+        prefix = f"{len(visits) - 1}/{place}"
+        for name, value in restored.arrays.items():
+            if name.startswith(prefix):
+                found[name.removeprefix(prefix)] = value
+    arrays, static = eqx.partition(like, _has_shape)
+    difference = compare_leaves(expected(arrays), found)
+    if difference is not None:
+        raise ResumeError(
+            f"Checkpoint {restored.name} of {run.path} is of another model:\n{difference}\n"
+            "Load it with the model that was trained."
+        )
+    return eqx.combine(from_host(arrays, found), static)
+
+
+def _has_shape(leaf: Any) -> bool:
+    return is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
 
 
 def without_model(state: Any) -> Any:

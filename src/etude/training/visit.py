@@ -95,6 +95,14 @@ class Visit:
             return self.plan.arrays(self.state, ema=True)
         return arrays
 
+    @property
+    def kept(self) -> list[str]:
+        """What of `arrays` is the `outcome`, by prefix; a later one goes before an earlier."""
+        if isinstance(self.phase.keep, Best) and self.best_arrays:
+            return ["best"]
+        averages = [f"state.learners[{index}].ema" for index in range(len(self.plan.learners))]
+        return ["state.model", *(averages if self.phase.keep == "ema" else [])]
+
     def position(self) -> dict[str, Any]:
         """Where the visit stands, as JSON."""
         return {
@@ -111,6 +119,7 @@ class Visit:
             "detail": self.detail,
             "seconds": self.elapsed,
             "best_value": self.best_value,
+            "kept": self.kept,
         }
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from etude.systems.gravitational_waves.recipes import (
     Encodings,
     Exchange,
     Labels,
+    Search,
     encodings_recipe,
     joint_recipe,
     labels_recipe,
+    search_recipe,
     twin_recipe,
 )
 from etude.systems.gravitational_waves.recipes.labels import labelled
@@ -33,7 +36,7 @@ SHORT: dict[str, Any] = {"snn_epochs": 1, "joint_epochs": 1}
 
 
 def test_fewer_labels_are_the_first_of_more_and_come_again():
-    config, other = seeded(Labels(**TINY, windows=64).model_copy(update={"repeats": 2}))
+    config, other = seeded(Labels(**TINY, windows=64), 2)
     every, labels = labelled(config, 1.0)
     few, known = labelled(config, 0.1)
     assert every.shape == few.shape == (64, 2048, 2)
@@ -75,14 +78,18 @@ def test_a_labels_trial_is_trained_and_judged():
         (twin_recipe, Exchange, 2),
         (encodings_recipe, Encodings, 6),
         (joint_recipe, Exchange, 6),
+        (search_recipe, Search, 2),
     ],
 )
-def test_every_trial_builds(recipe, config, methods):
-    trials = recipe.trials(config(**TINY, **SHORT))
+def test_every_trial_builds_what_its_skeleton_says(recipe, config, methods):
+    trials = recipe.trials(config(**TINY, **SHORT, taps=96))
     assert len({trial.method for trial in trials}) == methods
     assert len({trial.name for trial in trials}) == len(trials) == methods
     for trial in trials:
-        assert trial.build(progress=False).settings.phases
+        settings = trial.build(progress=False).settings
+        assert settings.phases
+        built = eqx.filter_eval_shape(lambda model: model, settings.model)
+        assert eqx.tree_equal(eqx.filter_eval_shape(trial.skeleton), built)
 
 
 def test_the_encoder_of_a_frozen_trial_gets_all_its_steps_elsewhere():

@@ -1,5 +1,7 @@
 """The mock search: its data, its verdict, and a search that is known to find what is there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,25 @@ def test_foreground_and_background_and_splits_have_noise_of_their_own():
     for a in range(3):
         for b in range(a):
             assert abs(np.corrcoef(starts[a], starts[b])[0, 1]) < 0.1
+
+
+def test_band_and_window_are_those_asked_for():
+    narrow = replace(SMALL, background=1.05, band=(20.0, 200.0))
+    white = pieces(narrow, injected=True)[0].values[:, 0]
+    power = np.abs(np.fft.rfft(white)) ** 2
+    beyond = np.fft.rfftfreq(len(white), 1 / 2048) > 205
+    assert power[beyond].sum() < 1e-3 * power.sum()
+
+    lengths = set()
+
+    def loudest(windows):
+        lengths.add(windows.shape[1])
+        return np.abs(windows).max(axis=1).min(axis=1)
+
+    found = narrow.judge(loudest, window=0.5, merger=0.4, stride=0.25)
+    assert lengths == {1024}
+    # The quieter detector's largest sample finds some of the signals.
+    assert 0 < found["found"] < 1
 
 
 def test_verdict_against_its_formula():

@@ -64,18 +64,50 @@ def test_cached_bank_is_the_same_and_a_changed_one_is_computed_anew(tmp_path, mo
     first = signal_bank(Population(), O4, 8, split="valid", cache=tmp_path, **ROOM)
     assert len(list(tmp_path.iterdir())) == 1
     other_noise = [noise_curve("A+")]
-    for change in ({"seed": 1}, {"merger": 0.7}, {"duration": 1.3}, {"psds": other_noise}):
+    changes = (
+        {"seed": 1},
+        {"merger": 0.7},
+        {"duration": 1.3},
+        {"psds": other_noise},
+        {"population": Population(maximal_spin=0.5)},
+        {"n": 7},
+        {"split": "test"},
+        {"sample_rate": 1024.0, "band": (20.0, 512.0)},
+        {"band": (30.0, 1024.0)},
+    )
+    for change in changes:
         arguments = (
             {"population": Population(), "psds": O4, "n": 8, "split": "valid"} | ROOM | change
         )
         signal_bank(**arguments, cache=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 1 + len(changes)
 
     monkeypatch.setattr("etude.systems.gravitational_waves.bank.whitened_quadratures", None)
     again = signal_bank(Population(), O4, 8, split="valid", cache=tmp_path, **ROOM)
     np.testing.assert_array_equal(again.signals, first.signals)
     np.testing.assert_array_equal(again.snr, first.snr)
     np.testing.assert_array_equal(again.parameters.mass_1, first.parameters.mass_1)
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flipped(content: bytes) -> bytes:
+    place = len(content) // 3
+    return content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flipped, lambda content: b"", lambda content: b"text"])
+def test_a_damaged_cache_is_replaced(damage, tmp_path):
+    first = signal_bank(Population(), O4, 4, split="valid", cache=tmp_path, **ROOM)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    again = signal_bank(Population(), O4, 4, split="valid", cache=tmp_path, **ROOM)
+    np.testing.assert_array_equal(again.signals, first.signals)
+    assert list(tmp_path.iterdir()) == [file]
+    assert len(file.read_bytes()) == len(whole)
 
 
 def test_bank_holds_two_quadratures_of_unit_snr():

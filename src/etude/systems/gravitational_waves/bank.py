@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import uuid
+import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -85,7 +86,8 @@ def signal_bank(
         merger: seconds from the start to the coalescence; `Mixing.room` says which it needs.
         sample_rate: Hz.
         band: Hz.
-        cache: folder of the computed banks; the name of a file is a digest of all of the above.
+        cache: folder of the computed banks; the name of a file is a digest of the binaries drawn
+            and of all else that the signals depend on. A damaged file is replaced.
         progress: whether a bar shows how far it is.
 
     Raises:
@@ -108,15 +110,14 @@ def signal_bank(
     grid = np.geomspace(max(band[0], 1.0), band[1], 4096)
     configuration = {
         "format": _FORMAT,
-        "population": asdict(population),
-        "psds": [hashlib.sha256(np.asarray(psd(grid)).tobytes()).hexdigest() for psd in psds],
-        "window": [n, split, seed, sample_rate, duration, merger, *band],
+        "binaries": {name: _digest(column) for name, column in parameters.columns().items()},
+        "psds": [_digest(np.asarray(psd(grid))) for psd in psds],
+        "window": [sample_rate, duration, merger, *band],
     }
     digest = hashlib.sha256(json.dumps(configuration).encode()).hexdigest()[:16]
     file = None if cache is None else Path(cache) / f"signals-{split}-{digest}.npz"
-    if file is not None and file.exists():
-        with np.load(file) as stored:
-            return SignalBank(stored["signals"], stored["snr"], parameters, sample_rate, merger)
+    if file is not None and (stored := _read(file)) is not None:
+        return SignalBank(*stored, parameters, sample_rate, merger)
 
     chunks = [slice(start, start + _CHUNK) for start in range(0, n, _CHUNK)]
     parts = []
@@ -132,10 +133,23 @@ def signal_bank(
     return SignalBank(signals, snr, parameters, sample_rate, merger)
 
 
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()
+
+
+def _read(file: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Signals and their SNR; None if there is no such file, or it is damaged."""
+    try:
+        with file.open("rb") as opened, np.load(opened) as stored:
+            return stored["signals"], stored["snr"]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
 def _save(file: Path, signals: np.ndarray, snr: np.ndarray) -> None:
-    """Whole or absent: a run that is killed leaves no half of a bank under the name of a whole."""
+    """Whole or absent, whoever is killed and however many write it at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{file.stem}.{os.getpid()}.part")
+    unfinished = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.part")
     try:
         with unfinished.open("wb") as opened:
             np.savez(opened, signals=signals, snr=snr)

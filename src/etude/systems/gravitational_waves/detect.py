@@ -40,7 +40,7 @@ _CLUSTER = 0.5  # seconds
 
 @dataclass(frozen=True)
 class Preparation:
-    """How the windows that a network was trained on were made.
+    """How the windows that a network was trained on were made; the defaults are those of `Mixing`.
 
     Attributes:
         sample_rate: Hz.
@@ -55,7 +55,7 @@ class Preparation:
     sample_rate: float = 2048.0
     window: float = 1.0
     band: tuple[float, float] = (20.0, 1024.0)
-    merger: tuple[float, float] = (0.7, 0.9)
+    merger: tuple[float, float] = (0.6, 0.8)
 
     @property
     def stride(self) -> float:

@@ -44,8 +44,9 @@ class CPCEncoder(eqx.Module):
         latent_dim: numbers per step.
         detectors: channels of the strain.
         filters: pairs of filters of the first convolution.
-        kernels: what they start from, `(2, taps, filters)`, for example `chirp_filters`; None for
-            random ones.
+        taps: their length at 512 Hz.
+        kernels: what they start from, `(2, taps, filters)`, for example `chirp_filters`, instead of
+            at random.
         channels: of the second convolution.
         context: "gru" or "transformer".
         context_dim: numbers per step of the context; `latent_dim` if None.
@@ -69,6 +70,7 @@ class CPCEncoder(eqx.Module):
         *,
         detectors: int = 2,
         filters: int = 24,
+        taps: int = 128,
         kernels: Float[Array, "2 taps filters"] | None = None,
         channels: int = 64,
         context: Context = "gru",
@@ -81,7 +83,7 @@ class CPCEncoder(eqx.Module):
             )
         keys = jax.random.split(key, 4)
         if kernels is None:
-            kernels = 128**-0.5 * jax.random.normal(keys[0], (2, 128, filters))
+            kernels = taps**-0.5 * jax.random.normal(keys[0], (2, taps, filters))
         kernels = jnp.asarray(kernels)
         self.filters = QuadratureFilters(kernels, decimation=_DECIMATION, stride=_STEP)
         inputs = detectors * kernels.shape[2]

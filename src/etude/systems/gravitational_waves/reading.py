@@ -32,7 +32,8 @@ def read_strain(
     Raises:
         DataError: a file that is missing, damaged or of another kind; no such channel; samples
             that are not finite (GWOSC marks gaps so); a length that is not what the file says;
-            a stretch that is not inside the file; gwpy, or its reader of frames, is missing.
+            a stretch that is not inside the file; no name of the detector; h5py, gwpy, or gwpy's
+            reader of frames is not installed.
 
     >>> import h5py, tempfile
     >>> path = Path(tempfile.mkdtemp()) / "H-H1_TEST-100-2.hdf5"
@@ -101,7 +102,7 @@ def _read_hdf5(path: Path, channel: str | None, detector: str | None) -> Strain:
 
 def _read_frames(path: Path, channel: str | None, detector: str | None) -> Strain:
     name = channel or ""
-    cure = "Install gwpy and its reader of frames: pip install 'etude[gwf]' 'gwpy[gwf]'."
+    cure = "Install gwpy and its reader of frames: pip install 'etude[gwf]'."
     try:
         from gwpy.io.gwf import get_channel_names
         from gwpy.timeseries import TimeSeries

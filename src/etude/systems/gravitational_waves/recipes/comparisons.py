@@ -85,19 +85,31 @@ def joint_trials(config: Exchange) -> list[Trial]:
 
 def _trials(config: Exchange, methods: Mapping[str, Mapping[str, Any]]) -> list[Trial]:
     return [
-        Trial(method, each.seed, partial(trainer, each, options), partial(judge, each))
-        for method, options in methods.items()
-        for each in seeded(config)
+        Trial(
+            name,
+            each.seed,
+            partial(trainer, each, method),
+            partial(judge, each),
+            partial(exchanged, each, {**method, "chirps": False}),
+        )
+        for name, method in methods.items()
+        for each in seeded(config, config.repeats)
     ]
 
 
-def trainer(config: Exchange, method: Mapping[str, Any], /, **options: Any) -> Trainer:
-    """The phases of a method: `chirps`, `bridge`, `twin`, `cpc` and `frozen`, if it names them."""
+def exchanged(config: Exchange, method: Mapping[str, Any]) -> SpikingNetwork:
+    """The network of a method: `chirps`, `bridge` and `twin`, if it names them."""
     network = untrained(config, chirps=method.get("chirps"), bridge=method.get("bridge"))
-    if method.get("twin", False):
-        key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        twin = ann_twin(network.classifier, key=key)
-        network = eqx.tree_at(lambda model: model.classifier, network, twin)
+    if not method.get("twin", False):
+        return network
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    twin = ann_twin(network.classifier, key=key)
+    return eqx.tree_at(lambda model: model.classifier, network, twin)
+
+
+def trainer(config: Exchange, method: Mapping[str, Any], /, **options: Any) -> Trainer:
+    """The phases of a method: `cpc` and `frozen`, if it names them, on its network."""
+    network = exchanged(config, method)
     cpc = method.get("cpc", True)
     lengths = (config.cpc_epochs if cpc else 0, config.snn_epochs, config.joint_epochs)
     if method.get("frozen", False):

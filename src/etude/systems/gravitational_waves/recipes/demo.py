@@ -31,7 +31,8 @@ class Demo(Experiment, frozen=True):
 
 def trials(config: Demo) -> list[Trial]:
     """One training."""
-    return [Trial("CPC, spikes", config.seed, partial(trainer, config), partial(evaluate, config))]
+    parts = partial(trainer, config), partial(evaluate, config)
+    return [Trial("CPC, spikes", config.seed, *parts, partial(untrained, config, chirps=False))]
 
 
 def trainer(config: Demo, /, **options: Any) -> Trainer:

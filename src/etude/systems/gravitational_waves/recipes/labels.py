@@ -51,6 +51,7 @@ def trials(config: Labels) -> list[Trial]:
             each.seed,
             partial(trainer, each, method, share),
             partial(evaluate, each),
+            partial(untrained, each, chirps=False),
         )
         for method, share, each in _grid(config)
     ]
@@ -107,7 +108,7 @@ def draw(config: Labels, outcomes: Sequence[Outcome], folder: Path) -> None:
     for method in config.methods:
         counts = [round(share * config.windows) for share in config.shares]
         values = [[v for m, s, v in points if (m, s) == (method, x)] for x in config.shares]
-        (line,) = axes.plot(counts, [np.mean(some) for some in values], label=method)
+        (line,) = axes.plot(counts, np.array([np.mean(some) for some in values]), label=method)
         for count, some in zip(counts, values, strict=True):
             axes.plot([count] * len(some), some, ".", color=line.get_color())
     axes.legend(fontsize="small")
@@ -120,7 +121,7 @@ def _grid(config: Labels) -> list[tuple[Method, float, Labels]]:
         (method, share, each)
         for share in config.shares
         for method in config.methods
-        for each in seeded(config)
+        for each in seeded(config, config.repeats)
     ]
 
 

@@ -23,6 +23,7 @@ from etude.engine.phase import Epochs, Phase
 from etude.engine.rule import Context, Gradient
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.gravitational_waves.cnn import ConvolutionalNetwork
+from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.recipes import demo, shared
 from etude.systems.gravitational_waves.recipes.survey import (
     EDGES,
@@ -54,32 +55,47 @@ class Search(demo.Demo, frozen=True):
     foreground: float = Field(3.0, gt=0, description="hours with injections")
     background: float = Field(4.0, ge=1, description="hours of noise alone")
     stride: float = Field(0.125, gt=0, description="seconds between windows")
-    answer: float = Field(0.6, gt=0, lt=1, description="seconds into a window of its merger")
+    answer: float = Field(0.6, gt=0, description="seconds into a window of its merger")
 
 
 def trials(config: Search) -> list[Trial]:
     """Each network with each seed."""
     return [
-        Trial(method, seed, partial(build, config, method, seed), partial(evaluate, config))
+        Trial(
+            method,
+            each.seed,
+            partial(build, each, method),
+            partial(evaluate, config),
+            partial(network, each, method, chirps=False),
+        )
         for method in config.methods
-        for seed in range(config.seed, config.seed + config.repeats)
+        for each in shared.seeded(config, config.repeats)
     ]
 
 
-def build(config: Search, method: Method, seed: int, /, **options: Any) -> Trainer:
-    """The trainer of one trial."""
-    seeded = config.model_copy(update={"seed": seed})
+def network(
+    config: Search, method: Method, *, chirps: bool | None = None
+) -> SpikingNetwork | ConvolutionalNetwork:
+    """What a method trains; see `shared.untrained`."""
+    spiking = shared.untrained(config, chirps=chirps)
     if method == "CPC, spikes":
-        return demo.trainer(seeded, **options)
-    signals = shared.bank(seeded, "train").signals
-    network = ConvolutionalNetwork(shared.untrained(seeded).encoder, key=jax.random.key(seed))
-    data = ArrayData(jnp.asarray(signals), config.batch, drop_last=True)
+        return spiking
+    return ConvolutionalNetwork(spiking.encoder, key=jax.random.key(config.seed))
+
+
+def build(config: Search, method: Method, /, **options: Any) -> Trainer:
+    """The trainer of one trial."""
+    if method == "CPC, spikes":
+        return demo.trainer(config, **options)
+    data = ArrayData(
+        jnp.asarray(shared.bank(config, "train").signals), config.batch, drop_last=True
+    )
     epochs = Epochs(config.snn_epochs + config.joint_epochs)
     steps = epochs.count * data.steps_per_epoch
     rate = optax.warmup_cosine_decay_schedule(0.0, config.rate, steps // 20, steps)
     learner = Learner(Gradient(cross_entropy), optax.adamw(rate, weight_decay=1e-3), clip_norm=1.0)
-    phase = Phase("supervised", learner, data, epochs, augment=shared.mixing_of(seeded))
-    return Trainer(network, phase, seed=seed, **options)
+    phase = Phase("supervised", learner, data, epochs, augment=shared.mixing_of(config))
+    return Trainer(network(config, method), phase, seed=config.seed, **options)
 
 
 def cross_entropy(
@@ -93,10 +109,16 @@ def cross_entropy(
 def evaluate(config: Search, model: Any, split: str) -> dict[str, float]:
     """Distances and efficiency of a network, and of the matched filter on the same data."""
     survey = Survey(
-        config.curve, config.foreground, config.background, seed=config.seed, split=split
+        config.curve,
+        config.foreground,
+        config.background,
+        seed=config.seed,
+        split=split,
+        band=config.band,
     )
     statistic = eqx.filter_jit(lambda windows: model.statistic(windows))
-    mine, ceiling = survey.judge(statistic, config.answer, config.stride), matched_filter(survey)
+    mine = survey.judge(statistic, config.window, config.answer, config.stride)
+    ceiling = matched_filter(survey)
     return {
         **mine,
         **{f"filter_{name}": value for name, value in ceiling.items()},

@@ -1,7 +1,7 @@
 """What the recipes share: settings, signals, the untrained network, and how a network is judged."""
 
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -17,7 +17,7 @@ from etude.systems.gravitational_waves.curves import noise_curve
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.population import Population
 from etude.systems.gravitational_waves.search.roc import auc, tpr_at_fpr
-from etude.systems.gravitational_waves.spiking import LIF, SpikeBridge, SuperSpike
+from etude.systems.gravitational_waves.spiking import SpikeBridge
 from etude.systems.gravitational_waves.training import UnifiedTrainer
 from etude.systems.gravitational_waves.windows import Mixing
 
@@ -26,8 +26,7 @@ _CHUNK = 512  # windows that are mixed at a time
 _BINS = ((8.0, 9.0), (9.0, 10.0), (10.0, 12.0), (12.0, 15.0))
 
 
-# Its base is frozen as well, by its configuration, where pyright does not look.
-class Experiment(Configuration, frozen=True):  # pyright: ignore[reportGeneralTypeIssues]
+class Experiment(Configuration, frozen=True):
     """The choices that all recipes have."""
 
     curve: str = Field("aLIGO-O4", description="noise curve of both detectors")
@@ -42,7 +41,9 @@ class Experiment(Configuration, frozen=True):  # pyright: ignore[reportGeneralTy
     rate: float = Field(5e-3, gt=0, description="learning rate with labels")
     cpc_weight: float = Field(0.05, ge=0, description="of the contrastive loss in the joint phase")
     batch: int = Field(64, ge=1, description="windows per step")
-    sample_rate: float = Field(2048.0, gt=0, description="of the strain, Hz")
+    sample_rate: float = Field(
+        2048.0, ge=2048, le=2048, description="of the strain, Hz; the encoder is made for 2048"
+    )
     window: float = Field(1.0, gt=0, description="seconds that the network sees at once")
     band: tuple[float, float] = Field((20.0, 1024.0), description="of the whitened strain, Hz")
     merger: tuple[float, float] = Field(
@@ -69,12 +70,12 @@ class Comparison(Experiment, frozen=True):
     test_windows: int = Field(4096, ge=512, description="windows of the evaluation")
 
 
-C = TypeVar("C", bound=Comparison)
+E = TypeVar("E", bound=Experiment)
 
 
-def seeded(config: C) -> list[C]:
+def seeded(config: E, repeats: int) -> list[E]:
     """The configurations of the trials of a method, which differ in the seed."""
-    seeds = range(config.seed, config.seed + config.repeats)
+    seeds = range(config.seed, config.seed + repeats)
     return [config.model_copy(update={"seed": seed}) for seed in seeds]
 
 
@@ -112,20 +113,20 @@ def bank(config: Experiment, split: Any) -> SignalBank:
 def untrained(
     config: Experiment, *, chirps: bool | None = None, bridge: SpikeBridge | None = None
 ) -> SpikingNetwork:
-    """The network before training; `chirps` overrules the configuration."""
+    """The network before training; `chirps` overrules the configuration.
+
+    Without chirps it is made without signals, in the same shapes: the skeleton of every run.
+    """
     started = config.chirps if chirps is None else chirps
     return SpikingNetwork.build(
         config.latent,
         config.hidden,
         bridge=bridge,
         filters=config.filters,
+        taps=config.taps,
         kernels=jnp.asarray(_chirps(config)) if started else None,
         context_dim=config.context,
-        # The slope was found by trial: the default of 25 learns slower, and 4 not at all.
-        classifier={
-            "neurons": partial(LIF, surrogate=SuperSpike(10.0)),
-            "readout_time_constant": 0.1,
-        },
+        classifier={"readout_time_constant": 0.1},
         key=jax.random.key(config.seed),
     )
 

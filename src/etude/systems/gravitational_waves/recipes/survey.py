@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from etude.systems.gravitational_waves.bank import SPLITS
 from etude.systems.gravitational_waves.curves import noise_curve
 from etude.systems.gravitational_waves.population import (
     CHIRP_MASS_OF_NEUTRON_STARS,
@@ -29,7 +30,7 @@ from etude.systems.gravitational_waves.search.sensitivity import (
     sensitive_distance,
 )
 from etude.systems.gravitational_waves.search.templates import template_bank
-from etude.systems.gravitational_waves.search.triggers import Triggers, loudest_near, merged
+from etude.systems.gravitational_waves.search.triggers import loudest_near
 from etude.systems.gravitational_waves.simulation import simulate_stream
 
 #: False alarms per hour at which a search is judged; the first one is the headline.
@@ -38,9 +39,9 @@ RATES = (1.0, 10.0, 100.0)
 EDGES = np.array([4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 15.0, 20.0])
 #: Seconds between a merger and its trigger at most, and of a cluster.
 TOLERANCE, CLUSTER = 0.3, 0.5
+_RATE = 2048.0  # Hz
 _FARTHEST = 300.0  # Mpc, chirp distance
 _SLIDES = 20
-_SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +65,13 @@ class Piece:
     @property
     def span(self) -> tuple[float, float]:
         """GPS times of start and end."""
-        return self.start, self.start + len(self.values) / 2048.0
+        return self.start, self.start + len(self.values) / _RATE
 
     def near(self, time: float, reach: float) -> tuple[Float32[np.ndarray, "m detectors"], float]:
         """The strain around a time, and the GPS time where it starts."""
-        low = max(round((time - reach - self.start) * 2048.0), 0)
-        high = round((time + reach - self.start) * 2048.0)
-        return self.values[low:high], self.start + low / 2048.0
+        low = max(round((time - reach - self.start) * _RATE), 0)
+        high = round((time + reach - self.start) * _RATE)
+        return self.values[low:high], self.start + low / _RATE
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Survey:
         seed: of everything.
         split: draws of different splits are independent.
         piece: seconds of data that are held as one.
+        band: Hz, of the whitened data.
     """
 
     curve: str = "aLIGO-O4"
@@ -94,18 +96,20 @@ class Survey:
     seed: int = 0
     split: str = "test"
     piece: float = 1800.0
+    band: tuple[float, float] = (20.0, 1024.0)
 
     def judge(
-        self, statistic: Callable[[Any], Any], merger: float, stride: float
+        self, statistic: Callable[[Any], Any], window: float, merger: float, stride: float
     ) -> dict[str, float]:
         """What a network finds, as `verdict` says.
 
         Args:
-            statistic: of windows of one second.
+            statistic: of windows.
+            window: seconds.
             merger: seconds into a window where it answers loudest.
             stride: seconds between windows.
         """
-        sliding = Sliding(statistic, 2048.0, 1.0, stride, merger)
+        sliding = Sliding(statistic, _RATE, window, stride, merger)
         slides = [
             sliding.triggers(piece.values, piece.start).clustered(CLUSTER)
             for piece in pieces(self, injected=False)
@@ -116,7 +120,7 @@ class Survey:
         found = []
         for piece in pieces(self, injected=True):
             for time in piece.times:
-                values, start = piece.near(time, TOLERANCE + 1.0)
+                values, start = piece.near(time, TOLERANCE + window)
                 triggers = few.triggers(values, start)
                 found.append(loudest_near(triggers, np.array([time]), TOLERANCE))
         return verdict(np.concatenate(found), background, pieces(self, injected=True))
@@ -129,7 +133,8 @@ def matched_filter(survey: Survey) -> dict[str, float]:
     Its templates have no spin, as the injections; see `template_bank` for what they miss.
     """
     psd = noise_curve(survey.curve)
-    engine = MatchedFilter(template_bank(psd, np.random.default_rng(survey.seed)), psd)
+    bank = template_bank(psd, np.random.default_rng(survey.seed), band=survey.band)
+    engine = MatchedFilter(bank, psd, band=survey.band)
 
     def search(piece: Piece) -> tuple[DetectorTriggers, DetectorTriggers]:
         first, second = (
@@ -150,8 +155,8 @@ def matched_filter(survey: Survey) -> dict[str, float]:
     )
     found = []
     for piece in pieces(survey, injected=True):
-        triggers: Triggers = coincidences(*search(piece), span=piece.span).triggers()
-        found.append(loudest_near(merged([triggers]), piece.times, TOLERANCE))
+        triggers = coincidences(*search(piece), span=piece.span).triggers()
+        found.append(loudest_near(triggers, piece.times, TOLERANCE))
     return verdict(np.concatenate(found), background, pieces(survey, injected=True))
 
 
@@ -189,14 +194,14 @@ def pieces(survey: Survey, *, injected: bool) -> list[Piece]:
     population = Population(maximal_spin=0.0, distances=(5.0, _FARTHEST)) if injected else None
     hours = survey.foreground if injected else survey.background
     seeds = np.random.SeedSequence(
-        survey.seed, spawn_key=(_SPLITS.index(survey.split), int(injected))
+        survey.seed, spawn_key=(SPLITS.index(survey.split), int(injected))
     )
     curve, found = noise_curve(survey.curve), []
     for seed in seeds.spawn(max(round(hours * HOUR / survey.piece), 1)):
         # Whitening takes two seconds at either end.
         stream = simulate_stream(
             np.random.default_rng(seed), (curve, curve), survey.piece + 4.0, population
-        ).whitened((curve, curve))
+        ).whitened((curve, curve), survey.band)
         mergers = stream.injections
         found.append(
             Piece(

@@ -159,12 +159,8 @@ class ALIF(AbstractNeurons):
         learnable: bool = False,
         surrogate: AbstractSurrogate = SuperSpike(),  # noqa: B008
     ):
-        self.features, self.dt, self.surrogate, self.jump = (
-            features,
-            length_of_step(dt),
-            surrogate,
-            jump,
-        )
+        self.features, self.dt, self.surrogate = features, length_of_step(dt), surrogate
+        self.jump = jump
         self.membrane = Positive("ALIF: time_constant", time_constant, (features,), learnable)
         self.adaptation = Positive(
             "ALIF: adaptation_time_constant", adaptation_time_constant, (features,), learnable

@@ -1,4 +1,4 @@
-"""The twin of a spiking classifier: the same sizes, weights and time constants, but no spikes.
+"""The twin of a spiking classifier: the same sizes and time constants, but no spikes.
 
 What a comparison with it says is what spiking itself costs or gains.
 
@@ -73,7 +73,7 @@ class Graded(AbstractNeurons):
 
 
 def ann_twin(classifier: SNNClassifier, *, key: PRNGKeyArray) -> SNNClassifier:
-    """A classifier of the same sizes with `Graded` neurons and weights of its own.
+    """A classifier of the same sizes and time constants, with `Graded` neurons and new weights.
 
     It takes what the spiking one takes; or, since nothing in it needs spikes, features, with as
     many channels.
@@ -82,12 +82,8 @@ def ann_twin(classifier: SNNClassifier, *, key: PRNGKeyArray) -> SNNClassifier:
     layers = []
     for layer, k in zip(classifier.layers, keys, strict=True):
         old = layer.neurons
-        new = Graded(
-            old.features,
-            dt=old.dt,
-            time_constant=old.membrane.initial.value,
-            learnable=old.membrane.log_ratio is not None,
-        )
+        new = Graded(old.features, dt=old.dt)
+        new = eqx.tree_at(lambda neurons: neurons.membrane, new, old.membrane)
         layers.append(Layer(layer.weight.shape[0], new, key=k))
     integrators = classifier.readout.neurons
     readout = Layer(layers[-1].weight.shape[1], integrators, key=last)
