@@ -3,10 +3,13 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.recipes import (
     Encodings,
     Exchange,
@@ -20,6 +23,7 @@ from etude.systems.gravitational_waves.recipes import (
 )
 from etude.systems.gravitational_waves.recipes.labels import labelled
 from etude.systems.gravitational_waves.recipes.shared import seeded
+from etude.systems.gravitational_waves.spiking import SpikeBridge
 
 TINY: dict[str, Any] = {
     "signals": 64,
@@ -121,3 +125,20 @@ def test_a_twin_sends_a_number_in_every_step():
     judged = trial.evaluate(trial.build(progress=False).settings.model, "test")
     assert judged["messages"] == 64.0
     assert judged["operations"] == pytest.approx(48 * (16 * 3 + 3 * 2) / 1000)
+
+
+def test_the_statistic_of_a_bridge_that_draws_is_of_the_window_alone():
+    """Detection ranks windows: a statistic that changes with its neighbours would rank nothing."""
+    bridge = SpikeBridge(0.2, "rate", steps=4)
+    network = SpikingNetwork.build(8, (4,), bridge=bridge, filters=2, key=jax.random.key(1))
+    windows = jax.random.normal(jax.random.key(0), (3, 1024, 2))
+    together = network.statistic(windows)
+    alone = [network.statistic(window[None])[0] for window in windows[::-1]]
+    np.testing.assert_allclose(together[::-1], jnp.stack(alone), rtol=1e-5, atol=1e-6)
+    assert network.spikes(windows[0]).shape[1] == 4
+
+
+def test_filters_that_have_no_signals_to_start_from_are_refused():
+    with pytest.raises(ValidationError, match="raise signals, lower filters"):
+        Labels(filters=65, signals=64)
+    Labels(filters=65, signals=64, chirps=False)

@@ -91,18 +91,23 @@ class SpikingNetwork(eqx.Module):
     def statistic(self, windows: Float[Array, "batch samples detectors"]) -> Float[Array, " batch"]:
         """What triggers are ranked by: the difference of the two logits.
 
-        It has no ceiling, as a probability has, that loud signals and loud noise would share.
+        It has no ceiling, as a probability has, that loud signals and loud noise would share. A
+        bridge that draws gives all windows the same draws: it is a function of the window alone.
         """
-        logits = self(windows)
+        context = self.features(windows).context
+        logits = jax.vmap(lambda one: self.classifier(self._same_draws(one)))(context)
         return logits[:, 1] - logits[:, 0]
 
     def activity(self, window: Float[Array, "samples detectors"]) -> Activity:
         """Spikes and read-out of one window over time."""
-        return self.classifier.activity(self._spikes(self.encoder(window).context[None], None)[0])
+        return self.classifier.activity(self._same_draws(self.encoder(window).context))
 
     def spikes(self, window: Float[Array, "samples detectors"]) -> Float[Array, "time neurons"]:
         """The raster of all hidden neurons for one window, layer by layer."""
         return jnp.concatenate(self.activity(window).spikes, axis=1)
+
+    def _same_draws(self, context: Array) -> Array:
+        return self.bridge(context, key=jax.random.key(0))
 
     def _spikes(self, context: Array, key: PRNGKeyArray | None) -> Array:
         if key is None:

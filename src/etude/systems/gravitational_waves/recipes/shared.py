@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from etude.recipe import Configuration
 from etude.systems.gravitational_waves.bank import SignalBank, signal_bank
@@ -55,6 +55,15 @@ class Experiment(Configuration, frozen=True):
     high_snr: float = Field(15.0, gt=0, description="loudest network SNR in training")
     incoherent: float = Field(0.15, ge=0, le=1, description="share of noise with lone signals")
     test_windows: int = Field(8192, ge=512, description="windows of the evaluation")
+
+    @model_validator(mode="after")
+    def _enough(self) -> "Experiment":
+        if self.chirps and self.filters > self.signals:
+            raise ValueError(
+                f"filters={self.filters} start from as many of the bank's signals={self.signals}: "
+                "raise signals, lower filters, or set chirps to false"
+            )
+        return self
 
 
 class Comparison(Experiment, frozen=True):
