@@ -37,12 +37,12 @@ def initial_tensors(
 
 
 def identity(key: Key[Array, ""], shape: Shape, embedding: Embedding, dtype: jnp.dtype) -> Tensors:
-    """Hands on what arrives, whatever x is, plus noise, to a class site that is random.
+    """Hands on what arrives, whatever x is, plus noise.
 
     The noise of all sites together is of order one half, so that every entry of a bond takes part
-    from the first step on. The class site tells the classes apart by every pair of entries that
-    reach it: were it the identity for each class, the first gradients would be the same for all
-    of them, and a chain of some hundred sites would not learn (Fashion-MNIST .41 instead of .88).
+    from the first step on. The class site has noise enough to tell the classes apart by whatever
+    reaches it: with less, the first gradients would be the same for all classes, and a chain of
+    some hundred sites would not learn (784 of them stayed at an accuracy of .41 instead of .88).
     """
     before, after, _, D = shape
     d = embedding.dim
@@ -52,7 +52,7 @@ def identity(key: Key[Array, ""], shape: Shape, embedding: Embedding, dtype: jnp
     scale = 0.5 * ((before + after + 1) * D * d) ** -0.5
     left, centre, right = _noise(key, shape, d, 1.0, dtype)
     site = constant[:, None] * through
-    return scale * left + site, centre, scale * right + site
+    return scale * left + site, 0.25 * centre + through, scale * right + site
 
 
 def gaussian(key: Key[Array, ""], shape: Shape, embedding: Embedding, dtype: jnp.dtype) -> Tensors:

@@ -42,9 +42,10 @@ class Capacity(Configuration, frozen=True):
     bond_dims: tuple[int, ...] = Field((10, 20, 30), description="bond dimensions D")
     methods: tuple[Method, ...] = Field(("sweep", "Adam"), description="learning rules")
     sweeps: int = Field(10, ge=1, description="sweeps, each there and back over all pictures")
-    adam_steps: int = Field(1000, ge=1, description="steps of Adam")
+    adam_steps: int = Field(3000, ge=1, description="steps of Adam")
     adam_batch: int = Field(100, ge=1, description="pictures per step of Adam")
-    adam_rate: float = Field(0.01, gt=0, description="first learning rate of Adam, falling to zero")
+    adam_rate: float = Field(2e-3, gt=0, description="first learning rate of Adam, falling to zero")
+    adam_clip: float = Field(1.0, gt=0, description="longest gradient of Adam")
 
 
 def trials(config: Capacity) -> list[Trial]:
@@ -74,7 +75,8 @@ def build(config: Capacity, method: Method, bond_dim: int, seed: int, /, **optio
             machine, Phase("sweep", Learner(TwoSiteSweep()), source, length), seed=seed, **options
         )
     rate = optax.cosine_decay_schedule(config.adam_rate, config.adam_steps)
-    learner = Learner(Gradient(negative_log_likelihood), optax.adam(rate))
+    adam = optax.chain(optax.clip_by_global_norm(config.adam_clip), optax.adam(rate))
+    learner = Learner(Gradient(negative_log_likelihood), adam)
     source = ArrayData(x, min(config.adam_batch, len(x)))
     phase = Phase("adam", learner, source, Steps(config.adam_steps))
     return Trainer(machine, phase, seed=seed, **options)
