@@ -26,7 +26,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	XLA_FLAGS=--xla_backend_optimization_level=3 $(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

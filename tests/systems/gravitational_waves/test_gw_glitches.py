@@ -29,8 +29,9 @@ def test_after_whitening_a_glitch_has_the_ratio_asked_for(seed, kind, snr):
     # the whitening filter smooths the 60 Hz line of the curve, and so a power line loses a little
     assert np.sqrt(np.sum(white**2)) == pytest.approx(snr, rel=0.04)
     energy = np.cumsum(white**2) / np.sum(white**2)
-    assert energy[len(white) // 2 - 2048] < 0.1  # it is in the middle
-    assert energy[len(white) // 2 + 2048] > 0.9
+    # It is in the middle; light scattered for some seconds has up to a quarter on either side.
+    assert energy[len(white) // 2 - 2048] < 0.3
+    assert energy[len(white) // 2 + 2048] > 0.7
 
 
 @pytest.mark.parametrize("kind", GLITCHES)
