@@ -13,7 +13,7 @@ import etude
 
 TINY = Path(__file__).with_name("tiny_recipe.py")
 #: Long enough to be interrupted, short enough to wait for.
-LENGTH = ["--steps", "1500", "--repeats", "1"]
+LENGTH = ["--steps", "600", "--repeats", "1"]
 
 
 def start(*arguments, folder):

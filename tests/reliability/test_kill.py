@@ -76,7 +76,7 @@ def kill_and_resume(processes, tmp_path, kind, kills):
 
 
 def test_killed_at_random_moments(processes, tmp_path):
-    kill_and_resume(processes, tmp_path, "loop", kills=4)
+    kill_and_resume(processes, tmp_path, "loop", kills=3)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def after(learner, steps=3, model=None, **options):
     return fit(mlp() if model is None else model, phase, **options)
 
 
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(st.integers(2, 7), st.sampled_from(["loop", "dispatch"]))
 def test_micro_batches_equal_their_union(parts, executor):
     """Also where they do not divide the batch, and for the short last batch of an epoch."""

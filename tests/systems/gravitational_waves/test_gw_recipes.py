@@ -65,6 +65,7 @@ def test_the_methods_of_labels_differ_in_what_learns():
     }
 
 
+@pytest.mark.slow
 def test_a_labels_trial_is_trained_and_judged():
     config = Labels(**TINY, windows=64, shares=(0.5,), epochs=1)
     trial = labels_recipe.trials(config)[0]
