@@ -75,8 +75,8 @@ def build(config: Capacity, method: Method, bond_dim: int, seed: int, /, **optio
             machine, Phase("sweep", Learner(TwoSiteSweep()), source, length), seed=seed, **options
         )
     rate = optax.cosine_decay_schedule(config.adam_rate, config.adam_steps)
-    adam = optax.chain(optax.clip_by_global_norm(config.adam_clip), optax.adam(rate))
-    learner = Learner(Gradient(negative_log_likelihood), adam)
+    rule = Gradient(negative_log_likelihood)
+    learner = Learner(rule, optax.adam(rate), clip_norm=config.adam_clip)
     source = ArrayData(x, min(config.adam_batch, len(x)))
     phase = Phase("adam", learner, source, Steps(config.adam_steps))
     return Trainer(machine, phase, seed=seed, **options)
