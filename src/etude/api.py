@@ -47,7 +47,7 @@ from etude.engine.phase import (
     Steps as Steps,
     Validation as Validation,
 )
-from etude.engine.roles import Fixed as Fixed
+from etude.engine.roles import Carry as Carry, Fixed as Fixed
 from etude.engine.rule import (
     Context as Context,
     Gradient as Gradient,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,25 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
-from etude.engine.errors import ConfigurationError, RuleError
+from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner
+from etude.engine.metric import Metric, checked_metrics
 from etude.engine.phase import Measure
 from etude.engine.roles import inference, is_array
 from etude.engine.rule import Context, Gradient, read_loss
 from etude.engine.source import Source
-
-
-@runtime_checkable
-class Metric(Protocol):
-    """A pytree that sums up a batch, merges with others of its kind, and yields a value."""
-
-    def merge(self, other: Any) -> Any:
-        """Both together."""
-        ...
-
-    def compute(self) -> Any:
-        """A scalar, an array, or a dict of these; called on the host."""
-        ...
 
 
 def default_measure(learner: Learner) -> Measure:
@@ -61,12 +49,7 @@ class Evaluator:
             if isinstance(found, tuple):  # a loss serves as a measure as it is
                 value, metrics, _ = read_loss(found, model)
                 found = {"loss": value, **metrics}
-            if not isinstance(found, Mapping):
-                raise RuleError(
-                    f"A measure must return a dict of metrics; got {type(found).__name__}. "
-                    'Return `{"name": value}`, or what a loss returns: `(loss, metrics)`.'
-                )
-            return {name: _checked(name, value) for name, value in found.items()}
+            return checked_metrics("What a measure returns", found)
 
         self._run = jax.jit(run)
         self._merge = jax.jit(_merge)
@@ -133,21 +116,6 @@ def _layout(tree: PyTree) -> tuple[Any, list[Any]]:
 
 def _plain(value: Any) -> float | list[Any]:
     return float(value) if np.ndim(value) == 0 else np.asarray(value).tolist()
-
-
-def _checked(name: str, value: Any) -> Any:
-    if isinstance(value, Metric):
-        return value
-    if not is_array(value) and not isinstance(value, float | int):
-        raise RuleError(
-            f"Metric {name!r} is a {type(value).__name__}; a measure returns scalars (means over "
-            "the batch) or metrics with merge and compute."
-        )
-    if jnp.shape(value) != ():
-        raise RuleError(
-            f"Metric {name!r} has shape {jnp.shape(value)}; reduce it to its mean over the batch."
-        )
-    return jnp.asarray(value).astype(jnp.float32)
 
 
 def evaluate(

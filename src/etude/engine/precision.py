@@ -49,6 +49,16 @@ def cast(tree: PyTree, precision: Precision) -> PyTree:
     )
 
 
+def at_least_float32(x: Array) -> Array:
+    """Half precision and integers as float32; others, complex numbers among them, as they are.
+
+    >>> at_least_float32(jnp.ones(1, jnp.bfloat16)).dtype, at_least_float32(jnp.array(1j)).dtype
+    (dtype('float32'), dtype('complex64'))
+    """
+    small = not jnp.issubdtype(x.dtype, jnp.inexact) or x.dtype.itemsize < 4
+    return x.astype(jnp.float32) if small else x
+
+
 def cast_like(tree: PyTree, like: PyTree) -> PyTree:
     """`tree` with the dtypes of `like`, so that what a rule returns fits what is stored."""
     return jax.tree.map(lambda x, y: x.astype(y.dtype) if x.dtype != y.dtype else x, tree, like)

@@ -39,3 +39,4 @@ from etude.metrics._ranking import (
     ROCAUC as ROCAUC,
     AveragePrecision as AveragePrecision,
 )
+from etude.metrics._sums import Sum as Sum
