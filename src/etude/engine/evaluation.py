@@ -14,6 +14,7 @@ from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner
 from etude.engine.metric import Metric, checked_metrics
 from etude.engine.phase import Measure
+from etude.engine.precision import at_least_float32
 from etude.engine.roles import inference, is_array
 from etude.engine.rule import Context, Gradient, read_loss
 from etude.engine.source import Source
@@ -28,11 +29,37 @@ def default_measure(learner: Learner) -> Measure:
             "Validation(data, measure=...), a function (model, batch, context) -> metrics."
         )
 
-    def measure(model: Any, batch: PyTree, context: Context) -> Mapping[str, Array]:
+    def measure(model: Any, batch: PyTree, context: Context) -> Mapping[str, Any]:
         value, metrics, _ = read_loss(rule.loss(model, batch, context), model)
-        return {"loss": value, **metrics}
+        found = {"loss": value, **metrics}
+        if rule.weight is None:
+            return found
+        weight = at_least_float32(rule.weight(batch))
+        return {
+            name: value if isinstance(value, Metric) else _Weighted.of(value, weight)
+            for name, value in found.items()
+        }
 
     return measure
+
+
+class _Weighted(eqx.Module):
+    """The mean of a scalar over batches that count differently."""
+
+    total: Array
+    weight: Array
+
+    @classmethod
+    def of(cls, value: Array, weight: Array) -> "_Weighted":
+        # A mean over nothing is NaN, and counts for nothing.
+        value = jnp.where(weight == 0, 0.0, at_least_float32(jnp.asarray(value)))
+        return cls(value * weight, weight)
+
+    def merge(self, other: "_Weighted") -> "_Weighted":
+        return _Weighted(self.total + other.total, self.weight + other.weight)
+
+    def compute(self) -> Array:
+        return self.total / self.weight
 
 
 class Evaluator:

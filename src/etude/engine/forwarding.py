@@ -49,7 +49,7 @@ def copies(jaxpr: Jaxpr | ClosedJaxpr) -> list[Source]:
     origin: dict[Any, Any] = {var: var for var in inner.invars}
     for equation in inner.eqns:
         operands = [None if isinstance(x, Literal) else origin.get(x, x) for x in equation.invars]
-        for out, source in zip(equation.outvars, _sources(equation, operands), strict=True):
+        for out, source in zip(equation.outvars, _sources(equation), strict=True):
             origin[out] = out if source is None else operands[source]
     number = {var: index for index, var in enumerate(inner.invars)}
     return [
@@ -58,11 +58,11 @@ def copies(jaxpr: Jaxpr | ClosedJaxpr) -> list[Source]:
     ]
 
 
-def _sources(equation: Any, operands: list[Any]) -> list[Source]:
+def _sources(equation: Any) -> list[Source]:
     """Of every output of an equation, the operand that it is a copy of."""
     name, params = equation.primitive.name, equation.params
     outputs = len(equation.outvars)
-    if name in _IDENTITIES and outputs == len(operands):
+    if name in _IDENTITIES and outputs == len(equation.invars):
         return list(range(outputs))
     if name in _CALLS and _CALLS[name] in params:
         return copies(params[_CALLS[name]])
@@ -72,8 +72,6 @@ def _sources(equation: Any, operands: list[Any]) -> list[Source]:
         return _of_scan(params)
     if name == "while":
         return _of_while(params)
-    if name == "select_n" and operands[1] is not None and len(set(operands[1:])) == 1:
-        return [1]  # all cases are one variable
     return [None] * outputs
 
 

@@ -99,7 +99,7 @@ def _changes(
         lost = [i for i in lost if changed[i] and not same[i]]
         if lost:
             raise _lost(learner, part, names(handed), lost)
-    values = [new if may[i] and changed[i] else None for i, new in enumerate(after)]
+    values = [jnp.asarray(new) if may[i] and changed[i] else None for i, new in enumerate(after)]
     for name, old, new in zip(names(handed), before, values, strict=True):
         if new is not None and _kind(new) > _kind(old):
             raise RuleError(

@@ -108,16 +108,21 @@ class Gradient(eqx.Module):
         def objective(trainable):
             model = eqx.combine(trainable, rest)
             value, metrics, model = read_loss(self.loss(model, batch, context), model)
-            scaled = value if scale is None else at_least_float32(value) * scale
+            scaled = value if scale is None else _scaled(value, scale)
             return scaled, (value, metrics, eqx.filter(model, is_array))
 
         grads, (value, metrics, arrays) = jax.grad(objective, has_aux=True)(trainable)
         if scale is not None:
-            grads = jax.tree.map(lambda g: at_least_float32(g) / scale, grads)
+            grads = jax.tree.map(lambda g: _scaled(g, 1 / scale), grads)
         # JAX's gradient by a complex number is the conjugate of the direction of steepest ascent.
         grads = jax.tree.map(lambda g: g.conj() if jnp.iscomplexobj(g) else g, grads)
         weight = None if self.weight is None else self.weight(batch)
         return Proposal(grads, {"loss": value, **metrics}, arrays, weight)
+
+
+def _scaled(x: Array, factor: Array) -> Array:
+    x = at_least_float32(x)
+    return x * factor.astype(x.dtype)
 
 
 def read_loss(returned: Any, model: PyTree) -> tuple[Array, dict[str, Any], PyTree]:
