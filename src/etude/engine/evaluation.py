@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine.errors import ConfigurationError
+from etude.engine.explaining import explained
 from etude.engine.learner import Learner
 from etude.engine.metric import Metric, checked_metrics
 from etude.engine.phase import Measure
@@ -69,10 +70,11 @@ class Evaluator:
     `merge` and `compute` are merged. The short last batch is measured at its true size.
     """
 
-    def __init__(self, measure: Measure, static: PyTree):
+    def __init__(self, measure: Measure, static: PyTree, name: str = "an evaluation"):
         def run(arrays: PyTree, batch: PyTree, context: Context) -> dict[str, Any]:
             model = inference(eqx.combine(arrays, static))
-            found = measure(model, batch, context)
+            with explained(name, batch):
+                found = measure(model, batch, context)
             if isinstance(found, tuple):  # a loss serves as a measure as it is
                 value, metrics, _ = read_loss(found, model)
                 found = {"loss": value, **metrics}

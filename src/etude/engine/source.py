@@ -79,3 +79,28 @@ class Hosted(Protocol):
 
 
 Source = Resident | Hosted
+
+
+class NoData:
+    """No data: every batch is None. It lies on the device, so the steps run in the loop."""
+
+    arrays: PyTree = ()
+    steps_per_epoch: int = 1
+    tail: Fetch | None = None
+
+    @property
+    def fetches(self) -> Sequence[Fetch]:
+        """One kind of batch."""
+        return (lambda arrays, order, position: None,)
+
+    def order(self, key: Key[Array, ""]) -> PyTree:
+        """Nothing to order."""
+        return ()
+
+    def kind(self, position: Int[Array, ""]) -> Int[Array, ""]:
+        """The first kind."""
+        return position * 0
+
+    def sequential(self) -> Iterator[tuple[PyTree, int]]:
+        """No sample."""
+        return iter(())

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine import randomness
+from etude.engine.explaining import explained
 from etude.engine.inspection import inspect
 from etude.engine.learner import Learner, Probe
 from etude.engine.metric import merged, split, totals, unstacked
@@ -169,18 +170,19 @@ def _turns(
 
     def turn(arrays: PyTree, state: LearnerState, key: Key[Array, ""]):
         at = Context(key, context.step, context.progress)
-        return take_turn(
-            learner,
-            part,
-            arrays,
-            plan.static,
-            state,
-            batch,
-            at,
-            skip=plan.skip_nonfinite,
-            probes=plan.probes,
-            unroll=plan.unroll,
-        )
+        with explained(f"phase {plan.phase.name!r}, learner {learner.name!r}", batch):
+            return take_turn(
+                learner,
+                part,
+                arrays,
+                plan.static,
+                state,
+                batch,
+                at,
+                skip=plan.skip_nonfinite,
+                probes=plan.probes,
+                unroll=plan.unroll,
+            )
 
     if learner.repeat == 1:
         arrays, state, metrics, fault = turn(arrays, state, context.key)

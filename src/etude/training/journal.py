@@ -28,7 +28,7 @@ class Journal:
         """A chunk of steps."""
         count = len(metrics.rows)
         steps = np.arange(metrics.first, metrics.first + count)
-        per_epoch = visit.phase.data.steps_per_epoch
+        per_epoch = visit.phase.steps_per_epoch
         epochs = (steps - 1) // per_epoch if per_epoch else np.zeros_like(steps)
         names = [f"train/{name}" for name in metrics.names]
         common = {"phase": visit.phase.name, "visit": visit.number}
@@ -71,7 +71,7 @@ class Journal:
             warnings.warn(str(error), stacklevel=2)
 
     def _place(self, visit: Visit) -> dict[str, Any]:
-        per_epoch = visit.phase.data.steps_per_epoch
+        per_epoch = visit.phase.steps_per_epoch
         epoch = max(visit.step - 1, 0) // per_epoch if per_epoch else 0
         return {
             "phase": visit.phase.name,

@@ -154,8 +154,8 @@ class Training:
         """The next step at which something other than steps must happen."""
         phase, done = visit.phase, visit.processed
         intervals = [phase.in_steps(v.every) for v in phase.validations]
-        if self.hooks.epochs and phase.data.steps_per_epoch:
-            intervals.append(phase.data.steps_per_epoch)
+        if self.hooks.epochs and phase.steps_per_epoch:
+            intervals.append(phase.steps_per_epoch)
         if self.hooks.every_step:
             intervals.append(1)
         ends = [(done // n + 1) * n for n in intervals]
@@ -375,7 +375,7 @@ class Training:
             visit=visit.number,
             step=visit.step,
             total_steps=visit.phase.total_steps,
-            steps_per_epoch=visit.phase.data.steps_per_epoch,
+            steps_per_epoch=visit.phase.steps_per_epoch,
             global_step=visit.global_step,
             folder=None if self.run is None else self.run.path,
             model=lambda: self._model_of(visit),
