@@ -133,3 +133,13 @@ def test_tied_weights_by_equinox_stay_tied():
     assert (a.weight == b.weight).all()
     assert (a.weight != Auto().pair()[0].weight).any()
     assert len([x for x in jax.tree.leaves(trained) if eqx.is_array(x)]) == 1
+
+
+def test_numbers_in_carry_become_arrays_that_fit():
+    carried = et.Carry({"a": 1, "b": 0.5, "c": True, "d": "text", "e": np.ones(2)})
+    assert {k: getattr(v, "dtype", None) for k, v in carried.value.items()} == {
+        "a": jnp.int32, "b": jnp.float32, "c": jnp.bool_, "d": None, "e": np.float64,
+    }  # fmt: skip
+    assert not carried.value["b"].weak_type
+    with pytest.raises(et.ModelError, match=f"{BIG}.* does not fit int32"):
+        et.Carry(BIG)

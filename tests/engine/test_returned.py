@@ -235,6 +235,49 @@ def test_nnx_changes_in_place_are_seen():
     assert int(et.Trainer(model, phase, progress=False).fit().model.calls[...]) == 3
 
 
+def test_an_own_rule_may_change_a_module_in_place():
+    class Net(nnx.Module):
+        def __init__(self):
+            self.w = nnx.Param(jnp.ones(3))
+            self.calls = nnx.Variable(jnp.int32(0))
+
+    def in_place(name, returned):
+        def rule(trainable, rest, batch, context):
+            model = trainable if name == "w" else rest
+            variable = getattr(model, name)
+            variable.set_value(variable.get_value() + 1)
+            model = eqx.combine(trainable, rest)
+            return et.Proposal(jax.tree.map(jnp.zeros_like, trainable), model=returned and model)
+
+        return rule
+
+    for returned in (None, True):
+        refused(None, Net(), r"\.w.* is moved by the optimizer", rule=in_place("w", returned),
+                where=None)  # fmt: skip
+        learner = et.Learner(in_place("calls", returned), optax.sgd(0.1))
+        phase = et.Phase("fit", learner, et.ArrayData(jnp.ones((4, 3)), 4), et.Steps(3))
+        assert int(et.Trainer(Net(), phase, progress=False).fit().model.calls[...]) == 3
+
+
+def test_a_projection_of_a_module():
+    net = nnx.Linear(3, 1, rngs=nnx.Rngs(0))
+    learner = et.Learner(
+        et.Gradient(lambda m, b, c: -jnp.mean(m(b))), optax.sgd(1.0),
+        project=lambda m: jax.tree.map(lambda w: jnp.clip(w, -0.1, 0.1), m),
+    )  # fmt: skip
+    phase = et.Phase("fit", learner, et.ArrayData(jnp.ones((4, 3)), 4), et.Steps(1))
+    trained = et.Trainer(net, phase, progress=False).fit().model
+    np.testing.assert_allclose(trained.kernel[...], 0.1, rtol=1e-6)
+
+
+def test_steps_that_are_not_compiled_raise_no_alarm():
+    plan, _ = plan_of(WAYS["while"], plain)
+    state = et.init_state(plan, MODEL)
+    with jax.disable_jit():
+        after, _ = et.train_step(plan, state, jnp.ones((4, 3)))
+    assert (after.model["trace"] == 1).all()
+
+
 def test_copies_of_a_jaxpr():
     def function(x, y):
         a, b = jax.lax.cond(x > 0, lambda x, y: (x, y), lambda x, y: (x, y + 1), x, y)

@@ -39,7 +39,9 @@ _CALLS = {
 
 def forwarded(function: Callable[[list[Array]], list[Array]], arrays: list[Array]) -> list[bool]:
     """For each output of `function`, whether it is the input of the same position. Traces it."""
-    found = copies(jax.make_jaxpr(function)(arrays).jaxpr)
+    # Loops would run on tracers if they were not compiled.
+    with jax.disable_jit(False):
+        found = copies(jax.make_jaxpr(function)(arrays).jaxpr)
     return [source == index for index, source in enumerate(found)]
 
 

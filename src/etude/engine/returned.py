@@ -34,6 +34,9 @@ def checked(learner: Learner, part: Part) -> Call:
     rule, name = learner.rule, learner.name
 
     def call(trainable: PyTree, rest: PyTree, batch: PyTree, context: Context) -> Proposal:
+        # Taken apart first: a Flax NNX module changes in place.
+        handed = eqx.combine(trainable, rest)
+        arrays, static = eqx.partition(handed, is_array)
         found = rule(trainable, rest, batch, context)
         if not isinstance(found, Proposal):
             raise RuleError(
@@ -41,26 +44,26 @@ def checked(learner: Learner, part: Part) -> Call:
                 f"{type(found).__name__}. Return `Proposal(updates, metrics)`."
             )
         metrics = checked_metrics(f"The metrics of learner {name!r}", found.metrics)
-        new = changes = None
-        if found.model is not None:
-            handed = eqx.combine(trainable, rest)
-            arrays, static = eqx.partition(handed, is_array)
-            refuse_constants(handed, found.model)
-
-            def again(leaves: list[Array]) -> list[Array]:
-                trained, others = part.split(jax.tree.unflatten(jax.tree.structure(arrays), leaves))
-                model = rule(trained, eqx.combine(others, static), batch, context).model
-                return jax.tree.leaves(eqx.filter(model, is_array))
-
-            changes = _changes(learner, part, arrays, eqx.filter(found.model, is_array), again)
+        updates = None
         if learner.optimizer is not None:
-            new = _like_trainable(name, found.updates, trainable)
-        elif changes is None:
+            updates = _like_trainable(name, found.updates, trainable)
+        elif found.model is None:
             raise RuleError(
                 f"Learner {name!r} has no optimizer, so its rule must return the new values of "
                 "its part in Proposal.model; got None."
             )
-        return Proposal(new, metrics, changes, found.weight)
+        model = eqx.combine(trainable, rest) if found.model is None else found.model
+        refuse_constants(handed, model)
+
+        def again(leaves: list[Array]) -> list[Array]:
+            trained, others = part.split(jax.tree.unflatten(jax.tree.structure(arrays), leaves))
+            others = eqx.combine(others, static)
+            model = rule(trained, others, batch, context).model
+            model = eqx.combine(trained, others) if model is None else model
+            return jax.tree.leaves(eqx.filter(model, is_array))
+
+        changes = _changes(learner, part, arrays, eqx.filter(model, is_array), again)
+        return Proposal(updates, metrics, changes, found.weight)
 
     return call
 
@@ -101,7 +104,7 @@ def _changes(
             raise _lost(learner, part, names(handed), lost)
     values = [jnp.asarray(new) if may[i] and changed[i] else None for i, new in enumerate(after)]
     for name, old, new in zip(names(handed), before, values, strict=True):
-        if new is not None and _kind(new) > _kind(old):
+        if new is not None and not _fits(_kind(new), _kind(old)):
             raise RuleError(
                 f"The model that learner {learner.name!r} returns holds {new.dtype} at "
                 f"{name or 'its only leaf'}, where it held {old.dtype}, and would be cut off. "
@@ -133,8 +136,12 @@ def _lost(learner: Learner, part: Part, paths: list[str], lost: list[int]) -> Ru
     )
 
 
+def _fits(new: int, old: int) -> bool:
+    return new == old or 0 <= new < old
+
+
 def _kind(leaf: Array) -> int:
-    """How much the numbers of a dtype can say: truth values, integers, reals, complex numbers."""
+    """How much a dtype can say: truth values, integers, reals, complex numbers; keys are -1."""
     kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
     return next((i for i, kind in enumerate(kinds) if jnp.issubdtype(leaf.dtype, kind)), -1)
 

@@ -52,7 +52,9 @@ class Carry(eqx.Module):
     Sliding thresholds, traces, running means, target networks, replay buffers, states of an
     environment. Whatever learner returns a model with new values moves them; they are saved and
     resumed, and keep their own dtype under half precision. An averaged model has their current
-    values. Python numbers become arrays.
+    values. Python numbers become arrays; whatever else is no array is a constant.
+
+    Raises `ModelError` for an integer that does not fit the integers of JAX.
 
     >>> import jax.numpy as jnp
     >>> model = {"w": jnp.ones(2), "threshold": Carry(0.5)}
@@ -69,9 +71,15 @@ class Carry(eqx.Module):
 
 def _strong(leaf: Any) -> Any:
     # Weakly typed, a number would take the dtype of whatever it is first combined with.
-    if isinstance(leaf, bool | int | float | complex):
-        return jnp.array(leaf, dtype=jnp.result_type(leaf))
-    return leaf
+    if not isinstance(leaf, bool | int | float | complex):
+        return leaf
+    dtype = jnp.result_type(type(leaf))
+    try:
+        return jnp.array(leaf, dtype)
+    except OverflowError as error:
+        raise ModelError(
+            f"Carry({leaf}) does not fit {dtype}. Scale it, or set jax_enable_x64."
+        ) from error
 
 
 def is_array(leaf: Any) -> bool:
