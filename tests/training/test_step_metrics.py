@@ -82,6 +82,13 @@ def test_a_micro_batch_without_tokens_counts_for_nothing():
     np.testing.assert_allclose(result.model, W - (2 * (W - X) * mask).sum() / mask.sum(), rtol=1e-5)
 
 
+def test_a_weight_that_is_no_scalar_is_refused():
+    for parts in (1, 2):
+        rule = et.Gradient(token_loss, lambda batch: batch[1].sum(-1))
+        with pytest.raises(et.ConfigurationError, match=r"weight of learner .* real scalar.*shape"):
+            trained(et.Learner(rule, optax.sgd(1.0), accumulate=parts))
+
+
 def test_the_validation_of_a_weighted_loss_is_weighted_alike():
     valid = et.Validation(et.ArrayData((X, TOKENS), 3))
     learner = et.Learner(et.Gradient(token_loss, weight), optax.sgd(0.0))

@@ -9,7 +9,7 @@ from jaxtyping import Array, PyTree
 
 from etude.engine import metric
 from etude.engine.errors import RuleError
-from etude.engine.precision import at_least_float32
+from etude.engine.precision import widened
 from etude.engine.returned import Call, replaced
 from etude.engine.roles import is_array
 from etude.engine.rule import Context, Proposal
@@ -40,8 +40,7 @@ def accumulated(
         part = eqx.tree_at(lambda c: c.key, context, jax.random.fold_in(context.key, index))
         proposal = call(trainable, eqx.combine(arrays, rest), samples, part)
         scalars, objects = metric.split(proposal.metrics)
-        count = _length(samples) if proposal.weight is None else proposal.weight
-        weight = at_least_float32(jnp.asarray(count, jnp.result_type(count)))
+        weight = widened(_length(samples) if proposal.weight is None else proposal.weight)
         sums = jax.tree.map(lambda x: _weighted(x, weight), (proposal.updates, scalars))
         return replaced(arrays, proposal.model), (sums, weight), objects
 
@@ -68,7 +67,7 @@ def accumulated(
 
 
 def _weighted(x: Array, weight: Array) -> Array:
-    x = at_least_float32(x)
+    x = widened(x)
     # A mean over nothing is NaN, and counts for nothing.
     return jnp.where(weight == 0, jnp.zeros_like(x), x * weight.astype(x.dtype))
 

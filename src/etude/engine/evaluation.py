@@ -13,9 +13,9 @@ from jaxtyping import Array, Key, PyTree
 from etude.engine.errors import ConfigurationError
 from etude.engine.explaining import explained
 from etude.engine.learner import Learner
-from etude.engine.metric import Metric, checked_metrics
+from etude.engine.metric import Metric, checked_metrics, checked_weight
 from etude.engine.phase import Measure
-from etude.engine.precision import at_least_float32
+from etude.engine.precision import widened
 from etude.engine.roles import inference, is_array
 from etude.engine.rule import Context, Gradient, read_loss
 from etude.engine.source import Source
@@ -32,10 +32,11 @@ def default_measure(learner: Learner) -> Measure:
 
     def measure(model: Any, batch: PyTree, context: Context) -> Mapping[str, Any]:
         value, metrics, _ = read_loss(rule.loss(model, batch, context), model)
-        found = {"loss": value, **metrics}
+        found = checked_metrics("What the loss returns", {"loss": value, **metrics})
         if rule.weight is None:
             return found
-        weight = at_least_float32(rule.weight(batch))
+        weight = checked_weight(f"The weight of learner {learner.name!r}", rule.weight(batch))
+        assert weight is not None
         return {
             name: value if isinstance(value, Metric) else _Weighted.of(value, weight)
             for name, value in found.items()
@@ -53,7 +54,7 @@ class _Weighted(eqx.Module):
     @classmethod
     def of(cls, value: Array, weight: Array) -> "_Weighted":
         # A mean over nothing is NaN, and counts for nothing.
-        value = jnp.where(weight == 0, 0.0, at_least_float32(jnp.asarray(value)))
+        value = jnp.where(weight == 0, 0.0, widened(value))
         return cls(value * weight, weight)
 
     def merge(self, other: "_Weighted") -> "_Weighted":

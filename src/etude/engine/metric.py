@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from etude.engine.errors import RuleError
+from etude.engine.precision import float_dtype, widened
 from etude.engine.roles import is_array
 
 
@@ -78,7 +79,19 @@ def _scalar(owner: str, name: str, value: Any) -> Array:
             f"{owner}: {name!r} is complex; metrics are real. Report jnp.abs(value), or its real "
             "and imaginary parts."
         )
-    return value.astype(jnp.result_type(float))
+    return value.astype(float_dtype())
+
+
+def checked_weight(owner: str, weight: Any) -> Array | None:
+    """What a batch counts in a mean, in at least float32; None where nothing is said."""
+    if weight is None:
+        return None
+    if jnp.shape(weight) != () or jnp.iscomplexobj(weight):
+        raise RuleError(
+            f"{owner} must be a real scalar, what the batch counts in a mean; got shape "
+            f"{jnp.shape(weight)}. Return the sum of its weights, `weights.sum()`."
+        )
+    return widened(weight)
 
 
 def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

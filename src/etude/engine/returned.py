@@ -15,7 +15,7 @@ from jaxtyping import Array, PyTree
 from etude.engine.errors import RuleError
 from etude.engine.forwarding import forwarded
 from etude.engine.learner import Learner
-from etude.engine.metric import checked_metrics
+from etude.engine.metric import checked_metrics, checked_weight
 from etude.engine.part import Part
 from etude.engine.roles import Role, is_array, names
 from etude.engine.rule import Context, Proposal, refuse_constants
@@ -63,7 +63,8 @@ def checked(learner: Learner, part: Part) -> Call:
             return jax.tree.leaves(eqx.filter(model, is_array))
 
         changes = _changes(learner, part, arrays, eqx.filter(model, is_array), again)
-        return Proposal(updates, metrics, changes, found.weight)
+        weight = checked_weight(f"The weight of learner {name!r}", found.weight)
+        return Proposal(updates, metrics, changes, weight)
 
     return call
 

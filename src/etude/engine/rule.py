@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from etude.engine.errors import RuleError
-from etude.engine.precision import at_least_float32
+from etude.engine.precision import widened
 from etude.engine.roles import is_array
 
 
@@ -64,7 +64,7 @@ class Proposal(eqx.Module):
     updates: PyTree = None
     metrics: Mapping[str, Any] = eqx.field(default_factory=dict)
     model: PyTree = None
-    weight: Array | None = None
+    weight: Array | float | None = None
 
 
 @runtime_checkable
@@ -98,7 +98,7 @@ class Gradient(eqx.Module):
     """
 
     loss: Callable[[Any, Any, Context], Any]
-    weight: Callable[[Any], Array] | None = None
+    weight: Callable[[Any], Array | float] | None = None
 
     def __call__(
         self, trainable: PyTree, rest: PyTree, batch: PyTree, context: Context
@@ -121,7 +121,7 @@ class Gradient(eqx.Module):
 
 
 def _scaled(x: Array, factor: Array) -> Array:
-    x = at_least_float32(x)
+    x = widened(x)
     return x * factor.astype(x.dtype)
 
 

@@ -14,7 +14,7 @@ from etude.engine.errors import RuleError
 from etude.engine.learner import Learner, Probe
 from etude.engine.metric import checked_metrics, split
 from etude.engine.part import Part
-from etude.engine.precision import LossScale, cast, cast_like
+from etude.engine.precision import LossScale, cast, cast_like, float_dtype
 from etude.engine.returned import checked, replaced
 from etude.engine.rule import Context, Proposal
 from etude.engine.state import LearnerState
@@ -125,7 +125,7 @@ def take_turn(
         new = eqx.tree_at(lambda s: s.loss_scale, new, scale)
         metrics["loss_scale"] = scale.factor
         fault = ~finite & (state.loss_scale.factor <= 1) & (not skip)
-    metrics["skipped"] = new.skipped.astype(jnp.float32)
+    metrics["skipped"] = new.skipped.astype(float_dtype())
     return after, new, metrics, fault
 
 
