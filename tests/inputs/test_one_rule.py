@@ -149,7 +149,7 @@ def _same(got, expected):
 
 
 @pytest.mark.parametrize("name", [*CASES, *HOST])
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(
     st.integers(0, 10**6),
     st.sampled_from([2, 3, 150, 300]),

@@ -11,7 +11,7 @@ from jaxtyping import Array, Inexact, Key
 
 from etude.inputs import Values, floating
 
-from .draws import per_sample, random_span, require
+from .draws import in_single, per_sample, random_span, require
 from .mixing import Batch, mixup
 from .signals import gaussian_noise
 
@@ -33,7 +33,8 @@ def patch_dropout(patches: Values, key: Key[Array, ""], drop_prob: float = 0.1) 
     require(0 <= drop_prob < 1, f"patch_dropout: drop_prob must be in [0, 1), got {drop_prob}")
     patches = floating(patches)
     kept = jax.random.bernoulli(key, 1 - drop_prob, patches.shape[:2])[..., None]
-    return jnp.where(kept, patches / (1 - drop_prob), jnp.zeros((), patches.dtype))
+    scaled = (in_single(patches) / (1 - drop_prob)).astype(patches.dtype)
+    return jnp.where(kept, scaled, jnp.zeros((), patches.dtype))
 
 
 def patch_mixup(

@@ -28,12 +28,14 @@ def check_temperature(owner: str, temperature: float) -> None:
 def unit_rows(values: Float[Array, "batch dim"]) -> Float[Array, "batch dim"]:
     """Rows of length one, in float32 or wider; a row of zeros stays zero, with a gradient of zero.
 
-    A row is first divided by its largest number, so that squares neither overflow nor vanish.
+    A row is first divided by a power of two near its largest number, which changes no digit, so
+    that squares neither overflow nor vanish.
     """
     rows = real_floats("unit_rows", "embeddings", values)
-    # The length does not depend on this factor, and so neither does the gradient.
     largest = jax.lax.stop_gradient(jnp.abs(rows).max(axis=-1, keepdims=True, initial=0))
     zero = largest == 0
-    scaled = rows / jnp.where(zero, 1, largest)
+    # The unit row does not depend on this factor, and so neither does the gradient.
+    exponent = jnp.minimum(jnp.frexp(largest)[1], jnp.finfo(rows.dtype).maxexp - 2)
+    scaled = rows * jnp.ldexp(jnp.ones_like(largest), 1 - exponent)
     squares = jnp.sum(scaled**2, axis=-1, keepdims=True)
     return jnp.where(zero, 0, scaled * jax.lax.rsqrt(jnp.where(zero, 1, squares)))
