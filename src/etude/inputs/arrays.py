@@ -32,8 +32,11 @@ def described(name: str, values: Values) -> str:
 def read(owner: str, name: str, values: Any) -> Values:
     """Real numbers or booleans as an array; DataError for what is none."""
     found = values if isinstance(values, jax.Array | np.ndarray) else np.asarray(values)
-    if not (found.dtype == bool or jnp.issubdtype(found.dtype, jnp.number)) or is_complex(found):
-        raise refusal(owner, described(name, found), "real numbers", "Encode text as numbers.")
+    if is_complex(found):
+        cure = "Give the real and the imaginary part, or the absolute value."
+        raise refusal(owner, described(name, found), "real numbers", cure)
+    if not (is_float(found) or is_count(found)):
+        raise refusal(owner, described(name, found), "real numbers", "Encode them as numbers.")
     return found
 
 
