@@ -74,9 +74,9 @@ def read_batch(owner: str, classes: int, batch: PyTree) -> tuple[Array, Array]:
     """
     parts = batch if isinstance(batch, tuple | list) else (batch,)
     if len(parts) == 2:
-        return parts[0], parts[1]
+        return jnp.asarray(parts[0]), jnp.asarray(parts[1])
     if len(parts) == 1 and classes == 1 and not isinstance(batch, dict):
-        return parts[0], jnp.zeros(len(parts[0]), jnp.int32)
+        return jnp.asarray(parts[0]), jnp.zeros(len(parts[0]), jnp.int32)
     got = f"{len(parts)} part(s)" if isinstance(batch, tuple | list) else type(batch).__name__
     raise RuleError(
         f"{owner}: the batch is {got}, the machine has {classes} class(es). Pass (x, labels), or "
