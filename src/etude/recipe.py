@@ -354,14 +354,13 @@ def _finished(place: Path) -> dict[str, float] | None:
 
 
 def _cell(values: Sequence[float]) -> str:
-    """Mean ± standard deviation, to four decimals and at most five digits of the mean.
+    """Mean ± standard deviation, to four decimals; to two from ten on.
 
-    >>> _cell([0.98765, 0.98777]), _cell([130.61, 130.79]), _cell([130.6091])
-    ('0.9877 ± 0.0001', '130.70 ± 0.13', '130.61')
+    >>> _cell([0.98765, 0.98777]), _cell([130.61, 130.79]), _cell([-10.5])
+    ('0.9877 ± 0.0001', '130.70 ± 0.13', '-10.50')
     """
     mean = np.mean(values)
-    whole = len(f"{abs(mean):.0f}")
-    digits = 4 if not np.isfinite(mean) else max(0, min(4, 5 - whole))
+    digits = 2 if abs(mean) >= 10 else 4
     if len(values) == 1:
         return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
