@@ -45,6 +45,7 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 from pydantic import BaseModel, ConfigDict, Field
 
+from etude.data.named import NAMES, DataSet, load
 from etude.engine.errors import ConfigurationError
 from etude.run import History, Run, RunError, write_report
 from etude.run.directory import is_run
@@ -54,6 +55,9 @@ from etude.training.store import restore_model
 
 #: Folder of all trials but the first, in the folder of an experiment.
 TRIALS = "trials"
+
+#: Data sets that have no name.
+OWN = "or a folder of IDX files, or an .npz file with x and y"
 
 
 class Configuration(BaseModel, frozen=True):
@@ -66,6 +70,21 @@ class Configuration(BaseModel, frozen=True):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(0, ge=0, lt=2**31, description="seed of all randomness and data order")
+
+
+class DataConfiguration(Configuration, frozen=True):
+    """What every recipe on samples from files can be told as well: `--data NAME --root FOLDER`.
+
+    >>> DataConfiguration(data="digits").load(valid=0.2).valid.x.shape
+    (288, 8, 8)
+    """
+
+    data: str = Field("digits", description=f"data set: {', '.join(NAMES)}; {OWN}")
+    root: str | None = Field(None, description="folder that it is in; none: ETUDE_DATA")
+
+    def load(self, *, valid: float = 0.0) -> DataSet:
+        """The data set. Raises what `etude.data.load` raises."""
+        return load(self.data, self.root, valid=valid)
 
 
 C = TypeVar("C", bound=Configuration)
@@ -335,5 +354,13 @@ def _finished(place: Path) -> dict[str, float] | None:
 
 
 def _cell(values: Sequence[float]) -> str:
-    mean = f"{np.mean(values):.4f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"
+    """Mean ± standard deviation, to four decimals; to two from ten on.
+
+    >>> _cell([0.98765, 0.98777]), _cell([130.61, 130.79]), _cell([-10.5])
+    ('0.9877 ± 0.0001', '130.70 ± 0.13', '-10.50')
+    """
+    mean = np.mean(values)
+    digits = 2 if abs(mean) >= 10 else 4
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
