@@ -76,7 +76,7 @@ class Evaluator:
             model = inference(eqx.combine(arrays, static))
             with explained(name, batch):
                 found = measure(model, batch, context)
-            if isinstance(found, tuple):  # a loss serves as a measure as it is
+            if isinstance(found, tuple) or is_array(found):  # a loss serves as a measure as it is
                 value, metrics, _ = read_loss(found, model)
                 found = {"loss": value, **metrics}
             return checked_metrics("What a measure returns", found)

@@ -31,7 +31,11 @@ class Learner:
         project: `project(part) -> part`, applied after every update: clipped weights, unit norms.
             It gets what `where` selects, with None for what is not trained.
         ema: decay of an exponential moving average of the part, used in validation on request.
-        precision: of the computation; the parameters stay float32.
+        precision: of the forward and backward pass: under "bfloat16" and "float16" the rule gets
+            the parameters and the inputs of the batch in it. What is stored stays as it is.
+        inputs: the part of a batch that is input, `lambda batch: batch["x"]`. None: the first of
+            a tuple or list; of a lone array or a dictionary nothing, so that targets are never
+            cast.
 
     Raises `ConfigurationError` for values outside their range.
 
@@ -51,6 +55,7 @@ class Learner:
     project: Callable[[Any], Any] | None = None
     ema: float | None = None
     precision: Precision = "float32"
+    inputs: Callable[[Any], Any] | None = None
 
     def __post_init__(self):
         problems = []

@@ -10,13 +10,14 @@ import optax
 from jaxtyping import Array, Bool, PyTree
 
 from etude.engine.accumulation import accumulated
-from etude.engine.errors import RuleError
+from etude.engine.errors import ConfigurationError, RuleError
 from etude.engine.learner import Learner, Probe
 from etude.engine.metric import checked_metrics, split
 from etude.engine.part import Part
-from etude.engine.precision import LossScale, cast, cast_like, float_dtype
+from etude.engine.precision import LossScale, cast, cast_inputs, cast_like, float_dtype
 from etude.engine.returned import checked, replaced
 from etude.engine.rule import Context, Proposal
+from etude.engine.selection import SelectionError
 from etude.engine.state import LearnerState
 
 
@@ -49,13 +50,23 @@ def propose(
     computed = eqx.combine(cast(parameters, learner.precision), others)
     trainable, rest = part.split(computed)
     rest = eqx.combine(rest, static)
-    batch = cast(batch, learner.precision)
+    batch = _in_precision(learner, batch)
     call = checked(learner, part)
     if learner.accumulate == 1:
         return call(trainable, rest, batch, context)
     return accumulated(
         call, learner.accumulate, trainable, rest, part.moved, batch, context, unroll
     )
+
+
+def _in_precision(learner: Learner, batch: PyTree) -> PyTree:
+    try:
+        return cast_inputs(batch, learner.precision, learner.inputs)
+    except SelectionError as error:
+        raise ConfigurationError(
+            f"Learner {learner.name!r}: `inputs` {error}. It gets a batch and must return a part "
+            "of it, as in `inputs=lambda batch: batch['x']`."
+        ) from error
 
 
 def take_turn(
