@@ -14,6 +14,7 @@ from jaxtyping import Array, PyTree
 
 from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
 from etude.engine.errors import RuleError
+from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan
@@ -46,12 +47,13 @@ class Dispatcher:
                 self._jitted[kind] = _flat(step, treedef)
             if rows is None:
                 columns = len(self.metrics or ())
-                rows = jax.device_put(np.zeros((CAPACITY, columns), np.float32))
+                rows = jax.device_put(np.zeros((CAPACITY, columns), float_dtype()))
             leaves, rows, reached = self._jitted[kind](leaves, rows, origin, argument)
             if stop():
                 break
         if rows is None or reached is None:  # stopped while the first batch was waited for
-            rows, reached = np.zeros((0, len(self.metrics or ())), np.float32), np.array([first, 0])
+            rows = np.zeros((0, len(self.metrics or ())), float_dtype())
+            reached = np.array([first, 0])
         return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)
 
     def _learn_metrics(self, step: Step, state: State, argument: Any) -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from etude.engine.chunk import CAPACITY, fetched_step, status, write
+from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan
@@ -69,7 +70,7 @@ def run_loop(
         at_tail = going(carry, until) & (carry[0].step == last)
         return jax.lax.cond(at_tail, lambda c: step(tail, c, order), lambda c: c, carry)
 
-    rows = jnp.zeros((CAPACITY, columns), jnp.float32)
+    rows = jnp.zeros((CAPACITY, columns), float_dtype())
     state, rows = jax.lax.while_loop(lambda c: going(c, until), epoch, (state, rows))
     return state, rows, status(state)
 
