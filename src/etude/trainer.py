@@ -71,7 +71,8 @@ class Trainer:
         progress: show progress on standard error.
         config: what `config.yaml` of the run says, so that it can be repeated.
         overwrite: replace the run folder if it exists.
-        executor: "loop" or "dispatch" instead of the engine's own choice.
+        executor: "loop" or "dispatch" instead of the engine's own choice. Under
+            `jax.disable_jit()` steps are dispatched one by one in any case.
         on_full_disk: "stop", or "continue" without checkpoints, when one cannot be written.
 
     Raises `ConfigurationError`, `ModelError` or `DataError` before any work starts, with all

@@ -16,7 +16,7 @@ from etude.engine.step import Plan
 Carry = tuple[State, Array]
 
 
-def trace_loop(plan: Plan, source: Resident, state: State, columns: int) -> Any:
+def trace_loop(plan: Plan, source: Resident, state: State, arrays: PyTree, columns: int) -> Any:
     """Traces `run_loop`; its `.lower().compile()` is called with (state, arrays, until)."""
 
     def run(state: State, arrays: PyTree, until: Int[Array, ""]):
@@ -24,7 +24,7 @@ def trace_loop(plan: Plan, source: Resident, state: State, columns: int) -> Any:
 
     # The arrays are arguments, so that XLA does not fold a data set into the program.
     until = jax.ShapeDtypeStruct((), jnp.int32)
-    return jax.jit(run, donate_argnums=0).trace(state, source.arrays, until)
+    return jax.jit(run, donate_argnums=0).trace(state, arrays, until)
 
 
 def run_loop(

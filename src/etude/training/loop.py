@@ -16,6 +16,7 @@ from etude.engine.chunk import Chunk
 from etude.engine.phase import Phase, reached
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
+from etude.engine.surroundings import setting
 from etude.run import Run
 from etude.run.timing import What
 from etude.training.faults import FaultError, given_up
@@ -118,7 +119,7 @@ class Training:
         while ahead < target and not self.hooks.requested and not self._interrupts(visit):
             steps = min(self.pace.steps(), target - ahead)
             program = self.programs.of(visit)
-            with jax.transfer_guard("disallow"):
+            with _guard():
                 visit.state, chunk = program.advance(
                     visit.state, ahead, steps, lambda: self._interrupts(visit)
                 )
@@ -385,3 +386,10 @@ class Training:
         """The model that the training leaves, or has so far."""
         visit = self._visit().innermost
         return eqx.combine(visit.outcome(), visit.plan.static)
+
+
+def _guard() -> contextlib.AbstractContextManager[Any]:
+    """No step may move data to the device or back, except where JAX runs uncompiled."""
+    if setting("disable_jit"):
+        return contextlib.nullcontext()
+    return jax.transfer_guard("disallow")
