@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from etude.engine.errors import RuleError
@@ -35,7 +36,8 @@ class Context(eqx.Module):
     key: Key[Array, ""]
     #: steps done in this phase
     step: Int[Array, ""]
-    #: how much of the phase is over, 0 to 1
+    #: the share of the phase that is done: 0 at the first step of N, (N-1)/N at the last, and 1
+    #: in a validation at the end
     progress: Float[Array, ""]
     #: factor of the loss under float16, or None; `Gradient` applies it and takes it out again
     loss_scale: Float[Array, ""] | None = None
@@ -47,7 +49,8 @@ class Context(eqx.Module):
         >>> int(Context.at(jax.random.key(0), step=3).step)
         3
         """
-        return cls(key, jnp.asarray(step, jnp.int32), jnp.asarray(progress, jnp.float32))
+        at = jax.device_put((np.asarray(step, np.int32), np.asarray(progress, np.float32)))
+        return cls(key, *at)
 
 
 class Proposal(eqx.Module):
