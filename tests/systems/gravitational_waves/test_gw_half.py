@@ -61,7 +61,8 @@ def test_membranes_are_float32_whatever_meets(kind, half):
         assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {jnp.dtype("float32")}
         slope = jax.grad(lambda both: jnp.sum(both[0](both[1]).astype(jnp.float32)))((neurons, x))
         assert slope[1].dtype == currents_in
-        assert all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in jax.tree.leaves(slope))
+        for leaf in jax.tree.leaves(slope):
+            assert np.isfinite(np.asarray(leaf, np.float32)).all()
 
 
 def test_a_decay_of_half_parameters_is_not_rounded_to_half():

@@ -46,7 +46,7 @@ class Positive(eqx.Module):
 
     @property
     def value(self) -> Float[Array, "..."]:
-        """The values now, in at least float32: a decay is near 1, where half precision is coarse."""
+        """The values now, in at least float32: near 1, where decays are, half is coarse."""
         initial = widened(self.initial.value)
         if self.log_ratio is None:
             return initial
