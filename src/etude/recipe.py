@@ -30,7 +30,6 @@ are runs in `trials/` within it.
 
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,13 +47,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from etude.data.named import NAMES, DataSet, load
 from etude.engine.errors import ConfigurationError
 from etude.run import History, Run, RunError, from_recipe, way_on, write_report
-from etude.run.directory import is_run
+from etude.run.folder import TRIALS, is_run
 from etude.run.report import TABLE
 from etude.trainer import Trainer
 from etude.training.store import restore_model
-
-#: Folder of all trials but the first, in the folder of an experiment.
-TRIALS = "trials"
 
 #: Data sets that have no name.
 OWN = "or a folder of IDX files, or an .npz file with x and y"
@@ -239,8 +235,6 @@ class Recipe(Generic[C]):
             if done is None:
                 say(f"[{number + 1}/{len(trials)}] {trial.method}, seed {trial.seed}")
                 fresh = not is_run(place) or not going
-                if number and not is_run(place):  # torn by a kill while it was being created
-                    shutil.rmtree(place, ignore_errors=True)
                 trainer = trial.build(
                     run=place, config=record, overwrite=overwrite, progress=progress
                 )

@@ -12,6 +12,7 @@
 (1.0, 'LENGTH')
 """
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,7 +96,8 @@ class Trainer:
     ):
         if isinstance(nonfinite, str):
             nonfinite = NonFinite(nonfinite)
-        self.folder = None if run is None else Path(run)
+        # Absolute at once: a callback may change the working directory.
+        self.folder = None if run is None else Path(run).absolute()
         self.config, self.overwrite = config, overwrite
         listed = [Progress(), *callbacks] if progress else list(callbacks)
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
@@ -173,8 +175,10 @@ class Trainer:
             return Training(self.settings, None).load(opened, checkpoint)
 
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
-        training = Training(self.settings, run)
-        training.run_through(how)
+        # A training closes its run itself; here it is freed if it cannot even be begun.
+        with contextlib.nullcontext() if run is None else run:
+            training = Training(self.settings, run)
+            training.run_through(how)
         return Result(
             model=training.model(),
             reason=training.reasons[-1][1],

@@ -5,7 +5,8 @@ It imports nothing of etude outside this folder, and loads Orbax and matplotlib 
 
 from etude.run.checkpoint import CheckpointError, CheckpointStore, Restored
 from etude.run.compare import compare_leaves
-from etude.run.directory import Run, RunError, from_recipe, way_on
+from etude.run.directory import Run, RunLostError
+from etude.run.folder import RunError, from_recipe, way_on
 from etude.run.history import Column, History, PackedHistory, as_columns
 from etude.run.lines import WriteError
 from etude.run.lock import LockedError
@@ -22,6 +23,7 @@ __all__ = [
     "Restored",
     "Run",
     "RunError",
+    "RunLostError",
     "Timing",
     "WriteError",
     "as_columns",
