@@ -109,7 +109,7 @@ def test_no_room_for_the_history_stops(whole, tmp_path):
 
 
 def test_no_room_for_the_history_is_waited_for_and_told_once(whole, tmp_path):
-    freed = drill.At("on_steps_end", 5, limit)
+    freed = drill.At("on_checkpoint", 5, limit)
     folder = tmp_path / "run"
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
