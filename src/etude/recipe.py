@@ -30,6 +30,7 @@ are runs in `trials/` within it.
 
 import json
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 from pydantic import BaseModel, ConfigDict, Field
 
+from etude.callbacks.unfailing import Unfailing
 from etude.data.named import NAMES, DataSet, load
 from etude.engine.errors import ConfigurationError
 from etude.run import History, Run, RunError, from_recipe, way_on, write_report
@@ -174,13 +176,13 @@ class Recipe(Generic[C]):
         at: tuple[Path, str] | None = None,
         overwrite: bool = False,
         progress: bool = True,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] | None = None,
     ) -> Table:
         """Trains, evaluates, draws and reports; or goes on where it was interrupted.
 
         With `resume`, trainings that another configuration finished go on with this one: `changes`
         is that of `Trainer.resume`. `at` is the folder of a trial and the checkpoint that it goes
-        back to.
+        back to. `say` is told each step, as a line; it prints, if None, and goes on if nobody reads.
 
         Raises `RunError` if there is a run in `folder` and neither `resume` nor `overwrite`, and
         what `Trainer.fit` or `Trainer.resume` raises.
@@ -190,6 +192,7 @@ class Recipe(Generic[C]):
                 f"{folder} holds a run already: go on with it ({way_on(folder)}), give the new "
                 "one another name (--run), or replace it (--overwrite)."
             )
+        say = say or Unfailing(sys.stdout).line
         trials = self.trials(config)
         if at is not None:
             self._number_of(trials, folder, at[0])

@@ -120,7 +120,7 @@ class Trainer:
 
         Raises:
             NonFiniteError: a loss or update was not finite, and the policy could not help.
-            Interrupted: SIGTERM or Ctrl-C; the state is saved if there is a run folder.
+            Interrupted: SIGTERM, SIGHUP or Ctrl-C; the state is saved if there is a run folder.
             CheckpointError: a checkpoint could not be written, and `on_full_disk="stop"`.
         """
         if self.folder is None:

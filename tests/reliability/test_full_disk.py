@@ -17,6 +17,7 @@ from etude.run import CheckpointError
 LARGE = np.random.default_rng(0).normal(size=50_000).astype(np.float32)
 
 pytestmark = [
+    pytest.mark.usefixtures("listening"),
     # Orbax closes its event loop while writes that failed still report to it.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     # What they leave may have been removed in time, or not.
