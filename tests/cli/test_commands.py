@@ -210,7 +210,11 @@ def test_bad_use_is_a_sentence_and_exit_code_2(etude, arguments, code, words):
 
 
 def test_yaml_that_is_none_is_refused(etude, tmp_path):
-    for text, words in [("a: [", "is not YAML"), ("- 1", "holds a list"), ("\x00", "is not YAML")]:
+    for text, words in [
+        ("a: [", "is not clear YAML"),
+        ("- 1", "holds a list"),
+        ("\x00", "is not clear YAML"),
+    ]:
         (tmp_path / "c.yaml").write_text(text)
         code, _, err = etude("train", "tiny", "--config", "c.yaml")
         assert code == 2

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import yaml
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 from etude.callbacks.writer import Scalars, Writer
 from etude.engine.errors import ConfigurationError
+from etude.yaml_reader import read_yaml
 
 
 class Logger(Callback, ABC):
@@ -167,7 +167,7 @@ def run_config(event: Event) -> dict[str, Any]:
     if event.folder is None:
         return {}
     text = (event.folder / "config.yaml").read_text(encoding="utf-8")
-    return dict(_flat(yaml.safe_load(text) or {}, ""))
+    return dict(_flat(read_yaml(text) or {}, ""))
 
 
 def _flat(value: Any, name: str) -> list[tuple[str, Any]]:

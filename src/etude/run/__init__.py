@@ -1,6 +1,7 @@
 """The run directory of a training: configuration, history, checkpoints, figures and report.
 
-It imports nothing of etude outside this folder, and loads Orbax and matplotlib when they are used.
+It imports nothing of etude outside this folder but the reader of YAML, and loads Orbax and
+matplotlib when they are used.
 """
 
 from etude.run.checkpoint import CheckpointError, CheckpointStore, Restored

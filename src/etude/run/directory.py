@@ -39,6 +39,7 @@ from etude.run.folder import (
 from etude.run.history import History
 from etude.run.lock import Lock
 from etude.run.timing import Timing
+from etude.yaml_reader import YamlError, read_yaml
 
 
 class RunLostError(RuntimeError):
@@ -110,8 +111,14 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The configuration that the run was created with."""
-        return yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        """The configuration that the run was created with; RunError if it was made unreadable."""
+        path = self.path / CONFIG
+        try:
+            return read_yaml(path.read_text(encoding="utf-8")) or {}
+        except (YamlError, UnicodeDecodeError) as error:
+            raise RunError(
+                f"The configuration {path} is not YAML: {error}. Put back what was there."
+            ) from None
 
     @cached_property
     def environment(self) -> dict[str, Any]:
