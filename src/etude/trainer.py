@@ -23,7 +23,7 @@ from typing import Any, Literal
 from jaxtyping import PyTree
 
 from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
-from etude.engine.errors import ConfigurationError
+from etude.engine.errors import ConfigurationError, memory_explained
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.run import PackedHistory, Run
@@ -121,6 +121,7 @@ class Trainer:
         Raises:
             NonFiniteError: a loss or update was not finite, and the policy could not help.
             Interrupted: SIGTERM, SIGHUP or Ctrl-C; the state is saved if there is a run folder.
+            OutOfMemoryError: the model, its optimizer or a batch does not fit.
             CheckpointError: a checkpoint could not be written, and `on_full_disk="stop"`.
         """
         if self.folder is None:
@@ -176,7 +177,7 @@ class Trainer:
 
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
         # A training closes its run itself; here it is freed if it cannot even be begun.
-        with contextlib.nullcontext() if run is None else run:
+        with contextlib.nullcontext() if run is None else run, memory_explained():
             training = Training(self.settings, run)
             training.run_through(how)
         return Result(

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -243,6 +244,13 @@ def test_training_that_fails_is_exit_code_1(etude):
     assert code == 1
     assert "not finite" in err
     assert "etude resume runs/tiny --changes allow --FIELD VALUE" in err
+    assert "Traceback" not in err
+
+
+def test_a_model_that_is_too_large_is_refused_with_its_size(etude):
+    code, _, err = etude("train", "digits-two-phase", "--width", 10**8)
+    assert code == 1
+    assert re.search(r"^etude: Out of memory: 37,252,902\.\d GiB were asked for", err, re.MULTILINE)
     assert "Traceback" not in err
 
 

@@ -52,7 +52,7 @@ def test_of_a_rule(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_of_a_loss(name):
-    with pytest.raises(et.RuleError, match="Phase 'fit'.*must"):
+    with pytest.raises(et.RuleError, match=r"Phase 'fit'.*must"):
         train(et.Gradient(LOSSES[name]))
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from etude.cli import commands
 from etude.cli.options import UsageError
-from etude.engine.errors import ConfigurationError, EtudeError, suggest
+from etude.engine.errors import ConfigurationError, EtudeError, memory_explained, suggest
 
 DONE, FAILED, BAD_USE, INTERRUPTED = 0, 1, 2, 3
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _terminable(), _plain_warnings():
+        with _terminable(), _plain_warnings(), memory_explained():
             return _run(arguments)
     except KeyboardInterrupt as error:
         return _interrupted(error)
@@ -133,9 +133,10 @@ def _kinds(error: Exception) -> tuple[bool, bool]:
         return True, True
     if isinstance(error, EtudeError | OSError):
         return True, False
-    from etude.run import CheckpointError, LockedError, RunError
+    from etude.run import CheckpointError, LockedError, RunError, RunLostError
 
-    return isinstance(error, RunError | CheckpointError | LockedError), isinstance(error, RunError)
+    failures = CheckpointError | LockedError | RunError | RunLostError
+    return isinstance(error, failures), isinstance(error, RunError)
 
 
 def _say(text: str) -> None:

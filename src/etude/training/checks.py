@@ -25,8 +25,8 @@ from etude.engine.step import Plan, state_of
 from etude.training.hooks import Hooks
 
 
-# What is found before training is a ConfigurationError; if all of it is of one of these kinds, it is
-# of that kind as well, as the same mistake is in a loop of one's own.
+# What is found before training is a ConfigurationError. If all of it is of one of these kinds, it
+# is of that kind as well, as the same mistake is in a loop of one's own.
 class PhaseRuleError(RuleError, ConfigurationError):
     """Rules, losses or measures of phases that return something else than they must."""
 
@@ -64,8 +64,8 @@ def bind(
     """Binds all phases, rescues included, by name.
 
     Every step and every measure is traced (not compiled), so that a loss that cannot work in the
-    last phase is found before the first begins. Raises `ConfigurationError` with all problems, which
-    is a `RuleError`, `ModelError` or `DataError` too if all of them are.
+    last phase is found before the first begins. Raises `ConfigurationError` with all problems,
+    which is a `RuleError`, `ModelError` or `DataError` too if all of them are.
     """
     problems: list[str] = []
     faults: list[type[EtudeError]] = []
