@@ -79,12 +79,13 @@ class Progress(Callback):
         from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
         self._close()
+        stream: Any = self.stream  # as much of a text file as rich needs
         self._bar = Bar(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=24),
             TimeRemainingColumn(),
             TextColumn("{task.fields[text]}"),
-            console=Console(file=self.stream),
+            console=Console(file=stream),
             refresh_per_second=4,
             transient=True,
         )
