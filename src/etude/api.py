@@ -34,6 +34,7 @@ from etude.engine.errors import (
     EtudeError as EtudeError,
     ModelError as ModelError,
     NonFiniteError as NonFiniteError,
+    OutOfMemoryError as OutOfMemoryError,
     RuleError as RuleError,
 )
 from etude.engine.evaluation import evaluate as evaluate

@@ -12,6 +12,7 @@
 (1.0, 'LENGTH')
 """
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from typing import Any, Literal
 from jaxtyping import PyTree
 
 from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
-from etude.engine.errors import ConfigurationError
+from etude.engine.errors import ConfigurationError, memory_explained
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.run import PackedHistory, Run
@@ -96,7 +97,8 @@ class Trainer:
     ):
         if isinstance(nonfinite, str):
             nonfinite = NonFinite(nonfinite)
-        self.folder = None if run is None else Path(run)
+        # Absolute at once: a callback may change the working directory.
+        self.folder = None if run is None else Path(run).absolute()
         self.config, self.overwrite = config, overwrite
         listed = [Progress(), *callbacks] if progress else list(callbacks)
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
@@ -119,7 +121,8 @@ class Trainer:
 
         Raises:
             NonFiniteError: a loss or update was not finite, and the policy could not help.
-            Interrupted: SIGTERM or Ctrl-C; the state is saved if there is a run folder.
+            Interrupted: SIGTERM, SIGHUP or Ctrl-C; the state is saved if there is a run folder.
+            OutOfMemoryError: the model, its optimizer or a batch does not fit.
             CheckpointError: a checkpoint could not be written, and `on_full_disk="stop"`.
         """
         if self.folder is None:
@@ -174,8 +177,10 @@ class Trainer:
             return Training(self.settings, None).load(opened, checkpoint)
 
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
-        training = Training(self.settings, run)
-        training.run_through(how)
+        # A training closes its run itself; here it is freed if it cannot even be begun.
+        with contextlib.nullcontext() if run is None else run, memory_explained():
+            training = Training(self.settings, run)
+            training.run_through(how)
         return Result(
             model=training.model(),
             reason=training.reasons[-1][1],

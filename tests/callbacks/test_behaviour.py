@@ -12,6 +12,8 @@ import pytest
 import etude as et
 from etude.training.pace import Pace
 
+pytestmark = pytest.mark.usefixtures("listening")
+
 DATA = jnp.arange(12, dtype=jnp.float32)
 
 

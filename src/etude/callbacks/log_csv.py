@@ -63,7 +63,11 @@ class CSVLogger(Logger):
 
 
 def _cut(path: Path, lines: int) -> None:
+    """Keep the first lines of a file, or as many as are whole."""
+    end = 0
     with path.open("r+b") as file:
         for _ in range(lines):
-            file.readline()
-        file.truncate(file.tell())
+            if not file.readline().endswith(b"\n"):  # torn by a kill
+                break
+            end = file.tell()
+        file.truncate(end)

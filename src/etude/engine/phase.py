@@ -266,10 +266,10 @@ def _wrong_types(phase: Phase):
 
 
 def _contradictions(phase: Phase):
-    if not re.fullmatch(r"\w[\w.=+-]*", phase.name):
+    if not re.fullmatch(r"\w[\w.=+-]*", phase.name) or len(phase.name.encode()) > 200:
         yield (
-            "its name stands in the names of files: use letters, digits and _ . = + -, as in "
-            "'fine-tune'."
+            "its name stands in the names of files: use letters, digits and _ . = + -, up to 200 "
+            "bytes, as in 'fine-tune'."
         )
     if not phase.turns:
         yield "it needs at least one learner."

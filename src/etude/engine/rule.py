@@ -69,6 +69,24 @@ class Proposal(eqx.Module):
     model: PyTree = None
     weight: Array | float | None = None
 
+    def __check_init__(self):
+        if not isinstance(self.metrics, Mapping):
+            got = type(self.metrics).__name__
+            raise RuleError(f"The metrics of a Proposal are a dict; got {got}. {_PROPOSAL}")
+        for name, value in self.metrics.items():
+            if not isinstance(name, str) or isinstance(value, _NO_METRIC):
+                raise RuleError(
+                    f"A metric of a Proposal is a scalar with a name; got {name!r}: {value!r}. "
+                    + _PROPOSAL
+                )
+        for leaf in jax.tree.leaves(self.updates):
+            if isinstance(leaf, _NO_METRIC):
+                raise RuleError(f"The updates of a Proposal are arrays; got {leaf!r}. {_PROPOSAL}")
+
+
+_PROPOSAL = 'Return `Proposal(updates, {"loss": value})`.'
+_NO_METRIC = (str, bytes, list, tuple, Mapping, type(None))
+
 
 @runtime_checkable
 class Rule(Protocol):
@@ -140,8 +158,8 @@ def read_loss(returned: Any, model: PyTree) -> tuple[Array, dict[str, Any], PyTr
         model = parts[2]
     if not is_array(value) or jnp.shape(value) != ():
         # An array is a tracer here, whose name would mean nothing to the reader.
-        shape = f"an array of shape {jnp.shape(value)}"
-        raise _bad_loss(shape if is_array(value) else type(value).__name__)
+        is_one = is_array(value)
+        raise _bad_loss(f"an array of shape {value.shape}" if is_one else type(value).__name__)
     if not isinstance(metrics, Mapping):
         raise RuleError(
             f"The metrics of a loss must be a dict of scalars; got {type(metrics).__name__}. "

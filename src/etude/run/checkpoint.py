@@ -38,6 +38,9 @@ from etude.run.manifest import (
 )
 from etude.run.storage import read_arrays, write_arrays
 
+#: How often a reader begins again because the training went on.
+ATTEMPTS = 20
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written, or none can be restored; the message says why."""
@@ -71,8 +74,9 @@ def _warn(sentence: str) -> None:
 class CheckpointStore:
     """The checkpoints of one run, in one folder; one thread of one process writes it.
 
-    A save runs in the background: its failure is raised by the next `wait`, `poll` or `save`, once,
-    and the store can be used again.
+    Others may read meanwhile, with `beside_writer=True`: they pass over what is being written
+    without a word. A save runs in the background: its failure is raised by the next `wait`, `poll`
+    or `save`, once, and the store can be used again.
 
     >>> import tempfile
     >>> store = CheckpointStore(Path(tempfile.mkdtemp()))
@@ -88,12 +92,15 @@ class CheckpointStore:
         folder: Path,
         *,
         ledger: Path | None = None,
+        beside_writer: bool = False,
         on_warning: Callable[[str], None] = _warn,
     ) -> None:
         self._folder = Path(folder)
+        if not beside_writer:  # here and not at a save: a run that is deleted later stays deleted
+            self._folder.mkdir(parents=True, exist_ok=True)
         #: gets the name of each checkpoint once it is whole; outlives the checkpoints
         self._ledger = ledger
-        self._on_warning = on_warning
+        self._beside_writer, self._on_warning = beside_writer, on_warning
         self._thread: threading.Thread | None = None
         self._failure: CheckpointError | None = None
 
@@ -184,11 +191,24 @@ class CheckpointStore:
         Raises CheckpointError if `name` is absent or damaged, or if none is whole.
         """
         self._join()
+        for _ in range(ATTEMPTS):
+            try:
+                return self._restore(name)
+            except _ReplacedError as error:  # there is a newer one
+                replaced = error
+        raise CheckpointError(
+            f"Checkpoints in {self._folder} are replaced faster than they can be read: {replaced}. "
+            "Save less often, or read when the training has ended."
+        )
+
+    def _restore(self, name: str | None) -> Restored:
         if name is not None and not (self._folder / name).is_dir():
             name = self.find(name)
         skipped: list[str] = []
         newest_first = sorted(self._folders(), key=_sequence, reverse=True)
         for folder in newest_first if name is None else [self._folder / name]:
+            if self._beside_writer and name is None and not (folder / FILE_NAME).exists():
+                continue  # being written, or removed
             try:
                 manifest, arrays = _read_whole(folder)
             except ManifestError as error:
@@ -223,7 +243,7 @@ class CheckpointStore:
 
     def _folders(self) -> Iterator[Path]:
         if self._folder.is_dir():
-            yield from (folder for folder in self._folder.iterdir() if _is_checkpoint(folder))
+            yield from (folder for folder in self._folder.iterdir() if is_checkpoint(folder))
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> None:
         """The whole save, in the background; leaves its failure behind for `wait`."""
@@ -231,7 +251,7 @@ class CheckpointStore:
         try:
             for known in list(self._folders()):
                 _remove_unfinished(known)  # what killed saves have left
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
             sequence = 1 + max((_sequence(known) for known in self._folders()), default=0)
             keys = {path: str(index) for index, path in enumerate(arrays)}
             entries = {path: ArrayEntry.of(keys[path], array) for path, array in arrays.items()}
@@ -276,10 +296,30 @@ class CheckpointStore:
         return failure
 
 
+class _ReplacedError(Exception):
+    """A checkpoint was removed or saved anew while it was being read."""
+
+
 def _read_whole(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
-    """Manifest and arrays of the checkpoint in `folder`; ManifestError if anything is damaged."""
+    """Manifest and arrays of the checkpoint in `folder`.
+
+    Raises ManifestError if anything is damaged, _ReplacedError if that is because the training
+    that writes them went on meanwhile.
+    """
     manifest = Manifest.read(folder)
-    place = folder / manifest.arrays_folder
+    try:
+        return manifest, _read_arrays(folder / manifest.arrays_folder, manifest)
+    except (ManifestError, OSError, ValueError) as error:
+        try:
+            same = Manifest.read(folder).sequence == manifest.sequence
+        except ManifestError:
+            same = (folder / FILE_NAME).exists()
+        if not same:
+            raise _ReplacedError(f"{folder.name}, {error}") from error
+        raise
+
+
+def _read_arrays(place: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     manifest.verify_files(place)  # first, so that Orbax never parses damaged files
     stored = [entry.key for entry in manifest.arrays.values() if 0 not in entry.shape]
     by_key = read_arrays(place, stored)
@@ -288,7 +328,7 @@ def _read_whole(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
         for path, entry in manifest.arrays.items()
     }
     manifest.verify_arrays(arrays)
-    return manifest, arrays
+    return arrays
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -316,9 +356,12 @@ def _remove_all_but_whole(folder: Path) -> None:
         folder.rmdir()
 
 
-def _is_checkpoint(folder: Path) -> bool:
+def is_checkpoint(folder: Path) -> bool:
     """Whether `folder` holds nothing but (parts of) a checkpoint, as an empty one does."""
-    return folder.is_dir() and all(_OURS.fullmatch(path.name) for path in folder.iterdir())
+    try:
+        return all(_OURS.fullmatch(path.name) for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):  # removed meanwhile, or a file
+        return False
 
 
 def _sequence(folder: Path) -> int:
@@ -326,7 +369,10 @@ def _sequence(folder: Path) -> int:
     try:
         return Manifest.read(folder).sequence
     except ManifestError:
-        matches = (_OURS.fullmatch(path.name) for path in folder.iterdir())
+        try:
+            matches = [_OURS.fullmatch(path.name) for path in folder.iterdir()]
+        except FileNotFoundError:  # removed meanwhile
+            return 0
         return max((int(match["sequence"] or 0) for match in matches if match), default=0)
 
 
@@ -335,10 +381,10 @@ _OURS = re.compile(rf"arrays-(?P<sequence>\d+)(\.orbax.*)?|{re.escape(FILE_NAME)
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"\w[\w.=+-]*", name):
+    if not re.fullmatch(r"\w[\w.=+-]*", name) or len(name.encode()) > 250:
         raise ValueError(
             f"checkpoint name {name!r}: expected letters, digits and any of _ . = + -, "
-            "not starting with a sign; for example 'step-000100'"
+            "not starting with a sign, up to 250 bytes; for example 'step-000100'"
         )
 
 

@@ -8,7 +8,13 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
-from etude.engine.errors import ConfigurationError, EtudeError
+from etude.engine.errors import (
+    ConfigurationError,
+    DataError,
+    EtudeError,
+    ModelError,
+    RuleError,
+)
 from etude.engine.evaluation import Evaluator, default_measure
 from etude.engine.learner import Probe
 from etude.engine.phase import Best, Phase
@@ -17,6 +23,23 @@ from etude.engine.roles import is_array
 from etude.engine.source import Resident
 from etude.engine.step import Plan, state_of
 from etude.training.hooks import Hooks
+
+
+# What is found before training is a ConfigurationError. If all of it is of one of these kinds, it
+# is of that kind as well, as the same mistake is in a loop of one's own.
+class PhaseRuleError(RuleError, ConfigurationError):
+    """Rules, losses or measures of phases that return something else than they must."""
+
+
+class PhaseModelError(ModelError, ConfigurationError):
+    """A model that cannot be trained as phases ask."""
+
+
+class PhaseDataError(DataError, ConfigurationError):
+    """Data of phases that cannot be trained on."""
+
+
+KINDS = {RuleError: PhaseRuleError, ModelError: PhaseModelError, DataError: PhaseDataError}
 
 
 @dataclass(frozen=True)
@@ -41,9 +64,11 @@ def bind(
     """Binds all phases, rescues included, by name.
 
     Every step and every measure is traced (not compiled), so that a loss that cannot work in the
-    last phase is found before the first begins. Raises `ConfigurationError` with all problems.
+    last phase is found before the first begins. Raises `ConfigurationError` with all problems,
+    which is a `RuleError`, `ModelError` or `DataError` too if all of them are.
     """
     problems: list[str] = []
+    faults: list[type[EtudeError]] = []
     if policy == "rollback" and folder is None:
         problems.append("nonfinite='rollback' restores a checkpoint, which needs run='runs/name'.")
     if not phases:
@@ -63,6 +88,7 @@ def bind(
             bound[phase.name], metrics = _bind_one(model, phase, policy == "skip", hooks.probes)
         except EtudeError as error:
             problems.append(f"Phase {phase.name!r}: {error}")
+            faults.append(type(error))
             continue
         reported |= metrics
         problems += _unmeasured(phase, metrics)
@@ -70,7 +96,9 @@ def bind(
         for callback in hooks.callbacks:
             problems += callback.problems(reported)
     if problems:
-        raise ConfigurationError("\n".join(dict.fromkeys(problems)))
+        one_kind = len(set(faults)) == 1 and len(faults) == len(problems)
+        kind = KINDS.get(faults[0], ConfigurationError) if one_kind else ConfigurationError
+        raise kind("\n".join(dict.fromkeys(problems)))
     return bound
 
 

@@ -39,7 +39,7 @@ class Training:
     def __init__(self, settings: Settings, run: Run | None):
         self.settings, self.run, self.hooks = settings, run, settings.hooks
         self.journal = Journal(run, settings.on_full_disk)
-        self.saving = Saving(run, self.hooks, self.journal, settings.on_full_disk)
+        self.saving = Saving(run, self.hooks, self.journal)
         self.pace = Pace()
         self.signals = Signals()
         self.programs = Programs(settings)
