@@ -182,7 +182,8 @@ class Recipe(Generic[C]):
 
         With `resume`, trainings that another configuration finished go on with this one: `changes`
         is that of `Trainer.resume`. `at` is the folder of a trial and the checkpoint that it goes
-        back to. `say` is told each step, as a line; it prints, if None, and goes on if nobody reads.
+        back to. `say` is told each step, as a line; it prints, if None, whether or not anybody
+        reads.
 
         Raises `RunError` if there is a run in `folder` and neither `resume` nor `overwrite`, and
         what `Trainer.fit` or `Trainer.resume` raises.
