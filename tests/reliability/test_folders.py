@@ -334,11 +334,11 @@ def test_loading_beside_a_training_says_nothing_and_never_fails(tmp_path):
 
 
 def test_a_checkpoint_pruned_while_it_is_read_is_read_again(tmp_path, monkeypatch):
-    from etude.run import checkpoint
+    from etude.run import checkpoint_folder
 
     writer = CheckpointStore(tmp_path)
     reader = CheckpointStore(tmp_path, beside_writer=True)
-    original, pruned = checkpoint.read_arrays, []
+    original, pruned = checkpoint_folder.read_arrays, []
 
     def prune_first(place, keys):
         if not pruned:
@@ -349,7 +349,7 @@ def test_a_checkpoint_pruned_while_it_is_read_is_read_again(tmp_path, monkeypatc
 
     writer.save("first", {"a": small.DATA}, {})
     writer.wait()
-    monkeypatch.setattr(checkpoint, "read_arrays", prune_first)
+    monkeypatch.setattr(checkpoint_folder, "read_arrays", prune_first)
     (tmp_path / "third" / "arrays-000009.orbax-checkpoint-tmp").mkdir(parents=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -28,6 +28,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from etude.run.checkpoint_folder import (
+    ReplacedError,
+    files_of,
+    is_checkpoint,
+    read_whole,
+    remove_unfinished,
+    sequence_of,
+)
 from etude.run.manifest import (
     FILE_NAME,
     ArrayEntry,
@@ -36,7 +44,7 @@ from etude.run.manifest import (
     ManifestError,
     sync_directory,
 )
-from etude.run.storage import read_arrays, write_arrays
+from etude.run.storage import write_arrays
 
 #: How often a reader begins again because the training went on.
 ATTEMPTS = 20
@@ -194,7 +202,7 @@ class CheckpointStore:
         for _ in range(ATTEMPTS):
             try:
                 return self._restore(name)
-            except _ReplacedError as error:  # there is a newer one
+            except ReplacedError as error:  # there is a newer one
                 replaced = error
         raise CheckpointError(
             f"Checkpoints in {self._folder} are replaced faster than they can be read: {replaced}. "
@@ -205,12 +213,12 @@ class CheckpointStore:
         if name is not None and not (self._folder / name).is_dir():
             name = self.find(name)
         skipped: list[str] = []
-        newest_first = sorted(self._folders(), key=_sequence, reverse=True)
+        newest_first = sorted(self._folders(), key=sequence_of, reverse=True)
         for folder in newest_first if name is None else [self._folder / name]:
             if self._beside_writer and name is None and not (folder / FILE_NAME).exists():
                 continue  # being written, or removed
             try:
-                manifest, arrays = _read_whole(folder)
+                manifest, arrays = read_whole(folder)
             except ManifestError as error:
                 skipped.append(f"Checkpoint {folder.name!r} cannot be used: {error}.")
                 continue
@@ -250,25 +258,25 @@ class CheckpointStore:
         folder = self._folder / name
         try:
             for known in list(self._folders()):
-                _remove_unfinished(known)  # what killed saves have left
+                remove_unfinished(known)  # what killed saves have left
             folder.mkdir(exist_ok=True)
-            sequence = 1 + max((_sequence(known) for known in self._folders()), default=0)
+            sequence = 1 + max((sequence_of(known) for known in self._folders()), default=0)
             keys = {path: str(index) for index, path in enumerate(arrays)}
             entries = {path: ArrayEntry.of(keys[path], array) for path, array in arrays.items()}
             manifest = Manifest(name, sequence, entries, {}, meta)
             place = folder / manifest.arrays_folder
             write_arrays(place, {keys[path]: array for path, array in arrays.items()})
-            files = {path: FileEntry.of(place / path) for path in _files(place)}
+            files = {path: FileEntry.of(place / path) for path in files_of(place)}
             for directory in (place, folder, self._folder):
                 sync_directory(directory)
             Manifest(name, sequence, entries, files, meta).write(folder)
             self._write_down(name)
-            _remove_unfinished(folder)  # the arrays of an older checkpoint of this name
+            remove_unfinished(folder)  # the arrays of an older checkpoint of this name
         except Exception as error:
             self._failure = self._explain(
                 name, sum(array.nbytes for array in arrays.values()), error
             )
-            _remove_unfinished(folder)
+            remove_unfinished(folder)
 
     def _write_down(self, name: str) -> None:
         if self._ledger is not None:
@@ -296,90 +304,6 @@ class CheckpointStore:
         return failure
 
 
-class _ReplacedError(Exception):
-    """A checkpoint was removed or saved anew while it was being read."""
-
-
-def _read_whole(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
-    """Manifest and arrays of the checkpoint in `folder`.
-
-    Raises ManifestError if anything is damaged, _ReplacedError if that is because the training
-    that writes them went on meanwhile.
-    """
-    manifest = Manifest.read(folder)
-    try:
-        return manifest, _read_arrays(folder / manifest.arrays_folder, manifest)
-    except (ManifestError, OSError, ValueError) as error:
-        try:
-            same = Manifest.read(folder).sequence == manifest.sequence
-        except ManifestError:
-            same = (folder / FILE_NAME).exists()
-        if not same:
-            raise _ReplacedError(f"{folder.name}, {error}") from error
-        raise
-
-
-def _read_arrays(place: Path, manifest: Manifest) -> dict[str, np.ndarray]:
-    manifest.verify_files(place)  # first, so that Orbax never parses damaged files
-    stored = [entry.key for entry in manifest.arrays.values() if 0 not in entry.shape]
-    by_key = read_arrays(place, stored)
-    arrays = {
-        path: np.empty(entry.shape, entry.dtype) if 0 in entry.shape else by_key[entry.key]
-        for path, entry in manifest.arrays.items()
-    }
-    manifest.verify_arrays(arrays)
-    return arrays
-
-
-def _remove_unfinished(folder: Path) -> None:
-    """Remove what no manifest in `folder` vouches for, and `folder` itself if nothing is left.
-
-    What resists is left to the next save: after a failed one, TensorStore may still be writing.
-    """
-    with contextlib.suppress(OSError):
-        _remove_all_but_whole(folder)
-
-
-def _remove_all_but_whole(folder: Path) -> None:
-    try:
-        keep = Manifest.read(folder).arrays_folder
-    except ManifestError:
-        if (folder / FILE_NAME).exists():
-            return  # damaged: left for its owner to look at
-        keep = None
-    for path in folder.iterdir():
-        if path.is_dir() and path.name != keep:
-            shutil.rmtree(path)
-        elif path.name == f"{FILE_NAME}.tmp":
-            path.unlink()
-    if keep is None:
-        folder.rmdir()
-
-
-def is_checkpoint(folder: Path) -> bool:
-    """Whether `folder` holds nothing but (parts of) a checkpoint, as an empty one does."""
-    try:
-        return all(_OURS.fullmatch(path.name) for path in folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):  # removed meanwhile, or a file
-        return False
-
-
-def _sequence(folder: Path) -> int:
-    """Sequence number of a checkpoint, or of the attempt to write it."""
-    try:
-        return Manifest.read(folder).sequence
-    except ManifestError:
-        try:
-            matches = [_OURS.fullmatch(path.name) for path in folder.iterdir()]
-        except FileNotFoundError:  # removed meanwhile
-            return 0
-        return max((int(match["sequence"] or 0) for match in matches if match), default=0)
-
-
-# Orbax writes into arrays-000012.orbax-checkpoint-tmp and renames it.
-_OURS = re.compile(rf"arrays-(?P<sequence>\d+)(\.orbax.*)?|{re.escape(FILE_NAME)}(\.tmp)?")
-
-
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"\w[\w.=+-]*", name) or len(name.encode()) > 250:
         raise ValueError(
@@ -404,7 +328,3 @@ def _on_host(path: str, array: ArrayLike) -> np.ndarray:
         )
     host = host.astype(host.dtype.newbyteorder("="), copy=False)
     return host if host.flags.c_contiguous else host.copy(order="C")
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from etude.run.checkpoint import is_checkpoint
+from etude.run.checkpoint_folder import is_checkpoint
 from etude.run.lock import Lock
+from etude.yaml_reader import read_yaml
 
 CONFIG, ENVIRONMENT, LOCK = "config.yaml", "environment.json", "lock"
 LEDGER = "checkpoints.log"
@@ -60,8 +59,8 @@ def way_on(folder: Path, options: str = "", arguments: str = "") -> str:
     'trainer.resume()'
     """
     try:
-        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        config = read_yaml((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         config = None
     if from_recipe(config):
         return f"etude resume {shlex.quote(str(folder))}{options}"
