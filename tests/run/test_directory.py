@@ -35,7 +35,7 @@ def test_what_was_written_is_there_when_opened_again(tmp_path):
     with Run.create(tmp_path / "a", None, seed=0) as run:
         run.history.append({"event": "begin"})
         run.timing.append("fit", 1, "train", 1, 0.5)
-        run.checkpoints.save("first", {"w": np.ones(2)}, {"offset": run.history.offset()})
+        run.checkpoints.save("first", {"w": np.ones(2)}, {"offset": run.history.mark()})
     with Run.open(tmp_path / "a", lock=False) as run:
         assert run.config == {}
         assert History.read(run.path / "history.jsonl") == [{"event": "begin"}]

@@ -14,11 +14,15 @@ from etude.cli.options import (
     take_value,
     unknown,
 )
+from etude.cli.reopen import reopen
 from etude.cli.settings import configure, describe, read_file
 from etude.engine.errors import suggest
 
 #: What `etude train` takes beside the fields of a recipe.
 OWN = ("run", "overwrite", "config")
+
+#: What `etude resume` does about settings that are other than the run's.
+CHANGES = ("refuse", "allow")
 
 #: Whose strain `etude detect` fetches by itself.
 EVENT = "GW150914"
@@ -65,12 +69,17 @@ def train_help(name: str) -> None:
 
 
 def resume(arguments: Sequence[str]) -> None:
-    """`etude resume RUN`."""
+    """`etude resume RUN [--checkpoint NAME] [--changes allow] [--field.sub VALUE ...]`."""
     positional, options, problems = parse(arguments)
     run = take_positional(positional, "The folder of a run", problems)
-    _refuse([*problems, *unknown(options, [])])
-    recipe, config, root = _reopen(Path(run))
-    _carry_out(recipe, config, root, resume=True)
+    checkpoint = take_value(options, "checkpoint", problems)
+    changes = take_value(options, "changes", problems) or "refuse"
+    if changes not in CHANGES:
+        problems.append(f"--changes takes 'allow'; got {changes!r}. {suggest(changes, CHANGES)}")
+    _refuse(problems)
+    recipe, config, root = reopen(Path(run), options, ("checkpoint", "changes"))
+    at = None if checkpoint is None else (Path(run), checkpoint)
+    _carry_out(recipe, config, root, resume=True, changes=changes, at=at)
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -79,7 +88,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     run = take_positional(positional, "The folder of a run", problems)
     split = take_value(options, "split", problems) or "test"
     _refuse([*problems, *unknown(options, ["split"])])
-    recipe, config, _ = _reopen(Path(run))
+    recipe, config, _ = reopen(Path(run))
     if split not in recipe.splits:
         raise UsageError([f"There is no split {split!r}. {suggest(split, recipe.splits)}"])
     table = recipe.evaluate(config, Path(run), split)
@@ -102,7 +111,7 @@ def detect(arguments: Sequence[str]) -> None:
         problems.append(f"--slides takes a number from 1; got {slides!r}.")
     _refuse([*problems, *unknown(options, ["out", "slides"])])
     run = Path(positional[0])
-    recipe, config, _ = _reopen(run)
+    recipe, config, _ = reopen(run)
     needed = ("sample_rate", "window", "band", "merger")
     lacking = [name for name in needed if name not in recipe.configuration.model_fields]
     if lacking:
@@ -153,28 +162,15 @@ def info(arguments: Sequence[str]) -> None:
     _columns([(str(name), str(value)) for name, value in rows])
 
 
-def _carry_out(recipe: Any, config: Any, folder: Path, **how: bool) -> None:
+def _carry_out(recipe: Any, config: Any, folder: Path, **how: Any) -> None:
     try:
         _show(recipe.carry_out(config, folder, **how))
     except KeyboardInterrupt as error:
-        from etude.run.directory import is_run
+        from etude.run.directory import is_run, way_on
 
         if str(error) or not is_run(folder):  # a trainer has said how to go on, or nobody can
             raise
-        raise KeyboardInterrupt(f"Interrupted; go on with: etude resume {folder}") from None
-
-
-def _reopen(run: Path) -> tuple[Any, Any, Path]:
-    """(recipe, configuration, folder of the experiment) of a run."""
-    from etude.recipe import root_of
-    from etude.run import Run
-
-    root = root_of(run)
-    record = Run.open(root, lock=False).config
-    recipe = catalogue.load(str(record["recipe"]))
-    hint = f"The configuration is in {root / 'config.yaml'}."
-    config = configure(recipe.configuration, record["configuration"], {}, hint=hint)
-    return recipe, config, root
+        raise KeyboardInterrupt(f"Interrupted; go on with: {way_on(folder)}") from None
 
 
 def _nothing_left(arguments: Sequence[str]) -> None:

@@ -32,7 +32,11 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str, str]] = {
         "RECIPE [--run DIR] [--overwrite] [--config FILE] [--FIELD VALUE ...]",
         "run a recipe; `etude train RECIPE --help` lists its fields",
     ),
-    "resume": (commands.resume, "RUN", "go on with a run that was interrupted"),
+    "resume": (
+        commands.resume,
+        "RUN [--checkpoint NAME] [--changes allow] [--FIELD VALUE ...]",
+        "go on with a run that was interrupted, or train it longer",
+    ),
     "evaluate": (commands.evaluate, "RUN [--split test]", "measure the models of a run"),
     "detect": (
         commands.detect,
@@ -112,7 +116,7 @@ def _failed(error: Exception) -> int:
         return FAILED
     expected, misused = _kinds(error)
     if expected:
-        _say(f"etude: {error}")
+        _say("\n".join([f"etude: {error}", *getattr(error, "__notes__", [])]))
         return BAD_USE if misused else FAILED
     with tempfile.NamedTemporaryFile(
         "w", prefix="etude-", suffix=".log", delete=False, encoding="utf-8"

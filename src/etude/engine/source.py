@@ -5,8 +5,8 @@ come batch by batch from the host. Both are addressed by (epoch, position), so t
 seeks instead of remembering.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Int, Key, PyTree
 
@@ -104,3 +104,12 @@ class NoData:
     def sequential(self) -> Iterator[tuple[PyTree, int]]:
         """No sample."""
         return iter(())
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A source that says what decides its batches, so that a resume with another one is seen."""
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        """Sizes and order, not contents and not speed: numbers, texts, and mappings of these."""
+        ...

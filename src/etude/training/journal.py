@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from etude.callbacks.base import StepMetrics
-from etude.run import History, Run
+from etude.run import PackedHistory, Run
 from etude.run.timing import What
 from etude.training.record import MemoryHistory
 from etude.training.visit import Visit
@@ -53,11 +53,15 @@ class Journal:
                 phase=visit.phase.name, step=visit.step, what=what, steps=steps, seconds=seconds
             )
 
-    def records(self) -> list[dict[str, Any]]:
-        """Everything written, one dict each; after a run is closed."""
+    def records(self) -> "MemoryHistory | PackedHistory":
+        """Everything written, apart from what happens to the run later; after it is closed."""
         if isinstance(self.history, MemoryHistory):
-            return self.history.read()
-        return History.read(self.history.path)
+            return self.history
+        try:
+            return PackedHistory.of(self.history.path)
+        except OSError as error:
+            warnings.warn(f"The history cannot be read: {error}. It is left out.", stacklevel=3)
+            return MemoryHistory()
 
     def _flush(self) -> None:
         """Writes what is pending; on a full disk it is kept for the next time, or raised."""
