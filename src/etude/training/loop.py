@@ -5,7 +5,6 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 
 import contextlib
 import time
-import warnings
 from typing import Any
 
 import equinox as eqx
@@ -25,7 +24,7 @@ from etude.training.journal import Journal
 from etude.training.judge import Judge
 from etude.training.pace import Pace
 from etude.training.programs import Programs
-from etude.training.resuming import Resume, load_visit, restoration
+from etude.training.resuming import Resume, go_back, load_visit, restoration
 from etude.training.saving import Saving
 from etude.training.settings import Settings
 from etude.training.signals import Interrupted, Signals
@@ -291,23 +290,12 @@ class Training:
         run = self.run
         assert run is not None
         found = restoration(run, self.settings, self.fingerprint, how)
-        if how.config is not None and how.config != run.config:
-            run.configure(how.config)
+        go_back(run, found, how)
         if found is None:
-            run.history.clear()
             return None
         self._take_back(found.meta)
-        if how.checkpoint is not None:  # what came after it is not part of the run any more
-            run.checkpoints.remove_after(found.name)
-        visit = found.root.innermost
-        missing = run.history.rewind(found.mark, visit.global_step)
-        if missing is not None:
-            warnings.warn(f"{missing} Training goes on from {found.name!r}.", stacklevel=4)
-        if found.changes:
-            self.journal.event(visit, "resume", changes=found.changes)
-        if not found.recorded:
-            note = "The run does not say its settings, so they were not compared."
-            self.journal.event(visit, "resume", detail=note)
+        if found.note:
+            self.journal.event(found.root.innermost, "resume", **found.note)
         return found.root
 
     def load(self, run: Run, checkpoint: str | None = None) -> Any:

@@ -1,6 +1,7 @@
 """Going on with a run: from which checkpoint, with which settings, and what follows from both."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -53,9 +54,11 @@ class Restoration:
         return {"bytes": mark, "digest": None} if isinstance(mark, int) else mark
 
     @property
-    def recorded(self) -> bool:
-        """Whether the run says its settings; versions before fingerprints did not."""
-        return "fingerprint" in self.meta
+    def note(self) -> dict[str, Any]:
+        """What the history says of going on, if anything but that it goes on."""
+        if "fingerprint" not in self.meta:  # written by a version that had none
+            return {"detail": "The run does not say its settings: they were not compared."}
+        return {"changes": self.changes} if self.changes else {}
 
 
 def restoration(
@@ -97,6 +100,20 @@ def restoration(
     for name in [n for n in meta["executors"] if f"phases.{n}.executor" in changes]:
         del meta["executors"][name]
     return Restoration(restored.name, root, meta, changes)
+
+
+def go_back(run: Run, found: Restoration | None, how: Resume) -> None:
+    """Makes a run what it was at the checkpoint, or at its beginning if there is none."""
+    if how.config is not None and how.config != run.config:
+        run.configure(how.config)
+    if found is None:
+        run.history.clear()
+        return
+    if how.checkpoint is not None:  # what came after it is not part of the run any more
+        run.checkpoints.remove_after(found.name)
+    missing = run.history.rewind(found.mark, found.root.innermost.global_step)
+    if missing is not None:
+        warnings.warn(f"{missing} Training goes on from {found.name!r}.", stacklevel=6)
 
 
 def load_visit(run: Run, settings: Settings, checkpoint: str | None) -> Visit:
