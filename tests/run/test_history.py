@@ -101,7 +101,7 @@ def test_a_torn_last_line_is_left_out_and_overwritten(torn, tmp_path):
     path.write_bytes(b'{"step":0}\n' + torn)
     assert History.read(path) == [{"step": 0}]
     history = History(path)
-    assert history.offset() == 11
+    assert history.mark()["bytes"] == 11
     history.append({"step": 1})
     history.close()
     assert path.read_bytes() == b'{"step":0}\n{"step":1}\n'
