@@ -166,7 +166,8 @@ def _carry_out(recipe: Any, config: Any, folder: Path, **how: Any) -> None:
     try:
         _show(recipe.carry_out(config, folder, **how))
     except KeyboardInterrupt as error:
-        from etude.run.directory import is_run, way_on
+        from etude.run.advice import way_on
+        from etude.run.directory import is_run
 
         if str(error) or not is_run(folder):  # a trainer has said how to go on, or nobody can
             raise

@@ -3,9 +3,10 @@
 It imports nothing of etude outside this folder, and loads Orbax and matplotlib when they are used.
 """
 
+from etude.run.advice import from_recipe, way_on
 from etude.run.checkpoint import CheckpointError, CheckpointStore, Restored
 from etude.run.compare import compare_leaves
-from etude.run.directory import Run, RunError, from_recipe, way_on
+from etude.run.directory import Run, RunError
 from etude.run.history import Column, History, PackedHistory, as_columns
 from etude.run.lines import WriteError
 from etude.run.lock import LockedError

@@ -15,7 +15,6 @@
 import contextlib
 import difflib
 import json
-import shlex
 import shutil
 from collections.abc import Mapping
 from functools import cached_property
@@ -24,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from etude.run.advice import way_on
 from etude.run.checkpoint import CheckpointStore
 from etude.run.environment import environment
 from etude.run.history import History
@@ -177,28 +177,6 @@ class Run:
                 f"{self.path / name}, or open it with lock=True"
             )
         return self.path / name
-
-
-def from_recipe(config: Any) -> bool:
-    """Whether the configuration of a run says which recipe made it: the command line can go on."""
-    return isinstance(config, dict) and "recipe" in config and "configuration" in config
-
-
-def way_on(folder: Path, options: str = "", arguments: str = "") -> str:
-    """How to go on with the run in `folder`: on the command line if it began there, or in Python.
-
-    `options` are of the command, `arguments` of the method.
-
-    >>> way_on(Path("runs/of my own"))
-    'trainer.resume()'
-    """
-    try:
-        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        config = None
-    if from_recipe(config):
-        return f"etude resume {shlex.quote(str(folder))}{options}"
-    return f"trainer.resume({arguments})"
 
 
 def _is_unfinished(folder: Path, entries: list[str]) -> bool:
