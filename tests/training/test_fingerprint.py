@@ -48,6 +48,7 @@ LEARNERS = {
     "accumulate": (learner(accumulate=2), 1, 2),
     "clip_norm": (learner(clip_norm=1.0), None, 1.0),
     "clip_value": (learner(clip_value=1.0), None, 1.0),
+    "project": (learner(project=lambda part: part), None, "function"),
     "ema": (learner(ema=0.5), None, 0.5),
     "precision": (learner(precision="bfloat16"), "float32", "bfloat16"),
     "trains": (learner(where=lambda m: m["a"]), "['a'], ['b']", "['a']"),

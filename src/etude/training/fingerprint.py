@@ -105,7 +105,7 @@ def _phase(bound: Bound) -> dict[str, Any]:
     found = _fields(phase, "name", "learners", "data", "length", "validation", "limit")
     found["length"] = phase.total_steps
     found["limit"] = None if phase.limit is None else phase.limit.count
-    found["data"] = _source(phase.data)
+    found["data"] = _source(phase.source)
     turns = list(zip(phase.turns, bound.plan.parts, strict=True))
     if len(turns) == 1:
         found["learner"] = _learner(*turns[0])
