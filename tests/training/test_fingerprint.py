@@ -50,7 +50,6 @@ LEARNERS = {
     "clip_value": (learner(clip_value=1.0), None, 1.0),
     "project": (learner(project=lambda part: part), None, "function"),
     "ema": (learner(ema=0.5), None, 0.5),
-    "precision": (learner(precision="bfloat16"), "float32", "bfloat16"),
     "trains": (learner(where=lambda m: m["a"]), "['a'], ['b']", "['a']"),
     "optimizer.0.b1": (learner(optimizer=optax.adam(0.1, b1=0.8)), 0.9, 0.8),
     "optimizer.1.step_size": (learner(optimizer=optax.adam(0.2)), -0.1, -0.2),
@@ -61,6 +60,14 @@ LEARNERS = {
 def test_settings_of_a_learner(name):
     other, before, after = LEARNERS[name]
     assert changed(learners=other) == {f"phases.fit.learner.{name}": (before, after)}
+
+
+def test_the_precision_of_a_learner_and_what_it_casts():
+    half = learner(precision="bfloat16", inputs=lambda batch: batch)
+    assert changed(learners=half) == {
+        "phases.fit.learner.precision": ("float32", "bfloat16"),
+        "phases.fit.learner.inputs": (None, "function"),
+    }
 
 
 def test_settings_of_a_phase():
