@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from etude.callbacks.watching import Reported
+
 
 class Reason(enum.Enum):
     """Why a phase, or a training, ended."""
@@ -148,11 +150,10 @@ class Callback:
         """Metrics computed inside the compiled step from the updates of a learner (traced)."""
         return {}
 
-    def problems(self, metrics: frozenset[str]) -> list[str]:
-        """What cannot work, given the names of the metrics that validations will report.
+    def problems(self, phases: Mapping[str, Reported]) -> list[str]:
+        """What cannot work, given the phases by name, rescues included, and what they report.
 
-        Called before training; a validation whose metrics are not known by name contributes
-        its prefix with a star, `valid/*`.
+        Called before training, and again when names of metrics show that were not known then.
         """
         return []
 

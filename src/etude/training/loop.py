@@ -5,6 +5,7 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 
 import contextlib
 import time
+import warnings
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,7 @@ import jax
 from etude.callbacks.base import Event, Reason, StepMetrics, Stop
 from etude.engine import randomness
 from etude.engine.chunk import Chunk
-from etude.engine.phase import Phase, reached
+from etude.engine.phase import Phase
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
 from etude.engine.surroundings import setting
@@ -140,6 +141,7 @@ class Training:
         rows, visit.step, fault = chunk.read()
         seconds = self.pace.made(len(rows))
         metrics = StepMetrics(self.programs.of(visit).metrics, chunk.first + 1, rows)
+        self.settings.reports.saw_steps(visit.phase, metrics.names)
         self.journal.steps(visit, metrics)
         self._took(visit, "train", seconds, len(rows))
         if waited := self.programs.of(visit).take_waited():
@@ -203,8 +205,8 @@ class Training:
         """Whether the visit ends here, and whether a rescue must come first."""
         # A stop that the validation asked for says more than the length that is reached.
         ending, phase = self.hooks.take_stop() or ending, visit.phase
-        if measured and reached(phase.goal, self.validations[-1]):
-            visit.reason, visit.detail = Reason.GOAL, str(dict(phase.goal))
+        if measured and phase.reached(self.validations[-1]):
+            visit.reason, visit.detail = Reason.GOAL, ", ".join(map(str, phase.goals))
         elif ending is not None:
             visit.reason, visit.detail = ending.reason, ending.detail
         if measured and phase.rescue is not None and phase.rescue.when(self.validations):
@@ -259,6 +261,9 @@ class Training:
         reason = visit.reason
         assert reason is not None
         if not visit.closed:
+            if unmeasured := visit.without_best():
+                visit.detail = "; ".join(filter(None, [visit.detail, unmeasured]))
+                warnings.warn(f"Phase {visit.phase.name!r}: {unmeasured}", stacklevel=2)
             details = {"detail": visit.detail} if visit.detail else {}
             self.journal.event(visit, "phase_end", reason=reason.name, **details)
             self.reasons.append((visit.phase.name, reason))
