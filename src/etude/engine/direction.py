@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from etude.engine.errors import ConfigurationError, suggest
 
@@ -32,8 +32,8 @@ def mode_of(owner: str, metric: str, mode: Mode | None) -> Mode:
     return mode
 
 
-def cost(mode: Mode, value: float) -> float:
-    """The value, or its negative, so that less is better."""
+def cost(mode: Mode, value: Any) -> Any:
+    """The value, a number or an array, or its negative, so that less is better."""
     return value if mode == "min" else -value
 
 
