@@ -17,10 +17,10 @@ made); what it returns is collected, never raised.
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Float, PyTree
@@ -58,6 +58,18 @@ class Save:
 Request = Stop | Save | None
 
 
+@runtime_checkable
+class BuildModel(Protocol):
+    """Builds a copy of a model."""
+
+    def __call__(self, *, ema: bool = False) -> Any:
+        """The model; with `ema`, averaged where a learner of the phase keeps an average.
+
+        Raises `ConfigurationError` if none does.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Event:
     """Where a training stands."""
@@ -73,7 +85,7 @@ class Event:
     #: the run folder, if there is one
     folder: Path | None
     #: builds a copy of the newest model; in `on_steps_end` alone it may be a chunk ahead of `step`
-    model: Callable[[], Any]
+    model: BuildModel
 
     @property
     def epoch(self) -> int:

@@ -6,6 +6,7 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 import contextlib
 import time
 import warnings
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -379,12 +380,13 @@ class Training:
             steps_per_epoch=visit.phase.steps_per_epoch,
             global_step=visit.global_step,
             folder=None if self.run is None else self.run.path,
-            model=lambda: self._model_of(visit),
+            model=partial(self._model_of, visit),
         )
 
-    def _model_of(self, visit: Visit) -> Any:
+    def _model_of(self, visit: Visit, *, ema: bool = False) -> Any:
         """A copy of the model as it is now; during a rescue, the rescue has it."""
-        arrays = jax.tree.map(copied, visit.innermost.state.model)
+        state = with_model(visit.state, visit.innermost.state.model)
+        arrays = jax.tree.map(copied, visit.plan.arrays(state, ema=ema))
         return eqx.combine(arrays, visit.plan.static)
 
     def model(self) -> Any:
