@@ -6,7 +6,6 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 import contextlib
 import time
 import warnings
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -380,7 +379,7 @@ class Training:
             steps_per_epoch=visit.phase.steps_per_epoch,
             global_step=visit.global_step,
             folder=None if self.run is None else self.run.path,
-            model=partial(self._model_of, visit),
+            model=lambda *, ema=False: self._model_of(visit, ema=ema),
         )
 
     def _model_of(self, visit: Visit, *, ema: bool = False) -> Any:
