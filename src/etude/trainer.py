@@ -111,9 +111,9 @@ class Trainer:
                 stacklevel=2,
             )
         phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
-        bound = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
+        bound, reports = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
         self.settings = Settings(
-            model, phases, bound, hooks, nonfinite, seed, executor, on_full_disk
+            model, phases, bound, reports, hooks, nonfinite, seed, executor, on_full_disk
         )
 
     def fit(self) -> Result:

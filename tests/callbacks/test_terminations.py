@@ -111,8 +111,8 @@ def stop():
 
 TERMINATIONS = {
     "length": {},
-    "goal": {"goal": {"valid/score": 0.01}},
-    "patience": {"callbacks": [et.EarlyStopping("valid/score", patience=1)], "steps": 40},
+    "goal": {"goal": et.AtLeast("valid/score", 0.01)},
+    "patience": {"callbacks": [et.EarlyStopping("valid/score", 1, "min")], "steps": 40},
     "time limit": {"limit": et.Seconds(3), "steps": 10**8},
     "callback stop": {"recorder": Recorder("on_epoch_end", 1, stop)},
     "NaN, stop": {"fault": 7},

@@ -39,7 +39,7 @@ ONE, BOTH = [part("a")], [part("a", ema=0.9), part("b")]
 CASES = {
     "last": (ONE, "last", [OFTEN, RARELY]),
     "best": (ONE, et.Best("often/loss"), [OFTEN, RARELY]),
-    "best of the rare": (ONE, et.Best("rarely/distance"), [OFTEN, RARELY]),
+    "best of the rare": (ONE, et.Best("rarely/distance", "min"), [OFTEN, RARELY]),
     "average": (BOTH, "ema", [OFTEN, AVERAGED]),
     "last of averaged": (BOTH, "last", [AVERAGED, OFTEN]),
     "best average": (BOTH, et.Best("averaged/loss"), [OFTEN, AVERAGED]),

@@ -50,6 +50,7 @@ LEARNERS = {
     "clip_value": (learner(clip_value=1.0), None, 1.0),
     "project": (learner(project=lambda part: part), None, "function"),
     "ema": (learner(ema=0.5), None, 0.5),
+    "watch": (learner(watch="loss"), None, "loss"),
     "trains": (learner(where=lambda m: m["a"]), "['a'], ['b']", "['a']"),
     "optimizer.0.b1": (learner(optimizer=optax.adam(0.1, b1=0.8)), 0.9, 0.8),
     "optimizer.1.step_size": (learner(optimizer=optax.adam(0.2)), -0.1, -0.2),
@@ -75,6 +76,9 @@ def test_settings_of_a_phase():
     assert changed(length=et.Steps(20)) == {}
     assert changed(limit=et.Seconds(5)) == {"phases.fit.limit": (None, 5)}
     assert changed(keep=et.Best("valid/loss")).keys() >= {"phases.fit.keep.metric"}
+    goal = et.AtMost("valid/loss", 0.5)
+    assert changed(goal=goal)["phases.fit.goal.0.value"][1] == 0.5
+    assert changed(goal=goal) == changed(goal=[goal])
     assert changed(augment=lambda batch, key: batch) == {
         "phases.fit.augment": (None, "function")
     }  # fmt: skip

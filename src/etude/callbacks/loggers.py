@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
+from etude.callbacks.watching import Reported
 from etude.callbacks.writer import Scalars, Writer
 from etude.engine.errors import ConfigurationError
 from etude.yaml_reader import read_yaml
@@ -75,7 +76,7 @@ class Logger(Callback, ABC):
         """Training has ended; by an exception if `failed`, or this logger has failed, perhaps in
         `open`."""
 
-    def problems(self, metrics: frozenset[str]) -> list[str]:
+    def problems(self, phases: Mapping[str, Reported]) -> list[str]:
         name = self.package
         if name is None or name in sys.modules or importlib.util.find_spec(name) is not None:
             return []

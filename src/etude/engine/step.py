@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine import randomness
+from etude.engine.errors import ConfigurationError
 from etude.engine.explaining import explained
 from etude.engine.inspection import inspect
 from etude.engine.learner import Learner, Probe
@@ -69,16 +70,20 @@ class Plan:
         return self.phase.turns
 
     def arrays(self, state: State, *, ema: bool = False) -> PyTree:
-        """The arrays of the model; with `ema`, averaged where a learner keeps an average."""
-        arrays = state.model
-        if ema:
-            for learner in state.learners:
-                if learner.ema is not None:
-                    arrays = eqx.combine(learner.ema, arrays)
-        return arrays
+        """The arrays of the model; with `ema`, averaged where a learner keeps an average.
+
+        Raises `ConfigurationError` if none does.
+        """
+        averages = [learner.ema for learner in state.learners if learner.ema is not None]
+        if ema and not averages:
+            raise ConfigurationError(
+                f"No learner of phase {self.phase.name!r} keeps an average; pass "
+                "Learner(..., ema=0.999)."
+            )
+        return eqx.combine(*averages, state.model) if ema else state.model
 
     def model(self, state: State, *, ema: bool = False) -> PyTree:
-        """The model of a state."""
+        """The model of a state; with `ema` as `arrays` has it."""
         return eqx.combine(self.arrays(state, ema=ema), self.static)
 
 

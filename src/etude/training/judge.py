@@ -43,7 +43,9 @@ class Judge:
             progress=step / (phase.total_steps or 1),
             poll=self.poll,
         )
-        return {f"{validation.name}/{name}": value for name, value in metrics.items()}
+        named = {f"{validation.name}/{name}": value for name, value in metrics.items()}
+        self.settings.reports.saw_validation(phase, place, named)
+        return named
 
     def complete(self, visit: Visit) -> bool:
         """Makes the validations that were not made on just what the visit leaves, if any."""
