@@ -27,7 +27,8 @@ TRIALS = "trials"
 # What a training, its callbacks and its report leave beside checkpoints: an overwriting run removes
 # these and nothing else, so that what a user keeps in the folder stays.
 RESULTS = (
-    "history.jsonl", "timing.jsonl", LEDGER, "report.html", "table.json", "metrics.csv",
+    "history.jsonl", "history.jsonl.tmp", "timing.jsonl", LEDGER, f"{CONFIG}.tmp", "report.html",
+    "table.json", "metrics.csv",
     "figures/*.png", "tensorboard/events.out.*",
     "detections/*/triggers.csv", "detections/*/detection.png",
 )  # fmt: skip
