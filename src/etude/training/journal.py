@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from etude.callbacks.base import StepMetrics
+from etude.callbacks.base import Reason, StepMetrics
 from etude.run import PackedHistory, Run
 from etude.run.timing import What
 from etude.training.record import MemoryHistory
@@ -46,6 +46,13 @@ class Journal:
         """Something that happened."""
         self.history.append(self._place(visit) | {"event": what} | details)
         self._flush()
+
+    def end(self, visit: Visit, reason: Reason) -> None:
+        """The end of a visit, with what there is to say about its reason."""
+        if unmeasured := visit.without_best():
+            warnings.warn(f"Phase {visit.phase.name!r}: {unmeasured}", stacklevel=2)
+        detail = "; ".join(filter(None, [visit.detail, unmeasured]))
+        self.event(visit, "phase_end", reason=reason.name, **({"detail": detail} if detail else {}))
 
     def took(self, visit: Visit, what: What, seconds: float, steps: int = 0) -> None:
         """How long something took."""

@@ -5,7 +5,6 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 
 import contextlib
 import time
-import warnings
 from typing import Any
 
 import equinox as eqx
@@ -261,11 +260,7 @@ class Training:
         reason = visit.reason
         assert reason is not None
         if not visit.closed:
-            if unmeasured := visit.without_best():
-                visit.detail = "; ".join(filter(None, [visit.detail, unmeasured]))
-                warnings.warn(f"Phase {visit.phase.name!r}: {unmeasured}", stacklevel=2)
-            details = {"detail": visit.detail} if visit.detail else {}
-            self.journal.event(visit, "phase_end", reason=reason.name, **details)
+            self.journal.end(visit, reason)
             self.reasons.append((visit.phase.name, reason))
             visit.closed = True
         self.open.remove(visit)
