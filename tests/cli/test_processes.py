@@ -50,7 +50,7 @@ def test_interrupted_training_exits_with_3_and_resumes_to_the_same_bytes(tmp_pat
     process.send_signal(number)
     code, _, err = finish(process)
     assert code == 3, err
-    assert f"etude resume {tmp_path / 'cut'}" in err
+    assert "etude resume cut" in err
     assert "Traceback" not in err
     code, resumed, err = finish(start("resume", "cut", folder=tmp_path))
     assert code == 0, err

@@ -64,8 +64,16 @@ def way_on(folder: Path, options: str = "", arguments: str = "") -> str:
     except (OSError, ValueError):
         config = None
     if from_recipe(config):
-        return f"etude resume {shlex.quote(str(folder))}{options}"
+        return f"etude resume {shlex.quote(str(_from_here(folder)))}{options}"
     return f"trainer.resume({arguments})"
+
+
+def _from_here(folder: Path) -> Path:
+    """The shorter path of a folder below the working directory."""
+    try:
+        return folder.relative_to(Path.cwd())
+    except (ValueError, OSError):  # it is elsewhere, or the working directory is gone
+        return folder
 
 
 @contextlib.contextmanager
