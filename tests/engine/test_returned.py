@@ -120,7 +120,7 @@ def plan_of(way, body, **options):
         # A gradient flows through the loss alone.
         return value(model, batch) + 0 * jax.lax.stop_gradient(v), {}, eqx.combine(after, static)
 
-    options = {"where": lambda m: m["w"]} | options
+    options = {"where": lambda m: m["w"], "inputs": lambda batch: batch} | options
     learner = et.Learner(et.Gradient(loss), optax.sgd(0.1), **options)
     phase = et.Phase("fit", learner, et.ArrayData(jnp.ones((4, 3)), 4), et.Steps(1))
     return et.Plan.of(phase, MODEL), phase
@@ -166,7 +166,7 @@ def test_a_population_raises_no_alarm_either():
 
 
 def refused(loss, model=MODEL, match="", **options):
-    options = {"where": lambda m: m["w"]} | options
+    options = {"where": lambda m: m["w"], "inputs": lambda batch: batch} | options
     rule = options.pop("rule", None) or et.Gradient(loss)
     learner = et.Learner(rule, options.pop("optimizer", optax.sgd(0.1)), **options)
     phase = et.Phase("fit", learner, et.ArrayData(jnp.ones((4, 3)), 4), et.Steps(1))

@@ -26,6 +26,18 @@ def phase(steps=60, rule=evolution, **options):
 
 
 @pytest.mark.parametrize("executor", [None, "dispatch"])
+def test_a_run_without_data_resumes(executor, tmp_path):
+    def trainer(steps):
+        return et.Trainer(
+            jnp.zeros(3), phase(steps), run=tmp_path / "run", progress=False, executor=executor
+        )
+
+    trainer(4).fit()
+    whole = fit(jnp.zeros(3), phase(7), executor=executor)
+    assert same(trainer(7).resume().model, whole.model)
+
+
+@pytest.mark.parametrize("executor", [None, "dispatch"])
 def test_an_evolution_strategy_trains_without_data(executor, tmp_path):
     starts = []
 
