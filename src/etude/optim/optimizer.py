@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import optax
 from pydantic import Field, model_validator
 
+from etude.config import Config, refuse
+
 from .catalogue import CATALOGUE, OptimizerName
-from .config import Config, refuse
 
 Rate = optax.Schedule | optax.schedules.StatefulSchedule
 _Positive = Annotated[float, Field(gt=0)]

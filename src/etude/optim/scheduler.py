@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import optax
 from pydantic import Field, model_validator
 
+from etude.config import Config, refuse
+
 from . import shapes
-from .config import Config, refuse
 from .optimizer import Rate
 from .plateau import ReduceOnPlateau
 

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Literal
 import optax
 from pydantic import Field, model_validator
 
-from .config import Config, refuse
+from etude.config import Config, refuse
+
 from .optimizer import OptimizerConfig
 from .scheduler import SchedulerConfig
 

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from etude.optim.config import Config as Typed, refuse
+from etude.config import Config as Typed, refuse
 from etude.systems.born_machine.config_parts import (
     CriterionConfig,
     CriticConfig,

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal, get_args
 import optax
 from pydantic import Field, model_validator
 
+from etude.config import Config, refuse
 from etude.optim import OptimizerConfig, SchedulerConfig
-from etude.optim.config import Config, refuse
 
 #: Metrics by which the best model can be chosen, and whether more of them is better.
 Stop = Literal["loss", "acc", "rob", "fid", "clsloss", "nll", "genloss", "mmd", "swd"]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 from pydantic import Field, model_validator
 
-from etude.optim.config import Config, refuse
+from etude.config import Config, refuse
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine
 
