@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import tiny_recipe as tiny
 import yaml
-from installed import installed, with_recipes
 
 from etude.catalogue import find_recipe, offered_command, open_run
 from etude.cli.main import main
 from etude.engine.errors import ConfigurationError
+from installed import installed, with_recipes
 
 MODULE = f"""
 import sys
@@ -140,9 +140,10 @@ def test_what_a_verb_cannot_take_is_refused(mine):
     assert "After the run, WORD... is expected" in mine("predict", run, *again)[2]
     assert "After the run, nothing more" in mine("sample", run, "x", *again)[2]
     assert "Did you mean 'count'?" in mine("sample", run, "--cuont", 3, *again)[2]
-    assert "count: should be greater than or equal to 1" in mine(
-        "sample", run, "--count", 0, *again
-    )[2]
+    assert (
+        "count: should be greater than or equal to 1"
+        in mine("sample", run, "--count", 0, *again)[2]
+    )
 
 
 def test_a_command_of_a_package_is_part_of_etude(mine, packages):
@@ -156,7 +157,7 @@ def test_a_command_of_a_package_is_part_of_etude(mine, packages):
 def test_two_packages_with_one_name_are_refused(packages):
     packages("one", {"etude.recipes": {"same": "a:recipe"}})
     packages("two", {"etude.recipes": {"same": "b:recipe"}})
-    with pytest.raises(ConfigurationError, match="Two packages offer 'same'.*Uninstall one"):
+    with pytest.raises(ConfigurationError, match=r"Two packages offer 'same'.*Uninstall one"):
         find_recipe("same")
 
 

@@ -24,6 +24,7 @@ from etude.systems.gravitational_waves.detect import Preparation, detect
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[2]))
 import gw_tiny_recipe as tiny
+
 from installed import with_recipes
 
 PREPARATION = Preparation(2048.0, 0.5, (20.0, 1024.0), (0.2, 0.4))
