@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
-class Config(BaseModel):
+class Config(BaseModel, frozen=True):
     """A frozen configuration that refuses unknown fields and suggests what was meant.
 
     Subclasses list in `cures` what to write instead of names that other libraries use. Every
@@ -24,7 +24,7 @@ class Config(BaseModel):
       unknown field; did you mean 'temperature'? [type=unknown_field, input_value=2, input_type=int]
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     cures: ClassVar[dict[str, str]] = {}
 

@@ -59,7 +59,7 @@ from etude.verbs import Verb
 TRIALS = "trials"
 
 
-class Configuration(Config):
+class Configuration(Config, frozen=True):
     """What every recipe can be told; each adds its own fields, with descriptions and defaults.
 
     >>> Configuration(seed=3).seed
