@@ -24,7 +24,7 @@ class Config(BaseModel, frozen=True):
       unknown field; did you mean 'temperature'? [type=unknown_field, input_value=2, input_type=int]
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     cures: ClassVar[dict[str, str]] = {}
 

@@ -25,7 +25,7 @@ from etude.config import Config
 from etude.table import Table
 
 
-class PredictOptions(Config):
+class PredictOptions(Config, frozen=True):
     """What every `predict` takes; a verb adds its own fields.
 
     >>> PredictOptions().out is None
@@ -35,7 +35,7 @@ class PredictOptions(Config):
     out: Path | None = Field(None, description="folder for the results instead of the terminal")
 
 
-class SampleOptions(Config):
+class SampleOptions(Config, frozen=True):
     """What every `sample` takes; a verb adds its own fields.
 
     >>> SampleOptions(count=9).count

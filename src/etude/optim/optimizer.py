@@ -23,7 +23,7 @@ _Positive = Annotated[float, Field(gt=0)]
 _Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class OptimizerConfig(Config):
+class OptimizerConfig(Config, frozen=True):
     """An optimizer and its settings.
 
     A field left at None takes the value that optax gives it for this optimizer, and a field that

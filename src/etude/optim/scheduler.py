@@ -26,7 +26,7 @@ _Steps = Annotated[int, Field(ge=1)]
 _Open = Annotated[float, Field(gt=0, lt=1)]
 
 
-class SchedulerConfig(Config):
+class SchedulerConfig(Config, frozen=True):
     """A learning-rate schedule; every length is a number of optimizer updates.
 
     Updates are counted from 0. Warm-up: update `s < W` has the first rate of the schedule times

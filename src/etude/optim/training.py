@@ -20,7 +20,7 @@ from .optimizer import OptimizerConfig
 from .scheduler import SchedulerConfig
 
 
-class TrainingConfig(Config):
+class TrainingConfig(Config, frozen=True):
     """What a training needs to know besides its model, data and loss.
 
     `TrainingConfig.model_json_schema()` documents every field; `model_dump_json` and

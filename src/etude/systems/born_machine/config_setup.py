@@ -43,7 +43,7 @@ TOYS: dict[str, dict[str, Any]] = {
 PICTURES = ("digits", "fashion-mnist", "mnist")
 
 
-class DatasetConfig(Config):
+class DatasetConfig(Config, frozen=True):
     """A data set by name; fields that are not given take what the name stands for.
 
     The classes of "squares", "checkerboard", "annuli" and "gaussians" have densities of known
@@ -112,7 +112,7 @@ class DatasetConfig(Config):
         return self
 
 
-class MPSInitConfig(Config):
+class MPSInitConfig(Config, frozen=True):
     """The shape and first values of a Born machine; sites and classes come from the data.
 
     >>> MPSInitConfig().bond_dim
@@ -137,7 +137,7 @@ class MPSInitConfig(Config):
     dtype: Literal["float32", "float64", "complex64", "complex128"] = "float32"
 
 
-class BornMachineConfig(Config):
+class BornMachineConfig(Config, frozen=True):
     """A Born machine.
 
     >>> config = BornMachineConfig(embedding="fourier", init_kwargs={"bond_dim": 4})

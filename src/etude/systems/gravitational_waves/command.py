@@ -20,13 +20,13 @@ EVENT = "GW150914"
 INPUTS = f"(H1_FILE L1_FILE | {EVENT})"
 
 
-class SearchOptions(PredictOptions):
+class SearchOptions(PredictOptions, frozen=True):
     """How strain is searched."""
 
     slides: int = Field(50, ge=1, description="time slides for the background, at most")
 
 
-class DetectOptions(SearchOptions):
+class DetectOptions(SearchOptions, frozen=True):
     """How the strain is searched, and with which run."""
 
     recipe: str | None = Field(None, description="recipe of the run, where it is not installed")
