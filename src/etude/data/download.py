@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pooch
 
@@ -35,7 +36,7 @@ def download(address: str, path: Path, sha256: str) -> Path:
             )
         return path
     pooch.get_logger().setLevel(logging.WARNING)
-    downloader = pooch.HTTPDownloader(progressbar=_Bar(path.name), chunk_size=1 << 16)  # pyright: ignore[reportArgumentType]
+    downloader: Any = pooch.HTTPDownloader(progressbar=_Bar(path.name), chunk_size=1 << 16)
     try:
         pooch.retrieve(address, f"sha256:{sha256}", path.name, path.parent, downloader=downloader)
     except ValueError as error:
