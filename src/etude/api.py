@@ -19,6 +19,7 @@ from etude.callbacks import (
     TrackioLogger as TrackioLogger,
     WandbLogger as WandbLogger,
 )
+from etude.catalogue import load_run as load_run
 from etude.data import (
     AccessData as AccessData,
     ArrayData as ArrayData,
@@ -47,7 +48,7 @@ from etude.engine.phase import (
     Steps as Steps,
     Validation as Validation,
 )
-from etude.engine.roles import Fixed as Fixed
+from etude.engine.roles import Carry as Carry, Fixed as Fixed
 from etude.engine.rule import (
     Context as Context,
     Gradient as Gradient,

@@ -141,6 +141,22 @@ def open_run(folder: Path, recipe: str | None = None) -> TrainedRun:
     return TrainedRun(folder, root, found, record["configuration"])
 
 
+def load_run(run: str | Path, recipe: str | None = None) -> Any:
+    """The trained model of a run that `etude train RECIPE` made.
+
+    The newest checkpoint of the run counts, which may be unfinished or in training meanwhile; of
+    an experiment of several trainings, the main one, or the one whose folder in `trials/` is
+    named. Nothing is trained or written. `recipe` is needed where it is not installed, as in
+    `open_run`.
+
+    Raises what `open_run` raises, and `CheckpointError` if there is no checkpoint yet.
+
+    >>> load_run("runs/digits-two-phase")  # doctest: +SKIP
+    """
+    opened = open_run(Path(run), recipe)
+    return opened.recipe.load(opened.configuration(), opened.folder)
+
+
 def _loaded(point: EntryPoint) -> Any:
     try:
         return point.load()

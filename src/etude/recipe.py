@@ -37,7 +37,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import equinox as eqx
 import jax
@@ -46,8 +46,9 @@ from jax.experimental.compilation_cache import compilation_cache
 from pydantic import Field
 
 from etude.config import Config
+from etude.data.named import NAMES, DataSet, load
 from etude.engine.errors import ConfigurationError
-from etude.run import History, Run, RunError, write_report
+from etude.run import History, Run, RunError, from_recipe, way_on, write_report
 from etude.run.directory import is_run
 from etude.run.report import TABLE
 from etude.table import Table
@@ -58,6 +59,9 @@ from etude.verbs import Verb
 #: Folder of all trials but the first, in the folder of an experiment.
 TRIALS = "trials"
 
+#: Data sets that have no name.
+OWN = "or a folder of IDX files, or an .npz file with x and y"
+
 
 class Configuration(Config, frozen=True):
     """What every recipe can be told; each adds its own fields, with descriptions and defaults.
@@ -67,6 +71,21 @@ class Configuration(Config, frozen=True):
     """
 
     seed: int = Field(0, ge=0, lt=2**31, description="seed of all randomness and data order")
+
+
+class DataConfiguration(Configuration, frozen=True):
+    """What every recipe on samples from files can be told as well: `--data NAME --root FOLDER`.
+
+    >>> DataConfiguration(data="digits").load(valid=0.2).valid.x.shape
+    (288, 8, 8)
+    """
+
+    data: str = Field("digits", description=f"data set: {', '.join(NAMES)}; {OWN}")
+    root: str | None = Field(None, description="folder that it is in; none: ETUDE_DATA")
+
+    def load(self, *, valid: float = 0.0) -> DataSet:
+        """The data set. Raises what `etude.data.load` raises."""
+        return load(self.data, self.root, valid=valid)
 
 
 C = TypeVar("C", bound=Configuration)
@@ -158,27 +177,37 @@ class Recipe(Generic[C]):
         folder: Path,
         *,
         resume: bool = False,
+        changes: Literal["refuse", "allow"] = "refuse",
+        at: tuple[Path, str] | None = None,
         overwrite: bool = False,
         progress: bool = True,
         say: Callable[[str], None] = print,
     ) -> Table:
         """Trains, evaluates, draws and reports; or goes on where it was interrupted.
 
+        With `resume`, trainings that another configuration finished go on with this one: `changes`
+        is that of `Trainer.resume`. `at` is the folder of a trial and the checkpoint that it goes
+        back to.
+
         Raises `RunError` if there is a run in `folder` and neither `resume` nor `overwrite`, and
-        what `Trainer.fit` raises.
+        what `Trainer.fit` or `Trainer.resume` raises.
         """
         if is_run(folder) and not (resume or overwrite):
             raise RunError(
-                f"{folder} holds a run already: continue it with `etude resume {folder}`, give "
-                "the new one another name (--run), or replace it (--overwrite)."
+                f"{folder} holds a run already: go on with it ({way_on(folder)}), give the new "
+                "one another name (--run), or replace it (--overwrite)."
             )
         trials = self.trials(config)
+        if at is not None:
+            self._number_of(trials, folder, at[0])
         with shared_compilations():
             outcomes = self._outcomes(
                 config,
                 trials,
                 folder,
                 resume=resume,
+                changes=changes,
+                at=at,
                 overwrite=overwrite,
                 progress=progress,
                 say=say,
@@ -197,6 +226,8 @@ class Recipe(Generic[C]):
         folder: Path,
         *,
         resume: bool,
+        changes: Literal["refuse", "allow"],
+        at: tuple[Path, str] | None,
         overwrite: bool,
         progress: bool,
         say: Callable[[str], None],
@@ -205,16 +236,20 @@ class Recipe(Generic[C]):
         for number, trial in enumerate(trials):
             place = _place(folder, trials, number)
             record = self._record(config, trial, number)
-            done = _finished(place) if resume or number else None
+            back = at[1] if at is not None and _same(at[0], place) else None
+            going = resume or (number > 0 and not overwrite)
+            done = _finished(place, record) if going and back is None else None
             if done is None:
                 say(f"[{number + 1}/{len(trials)}] {trial.method}, seed {trial.seed}")
-                fresh = not is_run(place) or not (resume or number)
-                if number and fresh:  # torn by a kill while it was being created
+                fresh = not is_run(place) or not going
+                if number and not is_run(place):  # torn by a kill while it was being created
                     shutil.rmtree(place, ignore_errors=True)
                 trainer = trial.build(
-                    run=place, config=record, overwrite=overwrite and not number, progress=progress
+                    run=place, config=record, overwrite=overwrite, progress=progress
                 )
-                result = trainer.fit() if fresh else trainer.resume()
+                result = (
+                    trainer.fit() if fresh else trainer.resume(checkpoint=back, changes=changes)
+                )
                 done = _write_down(place, trial.evaluate(result.model, "test"), "test")
                 say("  ".join(f"test {name} {value:.4f}" for name, value in done.items()))
                 # Programs that stay in memory would use up its maps: some 40 trials kill a process.
@@ -240,11 +275,14 @@ class Recipe(Generic[C]):
 
         Raises `RunError` if the configuration has no such trial, and what `Trainer.load` raises.
         """
-        root, trials = root_of(folder), self.trials(config)
-        for number, trial in enumerate(trials):
-            place = _place(root, trials, number)
-            if place == folder:
-                return trial.load(place)
+        trials = self.trials(config)
+        return trials[self._number_of(trials, root_of(folder), folder)].load(folder)
+
+    def _number_of(self, trials: Sequence[Trial], root: Path, folder: Path) -> int:
+        """Which trial has its run in `folder`."""
+        for number in range(len(trials)):
+            if _same(_place(root, trials, number), folder):
+                return number
         names = ", ".join(trial.name for trial in trials)
         raise RunError(f"{folder} is no trial of the recipe {self.name}; its trials: {names}.")
 
@@ -300,16 +338,20 @@ def root_of(folder: Path) -> Path:
     Raises `RunError` if there is no run, `ConfigurationError` if it was not made by a recipe.
     """
     config = Run.open(folder, lock=False).config
-    if not isinstance(config, dict) or "recipe" not in config or "configuration" not in config:
+    if not from_recipe(config):
         raise ConfigurationError(
-            f"The run in {folder} was not made by a recipe, so the command line cannot build its "
-            "model. Use the script that made it: Trainer(...).resume(run)."
+            f"The run in {folder} was not made by a recipe, so nothing here can build its model. "
+            "Use the script that made it: trainer.resume() goes on, trainer.load() gives the model."
         )
     return folder if config.get("experiment") == "." else folder.parent.parent
 
 
 def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:
     return folder / TRIALS / trials[number].name if number else folder
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _split(found: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
@@ -326,10 +368,12 @@ def _write_down(place: Path, found: Mapping[str, Any], split: str) -> dict[str, 
     return metrics
 
 
-def _finished(place: Path) -> dict[str, float] | None:
-    """The test metrics of a trial, if it is finished."""
+def _finished(place: Path, record: Mapping[str, Any]) -> dict[str, float] | None:
+    """The test metrics of a trial, if it is finished and of this configuration."""
     history = place / "history.jsonl"
     if not is_run(place) or not history.exists():
+        return None
+    if Run.open(place, lock=False).config.get("configuration") != record["configuration"]:
         return None
     for record in reversed(History.read(history)):
         if record.get("event") == "evaluation" and record["split"] == "test":
@@ -338,5 +382,13 @@ def _finished(place: Path) -> dict[str, float] | None:
 
 
 def _cell(values: Sequence[float]) -> str:
-    mean = f"{np.mean(values):.4f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"
+    """Mean ± standard deviation, to four decimals; to two from ten on.
+
+    >>> _cell([0.98765, 0.98777]), _cell([130.61, 130.79]), _cell([-10.5])
+    ('0.9877 ± 0.0001', '130.70 ± 0.13', '-10.50')
+    """
+    mean = np.mean(values)
+    digits = 2 if abs(mean) >= 10 else 4
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"

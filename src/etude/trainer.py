@@ -13,7 +13,7 @@
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +25,13 @@ from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
 from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
-from etude.run import Run
+from etude.run import PackedHistory, Run
 from etude.training.checks import bind
 from etude.training.faults import NonFinite
 from etude.training.hooks import Hooks
 from etude.training.loop import Training
+from etude.training.record import MemoryHistory
+from etude.training.resuming import Resume
 from etude.training.settings import Settings
 
 
@@ -41,18 +43,19 @@ class Result:
     #: why the last phase ended, and the same for every visit in order
     reason: Reason
     reasons: tuple[tuple[str, Reason], ...]
-    #: metrics of the last validation
+    #: what the validations of the last phase give for `model`; the last validation, which may
+    #: be of other weights, is in the history
     metrics: dict[str, Any]
     run: Path | None
-    records: Callable[[], list[dict[str, Any]]] = field(repr=False)
+    _records: MemoryHistory | PackedHistory = field(repr=False)
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """Every step's metrics, every validation and event, one dict each.
 
-        Read when asked for: that of a long run is large.
+        That of this training, whatever happens to its run later; unpacked when asked for.
         """
-        return self.records()
+        return self._records.read()
 
 
 class Trainer:
@@ -119,42 +122,64 @@ class Trainer:
             CheckpointError: a checkpoint could not be written, and `on_full_disk="stop"`.
         """
         if self.folder is None:
-            return self._run(None, resume=False)
+            return self._run(None)
         config = self.config or {"phases": [phase.name for phase in self.settings.phases]}
         run = Run.create(self.folder, config, self.settings.seed, overwrite=self.overwrite)
-        return self._run(run, resume=False)
+        return self._run(run)
 
-    def resume(self, run: str | Path | None = None) -> Result:
+    def resume(
+        self,
+        run: str | Path | None = None,
+        *,
+        checkpoint: str | None = None,
+        changes: Literal["refuse", "allow"] = "refuse",
+    ) -> Result:
         """Goes on with a run of this same trainer, to the same bits as if never interrupted.
 
-        Raises `ResumeError` if the run is of another model, phases or seed.
+        A phase that has become longer trains on, also in a run that was finished.
+
+        Args:
+            run: its folder, if it is not the trainer's own.
+            checkpoint: where to go on: a name in `checkpoints/`, or "step-500" for the one at step
+                500 of the run. Later checkpoints are removed, and the history is cut. None: the
+                newest that is whole.
+            changes: what to do if other settings than these made the run: "refuse", or "allow" to
+                go on with the new ones, which an event in the history lists. A phase that is
+                already longer than it shall be then ends at once.
+
+        Raises:
+            ResumeError: the run is of another model or other settings, listed with got and
+                expected, or all its checkpoints were removed.
+            CheckpointError: no such checkpoint, with near matches, or none that is whole.
         """
         folder = self.folder if run is None else Path(run)
         if folder is None:
             raise ConfigurationError("resume needs the folder of a run: trainer.resume('runs/x').")
-        return self._run(Run.open(folder), resume=True)
+        if changes not in ("refuse", "allow"):
+            raise ConfigurationError(f"changes is 'refuse' or 'allow'; got {changes!r}.")
+        return self._run(Run.open(folder), Resume(checkpoint, changes, self.config))
 
-    def load(self, run: str | Path | None = None) -> Any:
-        """The model as the newest checkpoint of a run of this same trainer has it.
+    def load(self, run: str | Path | None = None, *, checkpoint: str | None = None) -> Any:
+        """The model as a checkpoint of a run of this same trainer has it, the newest by default.
 
         Nothing is trained or written; the run may be unfinished, or in training meanwhile.
-        Raises `ResumeError` if the run is of another model, phases or seed, `CheckpointError` if
-        there is no checkpoint yet.
+        Raises `ResumeError` if the run is of another model or phases, `CheckpointError` if
+        there is no such checkpoint, or none yet.
         """
         folder = self.folder if run is None else Path(run)
         if folder is None:
             raise ConfigurationError("load needs the folder of a run: trainer.load('runs/x').")
         with Run.open(folder, lock=False) as opened:
-            return Training(self.settings, None).load(opened)
+            return Training(self.settings, None).load(opened, checkpoint)
 
-    def _run(self, run: Run | None, *, resume: bool) -> Result:
+    def _run(self, run: Run | None, how: Resume | None = None) -> Result:
         training = Training(self.settings, run)
-        training.run_through(resume=resume)
+        training.run_through(how)
         return Result(
             model=training.model(),
             reason=training.reasons[-1][1],
             reasons=tuple(training.reasons),
-            metrics=training.validations[-1] if training.validations else {},
+            metrics=training.metrics,
             run=None if run is None else run.path,
-            records=training.journal.records,
+            _records=training.journal.records(),
         )

@@ -120,8 +120,11 @@ def test_keeps_shape_and_dtype_compiled(mix, dtype):
     assert soft.dtype == jnp.float32
 
 
-def test_a_label_out_of_range_is_seen():
-    soft = soft_labels(jnp.array([0, 5, -1]), num_classes=3)
+def test_a_label_out_of_range_is_refused_and_nan_under_jit():
+    labels = jnp.array([0, 5, -1])
+    with pytest.raises(ValueError, match="labels from -1 to 5, expected 0 to 2 for 3 classes"):
+        soft_labels(labels, num_classes=3)
+    soft = jax.jit(soft_labels, static_argnames="num_classes")(labels, num_classes=3)
     np.testing.assert_array_equal(np.isnan(soft).all(axis=1), [False, True, True])
 
 

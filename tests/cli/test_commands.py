@@ -11,9 +11,10 @@ import pytest
 import tiny_recipe as tiny
 import yaml
 
+import etude as et
 from etude.catalogue import recipe_names
 from etude.cli.main import main
-from etude.run import Run
+from etude.run import Run, RunError
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,74 @@ def test_resuming_a_finished_run_trains_nothing(etude, trained, tmp_path):
     assert "begins" not in err
     assert out.splitlines()[-1] == trained.splitlines()[-1]
     assert (tmp_path / "runs/a/history.jsonl").read_bytes() == history
+
+
+def test_a_finished_experiment_trains_longer_and_writes_that_down(etude, trained):
+    code, _, err = etude("resume", "runs/a", "--steps", 25)
+    assert code == 1  # it has two phases, and the first is over
+    assert "phases.first.length: got 25, expected 20 (the run is past this phase)" in err
+    assert recorded("runs/a")["steps"] == 20
+    arguments = ["--steps", 20, "--fast", "--run", "runs/one"]
+    table = etude("train", "tiny", *arguments)[1]
+    code, longer, err = etude("resume", "runs/one", "--steps", 30)
+    assert code == 0, err
+    assert recorded("runs/one")["steps"] == recorded("runs/one/trials/tiny-1")["steps"] == 30
+    assert longer.splitlines()[-1] != table.splitlines()[-1]
+    events = [r for r in history("runs/one/trials/tiny-1") if r.get("event") == "resume"]
+    assert events[0]["changes"] == {"phases.first.length": [20, 30]}
+    # And is finished, with the new length.
+    code, again, _ = etude("resume", "runs/one")
+    assert again.splitlines()[-1] == longer.splitlines()[-1]
+    assert "[1/2]" not in again
+    code, _, err = etude("resume", "runs/one", "--optimizer.lr", "1e-3")
+    assert code == 1
+    assert "step_size: got -0.001, expected -0.05" in err
+    assert "etude resume runs/one --changes allow" in err
+    assert etude("resume", "runs/one", "--optimizer.lr", "1e-3", "--changes", "allow")[0] == 0
+    assert recorded("runs/one")["optimizer"]["lr"] == 1e-3
+
+
+def test_a_trial_goes_back_to_a_checkpoint(etude, trained):
+    before = Path("runs/a/history.jsonl").read_bytes()
+    trial = "runs/a/trials/tiny-1"
+    code, _, err = etude("resume", trial, "--checkpoint", "step-21")
+    assert code == 1
+    assert "no checkpoint 'step-21'" in err
+    names = sorted(path.name for path in Path(trial, "checkpoints").iterdir())
+    code, out, err = etude("resume", trial, "--checkpoint", names[0])
+    assert code == 0, err
+    assert "[2/2]" in out
+    assert "[1/2]" not in out
+    assert out.splitlines()[-1] == trained.splitlines()[-1]
+    assert Path("runs/a/history.jsonl").read_bytes() == before
+
+
+def test_a_run_of_the_command_line_is_loaded_in_one_call(trained):
+    import jax
+
+    one, other = et.load_run("runs/a"), et.load_run("runs/a/trials/tiny-1")
+    first, _ = tiny.trials(tiny.Tiny(steps=20))
+    expected = first.build(run="runs/a", progress=False).load()
+    assert all((a == b).all() for a, b in zip(arrays(one), arrays(expected), strict=True))
+    assert not all((a == b).all() for a, b in zip(arrays(one), arrays(other), strict=True))
+    assert one(jax.numpy.ones(2)).shape == (1,)
+    with pytest.raises(RunError, match="is not there"):
+        et.load_run("runs/a/trials/tiny-7")
+
+
+def arrays(model):
+    import equinox as eqx
+    import jax
+
+    return jax.tree.leaves(eqx.filter(model, eqx.is_array))
+
+
+def recorded(run):
+    return yaml.safe_load(Path(run, "config.yaml").read_text())["configuration"]
+
+
+def history(run):
+    return [json.loads(line) for line in Path(run, "history.jsonl").read_text().splitlines()]
 
 
 def test_a_run_is_replaced_only_when_told(etude, trained, tmp_path):
@@ -128,6 +197,8 @@ def test_all_problems_come_in_one_message_with_near_matches(etude, tmp_path):
         (["train", "tiny", "--seed", "x", "--seed", "y"], 2, "given twice"),
         (["train", "tiny", "--seed"], 2, "takes one value"),
         (["resume", "runs/none"], 2, "is not there"),
+        (["resume", "runs/none", "--changes", "alow"], 2, "Did you mean 'allow'?"),
+        (["resume", "runs/none", "--checkpoint"], 2, "takes one value"),
         (["evaluate", "runs/none", "--splt", "x"], 2, "Did you mean 'split'?"),
         (["report"], 2, "The folder of a run comes first"),
         (["info", "now"], 2, "takes no arguments"),
@@ -152,7 +223,11 @@ def test_a_run_that_no_recipe_made_cannot_be_resumed_from_here(etude, tmp_path):
     Run.create(tmp_path / "own", {"phases": ["fit"]}, 0).close()
     code, _, err = etude("resume", "own")
     assert code == 2
-    assert "Trainer(...).resume(run)" in err
+    assert "trainer.resume() goes on" in err
+    with pytest.raises(et.ConfigurationError, match=r"trainer.load\(\) gives the model"):
+        et.load_run("own")
+    with pytest.raises(RunError, match="Runs beside it: own"):
+        et.load_run("owm")
 
 
 def test_a_split_that_is_none_is_refused(etude, trained):
@@ -165,6 +240,7 @@ def test_training_that_fails_is_exit_code_1(etude):
     code, _, err = etude("train", "tiny", "--optimizer.lr", "1e30", "--steps", 20)
     assert code == 1
     assert "not finite" in err
+    assert "etude resume runs/tiny --changes allow --FIELD VALUE" in err
     assert "Traceback" not in err
 
 

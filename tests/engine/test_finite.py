@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from etude.engine.learner import _finite
+from etude.engine.turn import _finite
 
 finite = jax.jit(_finite)
 SHAPES = [(), (1,), (7,), (3, 5), (2, 3, 4), (33, 64), (0, 4)]

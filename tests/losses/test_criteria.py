@@ -10,7 +10,7 @@ from scipy.special import log_softmax, rel_entr, softmax
 from sklearn.utils.class_weight import compute_class_weight
 
 from etude import losses
-from etude.losses._targets import reduce_batch
+from etude.losses._reductions import reduce_batch
 
 
 def _logits(seed, batch=5, classes=3):
@@ -71,7 +71,7 @@ def test_class_weights_are_balanced_and_absent_classes_weigh_one(labels, classes
 
 def test_class_weights_find_the_number_of_classes_and_refuse_bad_labels():
     assert losses.compute_class_weights(np.array([0, 2])).shape == (3,)
-    with pytest.raises(ValueError, match="raise num_classes"):
+    with pytest.raises(ValueError, match="raise the number of classes"):
         losses.compute_class_weights(np.array([0, 2]), 2)
     with pytest.raises(ValueError, match="no labels"):
         losses.compute_class_weights(np.array([], int), 2)

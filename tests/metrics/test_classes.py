@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 from sklearn import metrics as sk
 
 from etude import metrics
+from etude.metrics._accuracy import Hits
 
 cuts = st.sampled_from([0, 7, 20])  # few, since each compiles anew
 
@@ -102,9 +103,10 @@ def test_masked_samples_do_not_count_and_nothing_counted_is_nan():
 
 
 def test_counts_pass_the_end_of_float32_integers():
-    state = metrics.Accuracy(jnp.array(2**24, jnp.int32), jnp.array(2**24, jnp.int32))
+    many = jnp.array(2**24, jnp.int32)
+    state = metrics.Accuracy(Hits(many, many, jnp.array(0, jnp.int32)))
     state = jax.jit(metrics.Accuracy.update)(state, jnp.array([0]), jnp.array([0]))
-    assert (state.hits, state.count) == (2**24 + 1, 2**24 + 1)
+    assert (state.counts.hits, state.counts.count) == (2**24 + 1, 2**24 + 1)
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["macro", "micro", "weighted"]))

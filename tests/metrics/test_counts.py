@@ -35,7 +35,7 @@ def test_scores_stand_for_their_largest_class_as_in_scikit_learn():
 
 
 def test_counts_pass_the_end_of_float32_integers():
-    state = ConfusionMatrix(jnp.full((1, 1), 2**24, jnp.int32))
+    state = ConfusionMatrix(jnp.full((1, 1), 2**24, jnp.int32), jnp.array(0, jnp.int32))
     assert state.update(jnp.array([0]), jnp.array([0])).compute()[0, 0] == 2**24 + 1
 
 

@@ -77,7 +77,7 @@ def at(step: int):
 
 def steps_of(records: list[dict[str, Any]], name: str = "fit") -> list[int]:
     """The steps in a history, in its order."""
-    trained = [r for r in records if r["phase"] == name and any("train/" in key for key in r)]
+    trained = [r for r in records if r.get("phase") == name and any("train/" in key for key in r)]
     return [record["step"] for record in trained]
 
 

@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
     whole = trainer(folder / "whole").fit()
     with pytest.raises(ZeroDivisionError) as caught:
         trainer(folder / "cut", drill.At("on_checkpoint", 4, lambda: 1 / 0)).fit()
-    assert any("etude resume" in note for note in caught.value.__notes__)
+    assert any("trainer.resume()" in note for note in caught.value.__notes__)
     return folder, drill.weights(whole)
 
 
@@ -97,7 +97,7 @@ def test_no_whole_one_is_refused_and_nothing_is_lost(runs, tmp_path):
 
 
 def test_another_seed_is_refused(runs):
-    with pytest.raises(et.ResumeError, match="has seed 0, this trainer has seed 1"):
+    with pytest.raises(et.ResumeError, match="seed: got 1, expected 0"):
         trainer(runs[0] / "cut", seed=1).resume()
 
 

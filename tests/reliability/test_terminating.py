@@ -32,7 +32,7 @@ def interrupt(folder, kind, *callbacks):
         drill.train(drill.trainer(folder, kind, (*callbacks, closing)))
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
     assert closing.errors == [caught.value]
-    assert f"etude resume {folder}" in str(caught.value)
+    assert f"saved in {folder}; go on with: trainer.resume()" in str(caught.value)
     return str(caught.value)
 
 

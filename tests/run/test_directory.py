@@ -35,7 +35,7 @@ def test_what_was_written_is_there_when_opened_again(tmp_path):
     with Run.create(tmp_path / "a", None, seed=0) as run:
         run.history.append({"event": "begin"})
         run.timing.append("fit", 1, "train", 1, 0.5)
-        run.checkpoints.save("first", {"w": np.ones(2)}, {"offset": run.history.offset()})
+        run.checkpoints.save("first", {"w": np.ones(2)}, {"offset": run.history.mark()})
     with Run.open(tmp_path / "a", lock=False) as run:
         assert run.config == {}
         assert History.read(run.path / "history.jsonl") == [{"event": "begin"}]
@@ -48,7 +48,7 @@ def test_an_old_run_is_replaced_only_on_request(tmp_path):
     folder = tmp_path / "a"
     with Run.create(folder, {"old": 1}, seed=0) as run:
         run.checkpoints.save("first", {}, {})
-    with pytest.raises(RunError, match=r"etude resume .*another name, or pass overwrite=True"):
+    with pytest.raises(RunError, match=r"trainer.resume\(\).*another name, or .*overwrite=True"):
         Run.create(folder, {}, seed=0)
     with Run.create(folder, {"new": 2}, seed=0, overwrite=True) as run:
         assert run.config == {"new": 2}

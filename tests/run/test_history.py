@@ -1,5 +1,6 @@
 """The history: exact numbers, valid JSON, torn lines, going back, a full disk, speed."""
 
+import hashlib
 import json
 import subprocess
 import time
@@ -57,24 +58,41 @@ def test_lines_look_as_documented(tmp_path):
 def test_offset_and_truncate_go_back_to_the_same_bytes(tmp_path):
     history = History(tmp_path / "history.jsonl")
     append(history, np.ones((3, 1), np.float32), ["train/é"])
-    mark = history.offset()
+    mark = history.mark()
     history.flush()
-    assert history.offset() == mark == history.path.stat().st_size
     before = history.path.read_bytes()
+    assert mark == {"bytes": len(before), "digest": hashlib.sha256(before).hexdigest()}
     append(history, np.ones((2, 1), np.float32), ["train/é"], start=3)
-    history.truncate(mark)
+    assert history.rewind(mark, 2) is None
     assert history.path.read_bytes() == before
-    history.truncate(mark - 5)  # inside the third line
+    assert history.mark() == mark
     history.append({"event": "again"})
     history.close()
-    assert [record.get("step") for record in History.read(history.path)] == [0, 1, None]
+    assert [record.get("step") for record in History.read(history.path)] == [0, 1, 2, None]
+    again = History(history.path)
+    assert again.rewind(mark, 2) is None
+    assert again.mark() == mark
+    again.close()
 
 
-def test_truncate_beyond_the_end_is_refused(tmp_path):
+def test_what_differs_from_the_mark_is_sorted_out(tmp_path):
     history = History(tmp_path / "history.jsonl")
-    with pytest.raises(ValueError, match="has 0 bytes, so it cannot go back to byte 10"):
-        history.truncate(10)
+    append(history, np.ones((3, 1), np.float32), ["train/x"], start=1)
+    mark = history.mark()
+    append(history, np.ones((2, 1), np.float32), ["train/x"], start=4)
     history.close()
+    lines = history.path.read_bytes().splitlines(keepends=True)
+    history.path.write_bytes(b"".join([lines[0], b"{broken\n", *lines[2:]]))
+    history = History(history.path)
+    said = history.rewind(mark, 10)
+    assert said is not None
+    assert "line 2 cannot be read; the metrics of 8 of 10 steps are missing" in said
+    history.append({"event": "again"})
+    new = history.mark()
+    history.close()
+    content = history.path.read_bytes()
+    assert content == lines[0] + lines[2] + b'{"event":"again"}\n'
+    assert new == {"bytes": len(content), "digest": hashlib.sha256(content).hexdigest()}
 
 
 @pytest.mark.parametrize("torn", [b"{", b'{"step":1}', b'{"x":"' + b"y" * 10_000])
@@ -83,17 +101,18 @@ def test_a_torn_last_line_is_left_out_and_overwritten(torn, tmp_path):
     path.write_bytes(b'{"step":0}\n' + torn)
     assert History.read(path) == [{"step": 0}]
     history = History(path)
-    assert history.offset() == 11
+    assert history.mark()["bytes"] == 11
     history.append({"step": 1})
     history.close()
     assert path.read_bytes() == b'{"step":0}\n{"step":1}\n'
 
 
-def test_a_broken_line_in_the_middle_is_named(tmp_path):
+@pytest.mark.parametrize("broken", [b'{"st', b"[2]", b'{"x":"\xff"}', b""])
+def test_a_broken_line_in_the_middle_is_named_and_left_out(broken, tmp_path):
     path = tmp_path / "history.jsonl"
-    path.write_bytes(b'{"step":0}\n{"st\n{"step":2}\n')
-    with pytest.raises(ValueError, match="line 2, is not JSON"):
-        History.read(path)
+    path.write_bytes(b'{"step":0}\n' + broken + b'\n{"step":2}\n')
+    with pytest.warns(UserWarning, match="history.jsonl: line 2 cannot be read, and left out"):
+        assert History.read(path) == [{"step": 0}, {"step": 2}]
 
 
 def test_columns_that_do_not_fit_are_refused(tmp_path):

@@ -2,8 +2,10 @@
 
 Signals are `(batch, time)` or `(batch, channels, time)`, spectrograms
 `(batch, channels, freq, time)`, patches `(batch, patches, dim)`. `mixup` and `cutmix` take batches
-`(inputs, labels)` and return soft labels. Shape and dtype of the inputs stay, zero strength is the
-identity, and the key is the only source of randomness.
+`(inputs, labels)` and return soft labels. Shape and dtype of the inputs stay, but integers, as
+images of 0 to 255 hold, come back as float32 of the same range, for they would be truncated. Half
+precision is mixed in float32 and rounded once. Zero strength is the identity, and the key is the
+only source of randomness.
 
 >>> import jax, jax.numpy as jnp
 >>> augment = compose(on_inputs(default_policy()), lambda b, key: mixup(b, key, num_classes=3))

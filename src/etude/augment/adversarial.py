@@ -2,7 +2,8 @@
 
 Both take the loss as a function of the inputs alone, `loss(inputs) -> scalar or (batch,)`, so they
 touch neither model nor parameter gradients, and the perturbation is a constant to whoever
-differentiates through the result.
+differentiates through the result. Inputs are real numbers; the loss gets them in their own dtype
+(integers as float32), and all else is computed in float32 or wider.
 
 >>> import jax.numpy as jnp
 >>> fgsm(lambda x: jnp.sum(x * x), jnp.array([[1.0, -2.0]]), epsilon=0.5).tolist()
@@ -16,7 +17,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from .draws import require
+from etude.inputs import Values, floating
+from etude.inputs.arrays import read
+
+from .draws import in_single, require
 
 Norm = Literal["linf", "l2"]
 Inputs = Float[Array, "batch *axes"]
@@ -24,7 +28,7 @@ Inputs = Float[Array, "batch *axes"]
 
 def fgsm(
     loss: Callable[[Any], Array],
-    inputs: Inputs,
+    inputs: Values,
     epsilon: float = 0.01,
     *,
     relative: bool = False,
@@ -41,19 +45,23 @@ def fgsm(
 
     Raises:
         ValueError: a negative `epsilon`, or a clip range that runs backwards.
+        DataError: complex inputs.
 
     >>> import jax.numpy as jnp
     >>> fgsm(lambda x: jnp.sum(x), jnp.array([[0.5, 0.75]]), 0.5, clip=(0.0, 1.0)).tolist()
     [[1.0, 1.0]]
     """
     _check("fgsm", epsilon, clip)
-    step = epsilon * _unit(inputs, relative) * jnp.sign(_gradient(loss, inputs))
-    return _clip(inputs + jax.lax.stop_gradient(step), clip)
+    inputs = floating(read("fgsm", "inputs", inputs))
+    exact = in_single(inputs)
+    gradient = _gradient(loss, inputs).astype(exact.dtype)
+    step = epsilon * _unit(exact, relative) * jnp.sign(gradient)
+    return _clip(exact + jax.lax.stop_gradient(step), clip).astype(inputs.dtype)
 
 
 def pgd(
     loss: Callable[[Any], Array],
-    inputs: Inputs,
+    inputs: Values,
     key: Key[Array, ""] | None = None,
     epsilon: float = 0.01,
     *,
@@ -79,6 +87,7 @@ def pgd(
 
     Raises:
         ValueError: a negative `epsilon` or number of steps, or a clip range that runs backwards.
+        DataError: complex inputs.
 
     >>> import jax.numpy as jnp
     >>> x = pgd(lambda x: jnp.sum(x), jnp.zeros((1, 4)), epsilon=1.0, norm="l2")
@@ -87,6 +96,8 @@ def pgd(
     """
     _check("pgd", epsilon, clip)
     require(num_steps >= 0, f"pgd: num_steps must be 0 or more, got {num_steps}")
+    given = floating(read("pgd", "inputs", inputs))
+    inputs = in_single(given)
     unit = _unit(inputs, relative)
     if norm == "l2" and relative:
         unit = unit * (inputs[0].size ** 0.5)
@@ -96,7 +107,7 @@ def pgd(
     adversary = _clip(inputs + offset, clip)
     # Unrolled on purpose: XLA on the CPU runs convolutions inside a loop many times slower.
     for _ in range(num_steps):
-        gradient = _gradient(loss, adversary)
+        gradient = _gradient(loss, adversary.astype(given.dtype)).astype(inputs.dtype)
         if norm == "linf":
             offset = adversary + stride * jnp.sign(gradient) - inputs
             offset = jnp.clip(offset, -radius, radius)
@@ -105,7 +116,7 @@ def pgd(
             offset = offset * jnp.minimum(1.0, radius / _length(offset))
         # Clipping afterwards keeps the ball: it never leads away from inputs within the range.
         adversary = _clip(inputs + offset, clip)
-    return inputs + jax.lax.stop_gradient(adversary - inputs)
+    return (inputs + jax.lax.stop_gradient(adversary - inputs)).astype(given.dtype)
 
 
 def _check(name: str, epsilon: float, clip: tuple[float, float] | None) -> None:

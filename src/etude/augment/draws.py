@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Inexact, Int, Key
 
 
 def per_sample(function: Any, key: Key[Array, ""], batch: Array, *more: Array) -> Array:
@@ -43,9 +43,18 @@ def along(axis: int, mask: Array, like: Array) -> Array:
     return mask.reshape(shape)
 
 
+def in_single(values: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """Half precision as float32, in which augmentations compute; wider numbers as they are.
+
+    >>> in_single(jnp.ones(2, jnp.bfloat16)).dtype, in_single(jnp.ones(2, jnp.complex64)).dtype
+    (dtype('float32'), dtype('complex64'))
+    """
+    return values.astype(jnp.float32) if values.dtype.itemsize < 4 else values
+
+
 def choose(
-    chosen: Bool[Array, " batch"], yes: Float[Array, "batch ..."], no: Float[Array, "batch ..."]
-) -> Float[Array, "batch ..."]:
+    chosen: Bool[Array, " batch"], yes: Inexact[Array, "batch ..."], no: Inexact[Array, "batch ..."]
+) -> Inexact[Array, "batch ..."]:
     """Take each sample from `yes` where chosen, else from `no`.
 
     >>> choose(jnp.array([True, False]), jnp.ones((2, 1)), jnp.zeros((2, 1))).tolist()

@@ -1,7 +1,8 @@
 """Mixtures of two samples and of their labels: mixup and cutmix.
 
-Both take and return a batch `(inputs, labels)`. Labels are class numbers `(batch,)` with
-`num_classes`, or soft labels `(batch, classes)`; they come back soft, always.
+Both take and return a batch `(inputs, labels)`. Labels are class numbers `(batch,)` of any integer
+type, with `num_classes`, or soft labels `(batch, classes)`; they come back soft, always. Integer
+inputs come back as float32.
 
 >>> batch = (jnp.ones((4, 100)), jnp.array([0, 1, 2, 1]))
 >>> inputs, labels = mixup(batch, jax.random.key(0), num_classes=3)
@@ -13,40 +14,46 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Inexact, Key
 
-from .draws import along, per_sample, random_span, require
+from etude.inputs import Values, check_lengths, class_numbers, floating, one_hot
+from etude.inputs.arrays import read, widened
 
-Labels = Int[Array, " batch"] | Float[Array, "batch classes"]
-Batch = tuple[Array, Array]
+from .draws import along, in_single, per_sample, random_span, require
+
+Batch = tuple[Any, Any]
+Mixed = tuple[Inexact[Array, "batch ..."], Float[Array, "batch classes"]]
 
 
-def soft_labels(labels: Labels, num_classes: int | None = None) -> Float[Array, "batch classes"]:
-    """One-hot labels from class numbers; soft labels pass through.
+def soft_labels(labels: Values, num_classes: int | None = None) -> Float[Array, "batch classes"]:
+    """One-hot labels from class numbers; soft labels pass through, in float32 or wider.
 
-    A class number outside 0..num_classes-1 becomes a row of NaN, which cannot go unnoticed, where
-    an error cannot be raised from compiled code.
+    Class numbers are integers `(batch,)` of any width, or booleans for two classes; soft labels
+    are real numbers `(batch, classes)`, whatever these are. Under `jit`, where no error
+    can be raised, a class number outside 0..num_classes-1 becomes a row of NaN.
 
     Raises:
+        DataError: class numbers out of range, or other shapes and dtypes.
         ValueError: class numbers without `num_classes`, or soft labels of another width.
 
     >>> soft_labels(jnp.array([1, 0]), num_classes=3).tolist()
     [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
-    if jnp.issubdtype(labels.dtype, jnp.floating):
-        width = labels.shape[-1]
+    if jnp.ndim(labels) == 2 and jnp.shape(labels)[1] > 1:
+        soft = widened(jnp.asarray(read("soft_labels", "labels", labels)))
+        width = soft.shape[-1]
         require(
             num_classes in (None, width),
             f"soft_labels: num_classes={num_classes}, but the soft labels have {width} classes",
         )
-        return labels
+        return soft
+    numbers = class_numbers("soft_labels", "labels", labels, num_classes)
     if num_classes is None:
         raise ValueError(
             "soft_labels: class numbers need num_classes, so that every batch has the same width; "
             "pass num_classes=..."
         )
-    known = (labels >= 0) & (labels < num_classes)
-    return jnp.where(known[:, None], jax.nn.one_hot(labels, num_classes), jnp.nan)
+    return one_hot(numbers, num_classes)
 
 
 def mixup(
@@ -55,7 +62,7 @@ def mixup(
     alpha: float = 1.0,
     num_classes: int | None = None,
     probability: float = 1.0,
-) -> Batch:
+) -> Mixed:
     """Blend each sample with another: `lam * x_i + (1 - lam) * x_j` (Zhang et al. 2018).
 
     Labels blend with the same weights. Partners are a random permutation of the batch, and each
@@ -77,8 +84,10 @@ def mixup(
     [[1.0, 0.0], [0.0, 1.0]]
     """
     inputs, labels, partner, keep = _draw("mixup", batch, key, alpha, num_classes, probability)
-    lam = along(0, keep, inputs).astype(inputs.dtype)
-    return lam * inputs + (1 - lam) * inputs[partner], _blend(labels, partner, keep)
+    exact = in_single(inputs)
+    lam = along(0, keep, inputs).astype(exact.dtype)
+    mixed = lam * exact + (1 - lam) * exact[partner]
+    return mixed.astype(inputs.dtype), _blend(labels, partner, keep)
 
 
 def cutmix(
@@ -87,7 +96,7 @@ def cutmix(
     alpha: float = 1.0,
     num_classes: int | None = None,
     probability: float = 1.0,
-) -> Batch:
+) -> Mixed:
     """Replace a stretch of each sample by that of another (Yun et al. 2019, along the last axis).
 
     Each sample draws `lam` from Beta(alpha, alpha) and a stretch of `(1 - lam)` of its length,
@@ -133,12 +142,14 @@ def _draw(
     inputs, labels = batch
     require(alpha >= 0, f"{name}: alpha must be 0 or more, got {alpha}")
     require(0 <= probability <= 1, f"{name}: probability must be in 0..1, got {probability}")
-    size = inputs.shape[0]
+    inputs, soft = floating(inputs), soft_labels(labels, num_classes)
+    check_lengths(name, inputs=inputs, labels=soft)
+    size = len(inputs)
     partner_key, lam_key, chance_key = jax.random.split(key, 3)
     partner = jax.random.permutation(partner_key, size)
     lam = _self_weights(lam_key, alpha, size)
     keep = jnp.where(jax.random.bernoulli(chance_key, probability, (size,)), lam, 1.0)
-    return inputs, soft_labels(labels, num_classes), partner, keep
+    return inputs, soft, partner, keep
 
 
 def _self_weights(key: Array, alpha: float, size: int) -> Array:

@@ -7,16 +7,18 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Inexact, Key
 
-from .draws import per_sample, random_span, require
+from etude.inputs import Values, floating
+
+from .draws import in_single, per_sample, random_span, require
 from .mixing import Batch, mixup
 from .signals import gaussian_noise
 
-Patches = Float[Array, "batch patches dim"]
+Patches = Inexact[Array, "batch patches dim"]
 
 
-def patch_dropout(patches: Patches, key: Key[Array, ""], drop_prob: float = 0.1) -> Patches:
+def patch_dropout(patches: Values, key: Key[Array, ""], drop_prob: float = 0.1) -> Patches:
     """Set whole patches to zero, each with probability `drop_prob`.
 
     The others are divided by `1 - drop_prob`, so that the expectation stays.
@@ -29,8 +31,10 @@ def patch_dropout(patches: Patches, key: Key[Array, ""], drop_prob: float = 0.1)
     True
     """
     require(0 <= drop_prob < 1, f"patch_dropout: drop_prob must be in [0, 1), got {drop_prob}")
+    patches = floating(patches)
     kept = jax.random.bernoulli(key, 1 - drop_prob, patches.shape[:2])[..., None]
-    return jnp.where(kept, patches / (1 - drop_prob), jnp.zeros((), patches.dtype))
+    scaled = (in_single(patches) / (1 - drop_prob)).astype(patches.dtype)
+    return jnp.where(kept, scaled, jnp.zeros((), patches.dtype))
 
 
 def patch_mixup(
@@ -46,7 +50,7 @@ def patch_mixup(
 
 
 def temporal_shift_patches(
-    patches: Patches, key: Key[Array, ""], max_shift: int = 5, circular: bool = True
+    patches: Values, key: Key[Array, ""], max_shift: int = 5, circular: bool = True
 ) -> Patches:
     """Move the patches of each sample by a number of places, uniform in -max_shift..max_shift.
 
@@ -73,11 +77,11 @@ def temporal_shift_patches(
         inside = ((source >= 0) & (source < count))[:, None]
         return moved if circular else jnp.where(inside, moved, jnp.zeros((), sample.dtype))
 
-    return per_sample(shift, key, patches)
+    return per_sample(shift, key, floating(patches))
 
 
 def patch_cutout(
-    patches: Patches, key: Key[Array, ""], n_holes: int = 10, hole_size: int = 5
+    patches: Values, key: Key[Array, ""], n_holes: int = 10, hole_size: int = 5
 ) -> Patches:
     """Set `n_holes` runs of `hole_size` neighbouring patches to zero (DeVries and Taylor 2017).
 
@@ -101,10 +105,10 @@ def patch_cutout(
         spans = jax.vmap(lambda k: random_span(k, count, width))(jax.random.split(key, n_holes))
         return jnp.where(spans.any(axis=0)[:, None], jnp.zeros((), sample.dtype), sample)
 
-    return per_sample(cut, key, patches)
+    return per_sample(cut, key, floating(patches))
 
 
-def patch_permutation(patches: Patches, key: Key[Array, ""], permute_prob: float = 0.1) -> Patches:
+def patch_permutation(patches: Values, key: Key[Array, ""], permute_prob: float = 0.1) -> Patches:
     """Choose each patch with probability `permute_prob` and shuffle the chosen ones.
 
     Raises:
@@ -131,10 +135,10 @@ def patch_permutation(patches: Patches, key: Key[Array, ""], permute_prob: float
         source = jnp.where(jnp.arange(count) < jnp.sum(chosen), shuffled, places)
         return jnp.zeros_like(sample).at[places].set(sample[source])
 
-    return per_sample(permute, key, patches)
+    return per_sample(permute, key, floating(patches))
 
 
-def patch_jitter(patches: Patches, key: Key[Array, ""], noise_std: float = 0.01) -> Patches:
+def patch_jitter(patches: Values, key: Key[Array, ""], noise_std: float = 0.01) -> Patches:
     """Add Gaussian noise of standard deviation `noise_std`.
 
     Raises:

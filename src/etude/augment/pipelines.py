@@ -17,7 +17,9 @@ from functools import partial
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Inexact, Key
+
+from etude.inputs import Values, floating
 
 from .draws import choose, require
 from .patches import (
@@ -79,7 +81,8 @@ def sometimes(augmentation: Augmentation, probability: float) -> Augmentation:
     """
     require(0 <= probability <= 1, f"sometimes: probability must be in 0..1, got {probability}")
 
-    def augmented(signals: Float[Array, "batch ..."], key: Key[Array, ""]) -> Array:
+    def augmented(signals: Values, key: Key[Array, ""]) -> Array:
+        signals = floating(signals)
         choice_key, key = jax.random.split(key)
         chosen = jax.random.bernoulli(choice_key, probability, (len(signals),))
         return choose(chosen, augmentation(signals, key), signals)
@@ -105,8 +108,9 @@ class Policy:
     def __post_init__(self):
         require(len(self.sub_policies) > 0, "Policy: give at least one sub-policy")
 
-    def __call__(self, signals: Float[Array, "batch ..."], key: Key[Array, ""]) -> Array:
+    def __call__(self, signals: Values, key: Key[Array, ""]) -> Array:
         """Apply a sub-policy to each sample."""
+        signals = floating(signals)
         choice_key, key = jax.random.split(key)
         choice = jax.random.randint(choice_key, (len(signals),), 0, len(self.sub_policies))
         changed = signals
@@ -183,9 +187,7 @@ class PatchAugmentation:
             "other: set both, or neither",
         )
 
-    def __call__(
-        self, patches: Float[Array, "batch patches dim"], key: Key[Array, ""]
-    ) -> Float[Array, "batch patches dim"]:
+    def __call__(self, patches: Values, key: Key[Array, ""]) -> Inexact[Array, "batch patches dim"]:
         """Apply the steps."""
         steps = (
             (self.dropout_prob, partial(patch_dropout, drop_prob=self.dropout_prob)),
@@ -194,7 +196,7 @@ class PatchAugmentation:
             (self.jitter_std, partial(patch_jitter, noise_std=self.jitter_std)),
             (self.permute_prob, partial(patch_permutation, permute_prob=self.permute_prob)),
         )
-        return compose(*(step for strength, step in steps if strength))(patches, key)
+        return compose(*(step for strength, step in steps if strength))(floating(patches), key)
 
 
 def get_light_augmentation() -> PatchAugmentation:

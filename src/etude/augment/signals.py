@@ -1,6 +1,7 @@
 """Random changes of signals, `(batch, time)` or `(batch, channels, time)`, drawn per sample.
 
-All channels of a sample change alike, except for noise, which is fresh everywhere.
+All channels of a sample change alike, except for noise, which is fresh everywhere. Complex signals
+stay complex: noise has the given power in all, half of it in each part.
 
 >>> key = jax.random.key(0)
 >>> signals = jnp.ones((4, 2, 100))
@@ -10,18 +11,20 @@ All channels of a sample change alike, except for noise, which is fresh everywhe
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Inexact, Key
 
-from .draws import along, per_sample, random_span, require
+from etude.inputs import Values, floating
+
+from .draws import along, in_single, per_sample, random_span, require
 
 
 def time_masking(
-    signals: Float[Array, "batch *channels time"],
+    signals: Values,
     key: Key[Array, ""],
     max_width: int = 1000,
     num_masks: int = 1,
     fill: float = 0.0,
-) -> Float[Array, "batch *channels time"]:
+) -> Inexact[Array, "batch *channels time"]:
     """Overwrite random stretches of time (the time mask of Park et al. 2019, for raw signals).
 
     Args:
@@ -49,18 +52,19 @@ def time_masking(
 
 
 def mask_axis(
-    batch: Float[Array, "batch *axes"],
+    batch: Values,
     key: Key[Array, ""],
     axis: int,
     max_width: int,
     num_masks: int,
     fill: float,
-) -> Float[Array, "batch *axes"]:
+) -> Inexact[Array, "batch *axes"]:
     """Overwrite `num_masks` random spans of up to `max_width` along one (negative) axis.
 
     >>> mask_axis(jnp.ones((1, 3, 4)), jax.random.key(0), -2, 3, 1, 0.0).shape
     (1, 3, 4)
     """
+    batch = floating(batch)
     length = batch.shape[axis]
 
     def mask_once(key: Array) -> Array:
@@ -76,12 +80,12 @@ def mask_axis(
 
 
 def gaussian_noise(
-    signals: Float[Array, "batch *channels time"],
+    signals: Values,
     key: Key[Array, ""],
     *,
     std: float | None = None,
     snr_db: float | None = None,
-) -> Float[Array, "batch *channels time"]:
+) -> Inexact[Array, "batch *channels time"]:
     """Add white Gaussian noise, of a fixed strength or of one relative to each sample.
 
     Args:
@@ -102,20 +106,22 @@ def gaussian_noise(
         (std is None) != (snr_db is None),
         f"gaussian_noise: give either std or snr_db, got std={std} and snr_db={snr_db}",
     )
-    noise = jax.random.normal(key, signals.shape, signals.dtype)
+    signals = floating(signals)
+    exact = in_single(signals)
+    noise = jax.random.normal(key, exact.shape, exact.dtype)
     if std is not None:
         require(std >= 0, f"gaussian_noise: std must be 0 or more, got {std}")
-        return signals + std * noise
-    axes = tuple(range(1, signals.ndim))
-    power = jnp.mean(jnp.square(signals), axis=axes, keepdims=True)
-    return signals + jnp.sqrt(power) * 10 ** (-(snr_db or 0.0) / 20) * noise
+        return (exact + std * noise).astype(signals.dtype)
+    power = jnp.mean(jnp.abs(exact) ** 2, axis=tuple(range(1, exact.ndim)), keepdims=True)
+    scale = jnp.sqrt(power) * 10 ** (-(snr_db or 0.0) / 20)
+    return (exact + scale.astype(exact.dtype) * noise).astype(signals.dtype)
 
 
 def amplitude_scaling(
-    signals: Float[Array, "batch *channels time"],
+    signals: Values,
     key: Key[Array, ""],
     scale_range: tuple[float, float] = (0.8, 1.2),
-) -> Float[Array, "batch *channels time"]:
+) -> Inexact[Array, "batch *channels time"]:
     """Multiply each sample by a factor that is uniform in `scale_range`.
 
     Raises:
@@ -128,15 +134,18 @@ def amplitude_scaling(
     low, high = scale_range
     require(low <= high, f"amplitude_scaling: scale_range must rise, got {scale_range}")
 
-    def scale(key: Array, sample: Array) -> Array:
-        return sample * jax.random.uniform(key, (), sample.dtype, low, high)
+    signals = floating(signals)
 
-    return per_sample(scale, key, signals)
+    def scale(key: Array, sample: Array) -> Array:
+        factor = jax.random.uniform(key, (), jnp.abs(sample).dtype, low, high)
+        return sample * factor.astype(sample.dtype)
+
+    return per_sample(scale, key, in_single(signals)).astype(signals.dtype)
 
 
 def time_shift(
-    signals: Float[Array, "batch *channels time"], key: Key[Array, ""], max_shift: int = 1000
-) -> Float[Array, "batch *channels time"]:
+    signals: Values, key: Key[Array, ""], max_shift: int = 1000
+) -> Inexact[Array, "batch *channels time"]:
     """Rotate each sample in time by a whole number of steps, uniform in -max_shift..max_shift.
 
     Raises:
@@ -151,4 +160,4 @@ def time_shift(
     def shift(key: Array, sample: Array) -> Array:
         return jnp.roll(sample, jax.random.randint(key, (), -max_shift, max_shift + 1), axis=-1)
 
-    return per_sample(shift, key, signals)
+    return per_sample(shift, key, floating(signals))

@@ -1,21 +1,23 @@
 """SpecAugment for spectrograms, `(batch, channels, freq, time)`."""
 
 import jax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Inexact, Key
+
+from etude.inputs import Values
 
 from .draws import require
 from .signals import mask_axis
 
 
 def spec_augment(
-    spectrograms: Float[Array, "batch channels freq time"],
+    spectrograms: Values,
     key: Key[Array, ""],
     time_mask_param: int = 40,
     freq_mask_param: int = 20,
     num_time_masks: int = 2,
     num_freq_masks: int = 2,
     fill: float = 0.0,
-) -> Float[Array, "batch channels freq time"]:
+) -> Inexact[Array, "batch channels freq time"]:
     """Overwrite random bands of frequency and stretches of time (Park et al. 2019).
 
     Widths are uniform in 0..param, as in the paper. Masks may overhang the ends, so that every

@@ -167,6 +167,13 @@ class Callback:
     def restore(self, state: dict[str, Any]) -> None:
         """Takes back what `state` gave."""
 
+    def fingerprint(self) -> Mapping[str, Any]:
+        """The settings that change the training (when a phase stops, say), as JSON.
+
+        A resume with other ones is refused. What only watches or writes has none.
+        """
+        return {}
+
 
 def overrides(callback: Callback, hook: str) -> bool:
     """Whether a callback has its own version of a hook."""

@@ -70,6 +70,15 @@ class EarlyStopping(Callback):
     def problems(self, metrics: frozenset[str]) -> list[str]:
         return unknown_metric("EarlyStopping", self.monitor, metrics)
 
+    def fingerprint(self) -> dict[str, Any]:
+        return {
+            "monitor": self.monitor,
+            "patience": self.patience,
+            "mode": self.mode,
+            "min_delta": self.min_delta,
+            "phase": self.phase,
+        }
+
     def state(self) -> dict[str, Any]:
         return {"counts": self.counts}
 

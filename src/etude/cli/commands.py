@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from etude.cli.options import (
     UsageError,
@@ -12,15 +12,16 @@ from etude.cli.options import (
     take_value,
     unknown,
 )
+from etude.cli.reopen import reopen
 from etude.cli.settings import configure, describe, read_file
 from etude.engine.errors import ConfigurationError, suggest
 
-if TYPE_CHECKING:
-    from etude.catalogue import TrainedRun
-    from etude.recipe import Configuration
-
 #: What `etude train` takes beside the fields of a recipe.
 OWN = ("run", "overwrite", "config")
+
+
+#: What `etude resume` does about settings that are other than the run's.
+CHANGES = ("refuse", "allow")
 
 
 def list_recipes(arguments: Sequence[str]) -> None:
@@ -74,13 +75,18 @@ def train_help(name: str) -> None:
 
 
 def resume(arguments: Sequence[str]) -> None:
-    """`etude resume RUN [--recipe NAME]`."""
+    """`etude resume RUN [--checkpoint NAME] [--changes allow] [--recipe NAME] [--FIELD VALUE]`."""
     positional, options, problems = parse(arguments)
     run = take_positional(positional, "The folder of a run", problems)
+    checkpoint = take_value(options, "checkpoint", problems)
+    changes = take_value(options, "changes", problems) or "refuse"
     name = take_value(options, "recipe", problems)
-    refuse([*problems, *unknown(options, ["recipe"])])
-    opened, config = reopen(Path(run), name)
-    _run(opened.recipe, config, opened.root, resume=True)
+    if changes not in CHANGES:
+        problems.append(f"--changes takes 'allow'; got {changes!r}. {suggest(changes, CHANGES)}")
+    refuse(problems)
+    opened, config = reopen(Path(run), name, options, ("checkpoint", "changes", "recipe"))
+    at = None if checkpoint is None else (Path(run), checkpoint)
+    _run(opened.recipe, config, opened.root, resume=True, changes=changes, at=at)
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -121,24 +127,15 @@ def info(arguments: Sequence[str]) -> None:
     show_columns([(str(name), str(value)) for name, value in rows])
 
 
-def _run(recipe: Any, config: Any, folder: Path, **how: bool) -> None:
+def _run(recipe: Any, config: Any, folder: Path, **how: Any) -> None:
     try:
         print(recipe.run(config, folder, **how))
     except KeyboardInterrupt as error:
-        from etude.run.directory import is_run
+        from etude.run.directory import is_run, way_on
 
         if str(error) or not is_run(folder):  # a trainer has said how to go on, or nobody can
             raise
-        raise KeyboardInterrupt(f"Interrupted; go on with: etude resume {folder}") from None
-
-
-def reopen(run: Path, recipe: str | None) -> "tuple[TrainedRun, Configuration]":
-    """A run and the configuration that it was made with."""
-    from etude.catalogue import open_run
-
-    opened = open_run(run, recipe)
-    hint = f"The configuration is in {opened.root / 'config.yaml'}."
-    return opened, configure(opened.recipe.configuration, opened.record, {}, hint=hint)
+        raise KeyboardInterrupt(f"Interrupted; go on with: {way_on(folder)}") from None
 
 
 def _nothing_left(arguments: Sequence[str]) -> None:

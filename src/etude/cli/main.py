@@ -35,8 +35,8 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str, str]] = {
     ),
     "resume": (
         commands.resume,
-        "RUN [--recipe NAME]",
-        "go on with a run that was interrupted",
+        "RUN [--checkpoint NAME] [--changes allow] [--recipe NAME] [--FIELD VALUE ...]",
+        "go on with a run that was interrupted, or train it longer",
     ),
     "evaluate": (
         commands.evaluate,
@@ -147,7 +147,7 @@ def _failed(error: Exception) -> int:
         return FAILED
     expected, misused = _kinds(error)
     if expected:
-        _say(f"etude: {error}")
+        _say("\n".join([f"etude: {error}", *getattr(error, "__notes__", [])]))
         return BAD_USE if misused else FAILED
     with tempfile.NamedTemporaryFile(
         "w", prefix="etude-", suffix=".log", delete=False, encoding="utf-8"

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from etude.cli.commands import reopen, show_columns
+from etude.cli.commands import show_columns
 from etude.cli.options import UsageError, parse, take_value
+from etude.cli.reopen import reopen
 from etude.cli.settings import configure, describe
 from etude.engine.errors import ConfigurationError
 

@@ -107,6 +107,15 @@ class AccessData:
     def __len__(self) -> int:
         return self.length
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides its batches; workers do not."""
+        return {
+            "samples": self.length,
+            "batch_size": self.batch_size,
+            "shuffle": "numpy.permutation" if self.shuffle else False,
+            "samples_of_an_epoch": self._kept,
+        }
+
     def batches(self, entropy: tuple[int, ...], epoch: int, position: int) -> Iterator[PyTree]:
         """The batches of one epoch from a position on, the last one short unless dropped."""
         order = self._order((*entropy, epoch))[: self._kept]

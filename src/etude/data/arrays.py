@@ -21,6 +21,7 @@ from etude.data.checks import (
     check_labels_in,
     length_of,
     named_leaves,
+    sample_of,
     to_numpy,
 )
 
@@ -76,6 +77,15 @@ class ArrayData:
 
     def __len__(self) -> int:
         return self.length
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides its batches."""
+        return {
+            "samples": self.length,
+            "batch_size": self.batch_size,
+            "shuffle": "jax.random.permutation" if self.shuffle else False,
+            "sample": sample_of(self.arrays),
+        }
 
     def order(self, key: Key[Array, ""]) -> Int[Array, " samples"]:
         """The permutation of one epoch."""

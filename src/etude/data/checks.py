@@ -170,6 +170,15 @@ def named_leaves(tree: PyTree, where: str = "data"):
         yield where + jax.tree_util.keystr(path), leaf
 
 
+def sample_of(tree: PyTree) -> str:
+    """Dtype and shape of one sample, array by array.
+
+    >>> sample_of((np.zeros((5, 2), np.float32), np.zeros(5, np.int32)))
+    'float32[2], int32[]'
+    """
+    return ", ".join(f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in jax.tree.leaves(tree))
+
+
 def name_of(tree: PyTree, index: int, where: str = "data") -> str:
     """The name of one leaf, by its number."""
     return [name for name, _ in named_leaves(tree, where)][index]

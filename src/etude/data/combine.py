@@ -22,7 +22,7 @@ from etude.data.access import AccessData
 from etude.data.arrays import ArrayData
 from etude.data.stream import StreamData
 from etude.engine.errors import DataError, suggest
-from etude.engine.source import Fetch
+from etude.engine.source import Fetch, Fingerprinted
 
 OnHost = AccessData | StreamData
 
@@ -144,6 +144,10 @@ class Combined:
         """The names in the order of their turns."""
         return tuple(name for served in self._schedule.served for name in served)
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides its batches."""
+        return _fingerprint(self._sources, self._schedule)
+
     def order(self, key: Key[Array, ""]) -> PyTree:
         """For each source as many permutations, one after another, as an epoch takes."""
         return {
@@ -189,6 +193,10 @@ class CombinedOnHost:
         """The names in the order of their turns."""
         return tuple(name for served in self._schedule.served for name in served)
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides its batches."""
+        return _fingerprint(self._sources, self._schedule)
+
     def batches(self, entropy: tuple[int, ...], epoch: int, position: int) -> Iterator[PyTree]:
         """The batches of one epoch from a position on; without end, if its length is unknown."""
         schedule = self._schedule
@@ -218,6 +226,14 @@ def _combined(
     if all(isinstance(source, ArrayData) for source in sources.values()):
         return Combined(sources, schedule)
     return CombinedOnHost(sources, schedule)
+
+
+def _fingerprint(sources: Mapping[str, Any], schedule: _Schedule) -> dict[str, Any]:
+    own = {
+        name: source.fingerprint() if isinstance(source, Fingerprinted) else type(source).__name__
+        for name, source in sources.items()
+    }
+    return {"pattern": " ".join("+".join(served) for served in schedule.served), "sources": own}
 
 
 def _permutations(source: ArrayData, key: Key[Array, ""], turns: int) -> Int[Array, " samples"]:

@@ -1,121 +1,143 @@
-r"""Samples in a user's files: pictures, folders of pictures, tables of numbers.
+"""Labelled samples in files: a folder of IDX files as MNIST has them, or an `.npz` file.
 
->>> import tempfile
->>> file = Path(tempfile.mkdtemp()) / "two.csv"
->>> _ = file.write_text("0,0.5\n1,0.25\n")
->>> names, samples = read_samples([file], (2,))
->>> [Path(name).name for name in names], samples.tolist()
-(['two.csv:1', 'two.csv:2'], [[0.0, 0.5], [1.0, 0.25]])
+A set that is known is told by its first training labels, whatever the folder is called.
 """
 
-import csv
-from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32
 
-from etude.data.checks import check_finite
+from etude.data.checks import check_labels
+from etude.data.idx import read_idx
 from etude.engine.errors import DataError
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".tif", ".tiff")
-TABLES = (".csv", ".npy")
+FILES = (
+    "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
+)  # fmt: skip
+
+#: the first labels of training sets that are often met under another name
+SIGNATURES = {
+    "mnist": (5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7, 2, 8, 6, 9),
+    "fashion-mnist": (9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9, 5, 5, 7, 9, 1, 0, 6, 4),
+}
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def read_samples(
-    paths: Sequence[str | Path], shape: tuple[int, ...], *, invert: bool = False
-) -> tuple[tuple[str, ...], Float32[np.ndarray, "n ..."]]:
-    """The names and values of all samples in files.
+class Split(NamedTuple):
+    """Samples and labels; being a tuple, it goes into `ArrayData` as it is."""
 
-    A picture is one sample, of grey levels from 0 (black) to 1; it must have the size that is
-    asked for. A folder is all of its pictures, by name. A CSV file (no header) has a sample a row;
-    an NPY file an array of samples, or one. Rows and flat arrays are reshaped.
+    #: values from 0 to 1
+    x: Float32[np.ndarray, "samples *shape"]
+    #: classes, counted from 0
+    y: Int32[np.ndarray, " samples"]
 
-    Args:
-        paths: files or folders.
-        shape: of one sample.
-        invert: take 1 minus the grey level of pictures: for dark writing on white.
 
-    Raises:
-        DataError: a file that is missing, of another kind or cannot be read, samples of another
-            shape, values that are no finite numbers.
+def holds_idx(folder: Path) -> bool:
+    """Whether any of the four files is there."""
+    return any(_file(folder, name).exists() for name in FILES)
+
+
+def recognised(folder: Path) -> str | None:
+    """The known set that a folder of IDX files holds, or None.
+
+    Raises `DataError` for training labels that cannot be read.
     """
-    names, samples = [], []
-    for path in map(Path, paths):
-        for name, values in _samples(path, invert):
-            if values.size != np.prod(shape) or (values.ndim > 1 and values.shape != shape):
-                raise DataError(
-                    f"{name} has the shape {values.shape}; the model takes {shape}. Resize or "
-                    "crop it as the training data were."
-                )
-            check_finite(values, name)
-            names.append(name)
-            samples.append(values.reshape(shape).astype(np.float32))
-    if not samples:
-        raise DataError("There is no sample: no file was given.")
-    return tuple(names), np.stack(samples)
+    labels = _file(folder, FILES[1])
+    if not labels.exists():
+        return None
+    first = tuple(read_idx(labels)[:20].tolist())
+    return next((name for name, known in SIGNATURES.items() if known == first), None)
 
 
-def _samples(path: Path, invert: bool) -> Iterator[tuple[str, np.ndarray]]:
-    if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
-        if not found:
-            raise DataError(f"The folder {path} holds no picture ({', '.join(PICTURES)}).")
-        for file in found:
-            yield str(file), _picture(file, invert)
-        return
-    kind = path.suffix.lower()
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.")
-    if kind in PICTURES:
-        yield str(path), _picture(path, invert)
-    elif kind in TABLES:
-        rows = _csv(path) if kind == ".csv" else _npy(path)
-        for number, row in enumerate(rows, 1):
-            yield f"{path}:{number}", row
-    else:
+def read_folder(folder: Path, classes: int | None = None) -> tuple[Split, Split]:
+    """Training and test split of the four IDX files of a folder, gzipped or not.
+
+    Raises `DataError` for missing or damaged files, files that do not belong together, and
+    labels outside `classes`, if that is given.
+    """
+    missing = [name for name in FILES if not _file(folder, name).exists()]
+    if missing:
         raise DataError(
-            f"{path} is of no kind that can be read. Give a picture ({', '.join(PICTURES)}), a "
-            "folder of pictures, or numbers (.csv, .npy)."
+            f"{folder} lacks {', '.join(missing)} (with or without .gz). Put all four files there."
         )
+    paths = [_file(folder, name) for name in FILES]
+    return _pair(paths[0], paths[1], classes), _pair(paths[2], paths[3], classes)
 
 
-def _picture(path: Path, invert: bool) -> np.ndarray:
-    from PIL import Image
+def read_npz(path: Path) -> Split | tuple[Split, Split]:
+    """Training and test split of the arrays x_train, y_train, x_test and y_test of a file.
 
+    Samples lie along the first axis, of any shape: bytes, or numbers from 0 to 1. With x and y
+    alone there is one split. Nothing is unpickled. Raises `DataError` for what does not fit.
+    """
     try:
-        with Image.open(path) as image:
-            grey = np.asarray(image.convert("L"), np.float32) / 255
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a picture: {error}.") from error
-    return 1 - grey if invert else grey
-
-
-def _csv(path: Path) -> list[np.ndarray]:
-    rows = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if row:
-                rows.append(np.array([_number(cell, path, number) for cell in row]))
-    return rows
-
-
-def _number(cell: str, path: Path, row: int) -> float:
-    try:
-        return float(cell)
-    except ValueError:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(
-            f"{path}, row {row}: {cell!r} is no number. Write rows of numbers, without a header."
-        ) from None
+            f"{path} cannot be read as arrays ({error}). Write it by np.savez(path, x=x, y=y)."
+        ) from error
+    if set(arrays) == {"x", "y"}:
+        return _checked(path, "x", "y", arrays)
+    if set(arrays) == set(KEYS):
+        return _checked(path, *KEYS[:2], arrays), _checked(path, *KEYS[2:], arrays)
+    raise DataError(
+        f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; expected x and y, or "
+        f"{', '.join(KEYS)}."
+    )
 
 
-def _npy(path: Path) -> np.ndarray:
+def _checked(path: Path, x_name: str, y_name: str, arrays: dict[str, np.ndarray]) -> Split:
+    x, y = arrays[x_name], arrays[y_name]
+    if x.ndim < 2 or y.ndim != 1 or len(x) != len(y) or not len(x):
+        raise DataError(
+            f"{path}: {x_name} has shape {x.shape} and {y_name} {y.shape}; expected (samples, "
+            "...) and (samples,)."
+        )
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as an NPY file: {error}.") from error
-    if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or np.iscomplexobj(
-        values
-    ):
-        raise DataError(f"{path} holds {values.dtype} values; expected real numbers.")
-    return np.atleast_2d(values).astype(np.float64)
+        check_labels(y, max(int(y.max(initial=0)) + 1, 1) if y.dtype.kind in "iu" else 1)
+    except DataError as error:
+        raise DataError(f"{path}: {y_name}: {error}") from error
+    if x.dtype == np.uint8:
+        return scaled(x, y)
+    # NaN compares as false, so that it is refused as well.
+    if x.dtype.kind not in "biuf" or not bool(np.all((x >= 0) & (x <= 1))):
+        raise DataError(
+            f"{path}: {x_name} holds {x.dtype} from {x.min()} to {x.max()}; expected bytes "
+            "(uint8), or numbers from 0 to 1: (x - x.min()) / (x.max() - x.min())."
+        )
+    return Split(x.astype(np.float32), y.astype(np.int32))
+
+
+def scaled(x: np.ndarray, y: np.ndarray) -> Split:
+    """Bytes as numbers from 0 to 1."""
+    return Split(x.astype(np.float32) / np.float32(255), y.astype(np.int32))
+
+
+def _file(folder: Path, name: str) -> Path:
+    packed = folder / f"{name}.gz"
+    return packed if packed.exists() else folder / name
+
+
+def _pair(images: Path, labels: Path, classes: int | None) -> Split:
+    x, y = read_idx(images), read_idx(labels)
+    for path, array, axes in ((images, x, 3), (labels, y, 1)):
+        if array.ndim != axes or array.dtype != np.uint8:
+            raise DataError(
+                f"{path} holds {array.dtype} of shape {array.shape}; expected uint8 with {axes} "
+                "axes. Check that images and labels are not mixed up."
+            )
+    if len(x) != len(y):
+        raise DataError(
+            f"{images} holds {len(x)} images and {labels} {len(y)} labels; expected as many. Get "
+            "both from the same source."
+        )
+    try:
+        check_labels(y, 256 if classes is None else classes)
+    except DataError as error:
+        raise DataError(f"{labels}: {error}") from error
+    return scaled(x, y)

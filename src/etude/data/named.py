@@ -1,4 +1,4 @@
-"""Data sets by name: digits, MNIST, Fashion-MNIST.
+"""Data sets by name: digits, MNIST, Fashion-MNIST, and your own by the name of their files.
 
 >>> digits = load("digits", valid=0.2)
 >>> digits.train.x.shape, digits.valid.x.shape, digits.test.x.shape
@@ -8,13 +8,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32
 
-from etude.data.checks import check_labels
-from etude.data.idx import read_idx
+from etude.data.files import FILES, Split, holds_idx, read_folder, read_npz, recognised, scaled
 from etude.engine.errors import DataError, suggest
 
 CLOTHES = (
@@ -27,21 +24,9 @@ NUMERALS = tuple("0123456789")
 #: name in the OpenML catalogue, and classes
 FILED = {"mnist": ("mnist_784", NUMERALS), "fashion-mnist": ("Fashion-MNIST", CLOTHES)}
 
-FILES = (
-    "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
-)  # fmt: skip
+NAMES = ("digits", *FILED)
 
 VARIABLE = "ETUDE_DATA"
-
-
-class Split(NamedTuple):
-    """Images and labels; being a tuple, it goes into `ArrayData` as it is."""
-
-    #: intensities from 0 to 1
-    x: Float32[np.ndarray, "samples height width"]
-    #: classes, counted from 0
-    y: Int32[np.ndarray, " samples"]
 
 
 @dataclass(frozen=True)
@@ -60,39 +45,80 @@ def load(
 ) -> DataSet:
     """Loads a data set.
 
-    "digits" comes with scikit-learn: 1797 images of 8 x 8, of which a stratified fifth is the
-    test split, always the same. "mnist" and "fashion-mnist" have their standard splits, 60000 and
-    10000 images of 28 x 28; they are read from IDX files (gzipped or not) in `<root>/<name>` or
-    `<root>`, else fetched by scikit-learn from OpenML.
+    | name | what |
+    |---|---|
+    | digits | scikit-learn's, 1797 images of 8 x 8, of which a fixed stratified fifth is the test |
+    | mnist, fashion-mnist | 60000 and 10000 images of 28 x 28, from the IDX files (gzipped or \
+    not) in `<root>/<name>` or `<root>`, else fetched by scikit-learn from OpenML |
+    | a folder | four IDX files of your own, named as MNIST's |
+    | a file `.npz` | arrays x_train, y_train, x_test, y_test; or x and y, of which a stratified \
+    fifth is the test: bytes or numbers from 0 to 1, of any shape after the first axis |
+
+    Folders and files are sought below the root, else below the current folder; a full path is
+    taken as it is, and `./mnist` is a folder whatever it is called. Files of MNIST are not taken
+    for Fashion-MNIST, or the other way round, wherever they lie.
 
     Args:
-        name: "digits", "mnist" or "fashion-mnist".
+        name: as in the table.
         root: folder of the files; None: the variable ETUDE_DATA, if set.
         valid: fraction of the training samples to split off, stratified, for validation.
         seed: of that split.
 
     Raises:
-        DataError: an unknown name, missing or damaged files, no network.
+        DataError: an unknown name, missing, damaged or other files than asked for, no network.
 
     >>> load("digits").classes[:3]
     ('0', '1', '2')
     """
-    names = ["digits", *FILED]
-    if name not in names:
-        raise DataError(f"There is no data set {name!r}. {suggest(name, names)}")
+    name = str(name)
     if not 0 <= valid < 1:
         raise DataError(f"valid is a fraction of the training samples in [0, 1); got {valid}.")
     if name == "digits":
         classes = NUMERALS
         train, test = _digits()
-    else:
+    elif name in FILED:
         catalogue, classes = FILED[name]
         folder = _folder(name, root)
-        train, test = _fetched(name, catalogue) if folder is None else _read(folder, len(classes))
+        found = _fetched(name, catalogue) if folder is None else read_folder(folder, len(classes))
+        train, test = found
+    else:
+        name, classes, train, test = _own(find(name, root))
     if not valid:
         return DataSet(name, classes, train, test)
     train, held = _split(train, valid, seed)
     return DataSet(name, classes, train, test, held)
+
+
+def find(name: str, root: str | Path | None = None) -> Path:
+    """The folder of IDX files, or the `.npz` file, that a name other than `NAMES` means.
+
+    Raises `DataError` if there is none.
+    """
+    bases = [os.environ.get(VARIABLE) or ".", "."] if root is None else [root]
+    places = [Path(base) / name for base in dict.fromkeys(bases)]
+    for place in places:
+        if holds_idx(place) or (place.suffix == ".npz" and place.is_file()):
+            return place
+    raise DataError(
+        f"There is no data set {name!r}: it is no known name, and "
+        f"{' or '.join(map(str, places))} is neither a folder with {FILES[0]} and so on nor an "
+        f".npz file. {suggest(name, NAMES)}"
+    )
+
+
+def _own(place: Path) -> tuple[str, tuple[str, ...], Split, Split]:
+    """Name, classes and splits of a folder or file."""
+    if place.suffix == ".npz" and place.is_file():
+        found = read_npz(place)
+        train, test = _split(found, 0.2, 0) if isinstance(found, Split) else found
+        known = None
+    else:
+        known = recognised(place)
+        train, test = read_folder(place, len(FILED[known][1]) if known else None)
+    if known:
+        return known, FILED[known][1], train, test
+    count = max(int(part.y.max()) for part in (train, test)) + 1
+    return place.stem, tuple(map(str, range(count))), train, test
 
 
 def _digits() -> tuple[Split, Split]:
@@ -121,61 +147,31 @@ def _split(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 
 
 def _folder(name: str, root: str | Path | None) -> Path | None:
-    """The folder that holds files of the data set, or None if OpenML shall be asked."""
+    """The folder that holds files of a known set, or None if OpenML shall be asked."""
     given = root if root is not None else os.environ.get(VARIABLE)
     if not given:
         return None
-    # All sets have the same file names: a folder named after another set is not this one's.
     folders = [Path(given) / name, Path(given)]
-    for folder in folders:
-        is_other = folder.name in FILED and folder.name != name
-        if not is_other and any(_file(folder, file).exists() for file in FILES):
+    others = {}
+    for folder in filter(holds_idx, folders):
+        known = recognised(folder)
+        # All sets have the same file names: those of another set, or of none that is known in a
+        # folder that is not named after this one, are not this one's.
+        if known == name or (known is None and folder.name == name):
             return folder
+        others[folder] = known
     if root is None:
         return None
+    for folder, known in others.items():
+        raise DataError(
+            f"The files in {folder} are not {name!r}, by their first training labels, but "
+            f"{known or 'of another set'}. Name the folder to load what it holds: {folder} "
+            f"(on the command line --data {folder}), or correct the root."
+        )
     raise DataError(
         f"No files of {name!r} in {folders[0]} or {folders[1]}. Expected {', '.join(FILES)}, each "
         "with or without .gz. Correct the root, or leave it out to fetch the set from OpenML."
     )
-
-
-def _file(folder: Path, name: str) -> Path:
-    packed = folder / f"{name}.gz"
-    return packed if packed.exists() else folder / name
-
-
-def _read(folder: Path, classes: int) -> tuple[Split, Split]:
-    missing = [name for name in FILES if not _file(folder, name).exists()]
-    if missing:
-        raise DataError(
-            f"{folder} lacks {', '.join(missing)} (with or without .gz). Put all four files there."
-        )
-    paths = [_file(folder, name) for name in FILES]
-    return _pair(paths[0], paths[1], classes), _pair(paths[2], paths[3], classes)
-
-
-def _pair(images: Path, labels: Path, classes: int) -> Split:
-    x, y = read_idx(images), read_idx(labels)
-    for path, array, axes in ((images, x, 3), (labels, y, 1)):
-        if array.ndim != axes or array.dtype != np.uint8:
-            raise DataError(
-                f"{path} holds {array.dtype} of shape {array.shape}; expected uint8 with {axes} "
-                "axes. Check that images and labels are not mixed up."
-            )
-    if len(x) != len(y):
-        raise DataError(
-            f"{images} holds {len(x)} images and {labels} {len(y)} labels; expected as many. Get "
-            "both from the same source."
-        )
-    try:
-        check_labels(y, classes)
-    except DataError as error:
-        raise DataError(f"{labels}: {error}") from error
-    return _scaled(x, y)
-
-
-def _scaled(x: np.ndarray, y: np.ndarray) -> Split:
-    return Split(x.astype(np.float32) / np.float32(255), y.astype(np.int32))
 
 
 def _fetched(name: str, catalogue: str) -> tuple[Split, Split]:
@@ -189,7 +185,7 @@ def _fetched(name: str, catalogue: str) -> tuple[Split, Split]:
         raise DataError(
             f"{name!r} could not be fetched from OpenML ({error}); is this machine offline? Put "
             f"{', '.join(FILES)} (with or without .gz) into a folder <root>/{name}, and pass "
-            f"root=<root> (--data.root) or set {VARIABLE}=<root>."
+            f"root=<root> (--root) or set {VARIABLE}=<root>."
         ) from error
     x, y = np.asarray(found[0]).reshape(-1, 28, 28), np.asarray(found[1]).astype(np.int32)
-    return _scaled(x[:60000], y[:60000]), _scaled(x[60000:], y[60000:])
+    return scaled(x[:60000], y[:60000]), scaled(x[60000:], y[60000:])

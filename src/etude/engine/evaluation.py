@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,25 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
-from etude.engine.errors import ConfigurationError, RuleError
+from etude.engine.errors import ConfigurationError
+from etude.engine.explaining import explained
 from etude.engine.learner import Learner
+from etude.engine.metric import Metric, checked_metrics, checked_weight
 from etude.engine.phase import Measure
+from etude.engine.precision import widened
 from etude.engine.roles import inference, is_array
 from etude.engine.rule import Context, Gradient, read_loss
 from etude.engine.source import Source
-
-
-@runtime_checkable
-class Metric(Protocol):
-    """A pytree that sums up a batch, merges with others of its kind, and yields a value."""
-
-    def merge(self, other: Any) -> Any:
-        """Both together."""
-        ...
-
-    def compute(self) -> Any:
-        """A scalar, an array, or a dict of these; called on the host."""
-        ...
 
 
 def default_measure(learner: Learner) -> Measure:
@@ -40,11 +30,38 @@ def default_measure(learner: Learner) -> Measure:
             "Validation(data, measure=...), a function (model, batch, context) -> metrics."
         )
 
-    def measure(model: Any, batch: PyTree, context: Context) -> Mapping[str, Array]:
+    def measure(model: Any, batch: PyTree, context: Context) -> Mapping[str, Any]:
         value, metrics, _ = read_loss(rule.loss(model, batch, context), model)
-        return {"loss": value, **metrics}
+        found = checked_metrics("What the loss returns", {"loss": value, **metrics})
+        if rule.weight is None:
+            return found
+        weight = checked_weight(f"The weight of learner {learner.name!r}", rule.weight(batch))
+        assert weight is not None
+        return {
+            name: value if isinstance(value, Metric) else _Weighted.of(value, weight)
+            for name, value in found.items()
+        }
 
     return measure
+
+
+class _Weighted(eqx.Module):
+    """The mean of a scalar over batches that count differently."""
+
+    total: Array
+    weight: Array
+
+    @classmethod
+    def of(cls, value: Array, weight: Array) -> "_Weighted":
+        # A mean over nothing is NaN, and counts for nothing.
+        value = jnp.where(weight == 0, 0.0, widened(value))
+        return cls(value * weight, weight)
+
+    def merge(self, other: "_Weighted") -> "_Weighted":
+        return _Weighted(self.total + other.total, self.weight + other.weight)
+
+    def compute(self) -> Array:
+        return self.total / self.weight
 
 
 class Evaluator:
@@ -54,19 +71,15 @@ class Evaluator:
     `merge` and `compute` are merged. The short last batch is measured at its true size.
     """
 
-    def __init__(self, measure: Measure, static: PyTree):
+    def __init__(self, measure: Measure, static: PyTree, name: str = "an evaluation"):
         def run(arrays: PyTree, batch: PyTree, context: Context) -> dict[str, Any]:
             model = inference(eqx.combine(arrays, static))
-            found = measure(model, batch, context)
+            with explained(name, batch):
+                found = measure(model, batch, context)
             if isinstance(found, tuple):  # a loss serves as a measure as it is
                 value, metrics, _ = read_loss(found, model)
                 found = {"loss": value, **metrics}
-            if not isinstance(found, Mapping):
-                raise RuleError(
-                    f"A measure must return a dict of metrics; got {type(found).__name__}. "
-                    'Return `{"name": value}`, or what a loss returns: `(loss, metrics)`.'
-                )
-            return {name: _checked(name, value) for name, value in found.items()}
+            return checked_metrics("What a measure returns", found)
 
         self._run = jax.jit(run)
         self._merge = jax.jit(_merge)
@@ -133,21 +146,6 @@ def _layout(tree: PyTree) -> tuple[Any, list[Any]]:
 
 def _plain(value: Any) -> float | list[Any]:
     return float(value) if np.ndim(value) == 0 else np.asarray(value).tolist()
-
-
-def _checked(name: str, value: Any) -> Any:
-    if isinstance(value, Metric):
-        return value
-    if not is_array(value) and not isinstance(value, float | int):
-        raise RuleError(
-            f"Metric {name!r} is a {type(value).__name__}; a measure returns scalars (means over "
-            "the batch) or metrics with merge and compute."
-        )
-    if jnp.shape(value) != ():
-        raise RuleError(
-            f"Metric {name!r} has shape {jnp.shape(value)}; reduce it to its mean over the batch."
-        )
-    return jnp.asarray(value).astype(jnp.float32)
 
 
 def evaluate(

@@ -9,7 +9,7 @@ from jaxtyping import Array, Key, PyTree
 
 from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner
-from etude.engine.source import Hosted, Resident, Source
+from etude.engine.source import Hosted, NoData, Resident, Source
 
 #: Measures a model on a batch: means over the batch, or metric objects that merge.
 Measure = Callable[[Any, PyTree, Any], Mapping[str, Any] | tuple[Any, ...]]
@@ -156,9 +156,10 @@ class Phase:
     Attributes:
         name: unique within a run; part of the randomness of the phase.
         learners: one, or several that take turns in this order at every step.
-        data: where batches come from.
+        data: where batches come from. None: rules and losses get None as their batch
+            (evolution strategies, reinforcement learning); the length is then in steps.
         length: how long at most.
-        validation: one or several.
+        validation: one, several, or None.
         augment: `augment(batch, key) -> batch`, inside the compiled step, training only.
         goal: metrics that end the phase once all are reached, `{"valid/accuracy": 0.95}`; a
             metric whose name ends in loss, error, nll, distance, fid, mmd or swd is reached from
@@ -173,9 +174,9 @@ class Phase:
 
     name: str
     learners: Learner | Sequence[Learner]
-    data: Source
+    data: Source | None
     length: Steps | Epochs
-    validation: Validation | Sequence[Validation] = ()
+    validation: Validation | Sequence[Validation] | None = ()
     augment: Callable[[PyTree, Key[Array, ""]], PyTree] | None = None
     goal: Mapping[str, float] = field(default_factory=dict)
     limit: Seconds | None = None
@@ -199,21 +200,31 @@ class Phase:
         """The validations, one or several."""
         if isinstance(self.validation, Validation):
             return (self.validation,)
-        return tuple(self.validation)
+        return () if self.validation is None else tuple(self.validation)
+
+    @property
+    def source(self) -> Source:
+        """Where batches come from, also without data."""
+        return NoData() if self.data is None else self.data
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """The length of an epoch in steps, if there are epochs and it is known."""
+        return None if self.data is None else self.data.steps_per_epoch
 
     @property
     def total_steps(self) -> int | None:
         """The length in steps, if it is known."""
         if isinstance(self.length, Steps):
             return self.length.count
-        per_epoch = self.data.steps_per_epoch
+        per_epoch = self.steps_per_epoch
         return None if per_epoch is None else per_epoch * self.length.count
 
     def in_steps(self, interval: Steps | Epochs) -> int:
         """An interval in steps; one of epochs needs data whose epochs have a known length."""
         if isinstance(interval, Steps):
             return interval.count
-        per_epoch = self.data.steps_per_epoch
+        per_epoch = self.steps_per_epoch
         assert per_epoch is not None  # refused in _contradictions
         return per_epoch * interval.count
 
@@ -241,10 +252,11 @@ def _wrong_types(phase: Phase):
                 f"learners must be Learner objects; got {type(learner).__name__}. Wrap a rule: "
                 "Learner(rule, optimizer)."
             )
-    if not isinstance(phase.data, Resident | Hosted):
+    if not isinstance(phase.source, Resident | Hosted):
         yield (
             f"data must be a source; got {type(phase.data).__name__}. Wrap arrays in "
-            "ArrayData(arrays, batch_size=...), other data in AccessData or StreamData."
+            "ArrayData(arrays, batch_size=...), other data in AccessData or StreamData; pass None "
+            "to train without data."
         )
     if not isinstance(phase.length, Steps | Epochs):
         yield f"length must be Steps(n) or Epochs(n); got {phase.length!r}."
@@ -265,9 +277,11 @@ def _contradictions(phase: Phase):
     if len(names) > 1 and (len(set(names)) < len(names) or "" in names):
         yield f"several learners need different names; got {names}. Pass Learner(..., name=...)."
     intervals = [phase.length, *(v.every for v in phase.validations)]
-    if phase.data.steps_per_epoch is None and any(isinstance(i, Epochs) for i in intervals):
+    if phase.steps_per_epoch is None and any(isinstance(i, Epochs) for i in intervals):
         yield (
-            "its data do not know the length of an epoch. Give lengths and intervals as "
+            "without data there are no epochs. Give lengths and intervals as Steps(n)."
+            if phase.data is None
+            else "its data do not know the length of an epoch. Give lengths and intervals as "
             "Steps(n), or pass steps_per_epoch to the source."
         )
     prefixes = [v.name for v in phase.validations]

@@ -6,12 +6,12 @@ gradients do not vanish. A step whose scaled gradients overflow is skipped and t
 after enough good steps in a row it is doubled.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -52,3 +52,23 @@ def cast(tree: PyTree, precision: Precision) -> PyTree:
 def cast_like(tree: PyTree, like: PyTree) -> PyTree:
     """`tree` with the dtypes of `like`, so that what a rule returns fits what is stored."""
     return jax.tree.map(lambda x, y: x.astype(y.dtype) if x.dtype != y.dtype else x, tree, like)
+
+
+def widened(value: Any) -> Inexact[Array, "..."]:
+    """A number or an array in at least float32; float64 and complex numbers stay as they are.
+
+    Integers and booleans become the default float (float64 under `jax_enable_x64`). Sums and
+    means are computed on what this returns.
+
+    >>> widened(jnp.ones(2, jnp.bfloat16)).dtype, widened(jnp.complex64(1j)).dtype
+    (dtype('float32'), dtype('complex64'))
+    """
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        return array.astype(float_dtype())
+    return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
+
+
+def float_dtype() -> jnp.dtype:
+    """The type of all reported metrics: float32, or float64 under `jax_enable_x64`."""
+    return jax.dtypes.canonicalize_dtype(float)

@@ -36,7 +36,7 @@ class Program:
         metrics: tuple[str, ...] | None = None,
         clock: Callable[[], float] = lambda: 0.0,
     ):
-        source = plan.phase.data
+        source = plan.phase.source
         self._loop: Any = None
         self._steps: ResidentSteps | Feed
         if isinstance(source, Resident):
@@ -106,7 +106,7 @@ def columns(plan: Plan, state: State) -> tuple[str, ...]:
 
     Traces the step, so that a loss or a rule that cannot work is found before anything runs.
     """
-    source = plan.phase.data
+    source = plan.phase.source
     assert isinstance(source, Resident)
     found = []
     order = jax.eval_shape(source.order, state.order_key)

@@ -1,13 +1,13 @@
-"""What each leaf of a model is: learnt, counted, or left alone.
+"""What each leaf of a model is: trained, carried from step to step, or left alone.
 
 A model is any pytree. Its array leaves play one of four roles, which is all that the engine
 ever asks of a model library:
 
 >>> import jax.numpy as jnp
->>> from etude.engine.roles import Fixed, roles
->>> model = {"w": jnp.ones(2), "count": jnp.array(0), "z": Fixed(jnp.ones(2))}
+>>> from etude.engine.roles import Carry, Fixed, roles
+>>> model = {"t": Carry(0.5), "w": jnp.ones(2), "z": Fixed(jnp.ones(2))}
 >>> [role.name for role in roles(model)]
-['FREE', 'PARAMETER', 'FIXED']
+['CARRIED', 'PARAMETER', 'FIXED']
 """
 
 import enum
@@ -17,6 +17,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -28,7 +29,7 @@ class Role(enum.Enum):
 
     PARAMETER = "a learner that owns it trains it"
     STATISTIC = "moves with the forward pass of the learner that owns it"
-    FREE = "moves when a rule returns a model with another value: counters, random streams"
+    CARRIED = "takes the value that a loss or rule returns: counters, random streams, `Carry`"
     FIXED = "never moves"
 
 
@@ -45,6 +46,42 @@ class Fixed(eqx.Module):
     value: PyTree
 
 
+class Carry(eqx.Module):
+    """Marks arrays that no optimizer owns and that a loss or rule moves by returning new values.
+
+    Sliding thresholds, traces, running means, target networks, replay buffers, states of an
+    environment. Whatever learner returns a model with new values moves them; they are saved and
+    resumed, and keep their own dtype under half precision. An averaged model has their current
+    values. Python numbers become arrays; whatever else is no array is a constant.
+
+    Raises `ModelError` for an integer that does not fit the integers of JAX.
+
+    >>> import jax.numpy as jnp
+    >>> model = {"w": jnp.ones(2), "threshold": Carry(0.5)}
+    >>> moved = {**model, "threshold": Carry(model["threshold"].value + 1)}
+    >>> float(moved["threshold"].value)
+    1.5
+    """
+
+    value: PyTree
+
+    def __init__(self, value: PyTree):
+        self.value = jax.tree.map(_strong, value)
+
+
+def _strong(leaf: Any) -> Any:
+    # Weakly typed, a number would take the dtype of whatever it is first combined with.
+    if not isinstance(leaf, bool | int | float | complex):
+        return leaf
+    dtype = jnp.result_type(type(leaf))
+    try:
+        return jnp.array(leaf, dtype)
+    except OverflowError as error:
+        raise ModelError(
+            f"Carry({leaf}) does not fit {dtype}. Scale it, or set jax_enable_x64."
+        ) from error
+
+
 def is_array(leaf: Any) -> bool:
     """Whether a leaf is an array (of JAX or NumPy, random keys included)."""
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)
@@ -57,7 +94,7 @@ def _nnx() -> Any:
 
 def _is_box(node: Any) -> bool:
     nnx = _nnx()
-    return isinstance(node, Fixed | eqx.nn.State) or (
+    return isinstance(node, Fixed | Carry | eqx.nn.State) or (
         nnx is not None and isinstance(node, nnx.Variable)
     )
 
@@ -65,51 +102,51 @@ def _is_box(node: Any) -> bool:
 def _role(box: Any, leaf: Any) -> Role:
     if isinstance(box, Fixed) or not is_array(leaf):
         return Role.FIXED
-    if isinstance(box, eqx.nn.State):
-        return Role.FREE
-    inexact = jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact)
+    if isinstance(box, Carry | eqx.nn.State):
+        return Role.CARRIED
+    inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
     nnx = _nnx()
     if nnx is not None and isinstance(box, nnx.Variable):
         if isinstance(box, nnx.BatchStat):
             return Role.STATISTIC
-        return Role.PARAMETER if isinstance(box, nnx.Param) and inexact else Role.FREE
-    return Role.PARAMETER if inexact else Role.FREE
+        return Role.PARAMETER if isinstance(box, nnx.Param) and inexact else Role.CARRIED
+    return Role.PARAMETER if inexact else Role.CARRIED
 
 
 def roles(model: PyTree) -> list[Role]:
     """The role of every leaf of `model`, in the order of `jax.tree.leaves`.
 
-    Floating-point arrays are parameters, except inside `Fixed`, inside an Equinox
-    `eqx.nn.State`, and inside those Flax NNX variables that are not `nnx.Param`.
+    Floating-point arrays are parameters, except inside `Fixed` and `Carry`, inside an Equinox
+    `eqx.nn.State`, and inside those Flax NNX variables that are not `nnx.Param`. The outermost
+    of these decides: a copy of a network inside `Carry` is carried as a whole.
     """
     boxes = jax.tree.leaves(model, is_leaf=_is_box)
     return [_role(box, leaf) for box in boxes for leaf in jax.tree.leaves(box)]
 
 
-def owned(model: PyTree, where: Callable[[Any], Any] | None) -> list[bool]:
-    """Which leaves lie in the part of the model that `where` selects (all, if it is None).
+def selected(model: PyTree, where: Callable[[Any], Any] | None) -> PyTree:
+    """The part of the model that `where` selects (all, if None), its leaves replaced by indices.
 
-    Raises `ModelError` if `where` fails, or selects nothing of the model.
+    They count in the order of `jax.tree.leaves(model)`. Raises `ModelError` if `where` fails, or
+    selects nothing of the model.
     """
     leaves, treedef = jax.tree.flatten(model)
-    if where is None:
-        return [True] * len(leaves)
     # Every leaf is replaced by its own number, so that whatever `where` returns names leaves.
     numbered = jax.tree.unflatten(treedef, [_Number(i) for i in range(len(leaves))])
     try:
-        found = jax.tree.leaves(where(numbered))
+        part = numbered if where is None else where(numbered)
+        found = jax.tree.leaves(part)
     except Exception as error:
         raise ModelError(
             f"`where` could not be applied to the model: {type(error).__name__}: {error}. "
             "It gets the model and must return a part of it, as in `where=lambda m: m.encoder`."
         ) from error
-    chosen = {leaf.index for leaf in found if isinstance(leaf, _Number)}
-    if not chosen:
+    if where is not None and not any(isinstance(leaf, _Number) for leaf in found):
         raise ModelError(
             "`where` selects no leaf of the model. It must return a part of the model itself, "
             "as in `where=lambda m: m.encoder` or `where=lambda m: (m.encoder, m.head)`."
         )
-    return [i in chosen for i in range(len(leaves))]
+    return jax.tree.map(lambda leaf: leaf.index if isinstance(leaf, _Number) else None, part)
 
 
 class _Number:
@@ -145,20 +182,10 @@ def inference(model: PyTree) -> PyTree:
     return jax.tree.map(switch, model, is_leaf=lambda node: isinstance(node, nnx.Module))
 
 
-def refuse_shared(model: PyTree) -> None:
-    """Refuses Flax NNX modules that share a variable, which a pytree cannot express."""
+def variables(model: PyTree) -> list[tuple[Any, Any]]:
+    """The Flax NNX variables of a model, with their paths."""
     nnx = _nnx()
     if nnx is None:
-        return
-    seen: dict[int, str] = {}
+        return []
     nodes = jax.tree_util.tree_leaves_with_path(model, is_leaf=_is_box)
-    for path, node in nodes:
-        if isinstance(node, nnx.Variable):
-            name = jax.tree_util.keystr(path)
-            if id(node) in seen:
-                raise ModelError(
-                    f"The model shares one variable between {seen[id(node)]} and {name}. As a "
-                    "pytree it would become two that part ways when trained. Keep it in one "
-                    "place and pass it to the other where it is used."
-                )
-            seen[id(node)] = name
+    return [(path, node) for path, node in nodes if isinstance(node, nnx.Variable)]

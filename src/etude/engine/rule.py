@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from etude.engine.errors import RuleError
+from etude.engine.precision import widened
 from etude.engine.roles import is_array
 
 
@@ -53,13 +54,17 @@ class Proposal(eqx.Module):
     """What a rule proposes.
 
     `updates` have the shape of `trainable` and are what optax takes as gradients (optax
-    subtracts them). `model`, if given, supplies new values for leaves that are not trained
-    (statistics, counters) and, for a learner without an optimizer, for its part itself.
+    subtracts them). `metrics` are scalars (means over the batch) or objects with `merge` and
+    `compute`. `model`, if given, supplies new values for leaves that are not trained (`Carry`,
+    statistics, counters) and, for a learner without an optimizer, for its part itself. `weight`
+    is what this batch counts where updates and metrics of several micro-batches are averaged;
+    its number of samples, if None.
     """
 
     updates: PyTree = None
-    metrics: Mapping[str, Array] = eqx.field(default_factory=dict)
+    metrics: Mapping[str, Any] = eqx.field(default_factory=dict)
     model: PyTree = None
+    weight: Array | float | None = None
 
 
 @runtime_checkable
@@ -75,10 +80,16 @@ class Gradient(eqx.Module):
     """Back-propagation of `loss(model, batch, context)`.
 
     The loss returns a scalar, or `(scalar, metrics)`, or `(scalar, metrics, model)`; the last
-    carries what the forward pass changes, such as an Equinox `State`. A Flax NNX module, which
-    changes in place, need not be returned.
+    carries what the forward pass changes: arrays in `Carry`, an Equinox `State`, counters. A
+    Flax NNX module, which changes in place, need not be returned.
 
-    Raises `RuleError` if the loss returns anything else.
+    Attributes:
+        loss: the function that is differentiated.
+        weight: `weight(batch)`, what a micro-batch counts in the mean under `accumulate`, and a
+            batch in that of a validation. A loss that is a mean over tokens counts tokens:
+            `lambda batch: batch["mask"].sum()`. None: samples.
+
+    Raises `RuleError` if the loss returns anything else, and for a changed leaf that may not move.
 
     >>> import jax, jax.numpy as jnp
     >>> rule = Gradient(lambda w, batch, context: jnp.sum((w - batch) ** 2))
@@ -87,6 +98,7 @@ class Gradient(eqx.Module):
     """
 
     loss: Callable[[Any, Any, Context], Any]
+    weight: Callable[[Any], Array | float] | None = None
 
     def __call__(
         self, trainable: PyTree, rest: PyTree, batch: PyTree, context: Context
@@ -96,25 +108,33 @@ class Gradient(eqx.Module):
         def objective(trainable):
             model = eqx.combine(trainable, rest)
             value, metrics, model = read_loss(self.loss(model, batch, context), model)
-            scaled = value if scale is None else value.astype(jnp.float32) * scale
+            scaled = value if scale is None else _scaled(value, scale)
             return scaled, (value, metrics, eqx.filter(model, is_array))
 
         grads, (value, metrics, arrays) = jax.grad(objective, has_aux=True)(trainable)
         if scale is not None:
-            grads = jax.tree.map(lambda g: g.astype(jnp.float32) / scale, grads)
+            grads = jax.tree.map(lambda g: _scaled(g, 1 / scale), grads)
         # JAX's gradient by a complex number is the conjugate of the direction of steepest ascent.
         grads = jax.tree.map(lambda g: g.conj() if jnp.iscomplexobj(g) else g, grads)
-        return Proposal(grads, {"loss": value, **metrics}, arrays)
+        weight = None if self.weight is None else self.weight(batch)
+        return Proposal(grads, {"loss": value, **metrics}, arrays, weight)
 
 
-def read_loss(returned: Any, model: PyTree) -> tuple[Array, dict[str, Array], PyTree]:
+def _scaled(x: Array, factor: Array) -> Array:
+    x = widened(x)
+    return x * factor.astype(x.dtype)
+
+
+def read_loss(returned: Any, model: PyTree) -> tuple[Array, dict[str, Any], PyTree]:
     """`(loss, metrics, model)` from whatever of these a loss has returned."""
     parts = returned if isinstance(returned, tuple) else (returned,)
     if not 1 <= len(parts) <= 3:
         raise _bad_loss(f"a tuple of {len(parts)}")
     value = parts[0]
     metrics = parts[1] if len(parts) > 1 else {}
-    model = parts[2] if len(parts) > 2 else model
+    if len(parts) > 2:
+        refuse_constants(model, parts[2])
+        model = parts[2]
     if not is_array(value) or jnp.shape(value) != ():
         # An array is a tracer here, whose name would mean nothing to the reader.
         shape = f"an array of shape {jnp.shape(value)}"
@@ -124,7 +144,26 @@ def read_loss(returned: Any, model: PyTree) -> tuple[Array, dict[str, Array], Py
             f"The metrics of a loss must be a dict of scalars; got {type(metrics).__name__}. "
             'Return `loss, {"name": value}`.'
         )
+    if jnp.iscomplexobj(value):
+        raise RuleError(
+            "A loss must be real; got a complex number. Return its modulus, jnp.abs(value), or "
+            "its real part."
+        )
     return jnp.asarray(value), dict(metrics), model
+
+
+def refuse_constants(handed: PyTree, returned: PyTree) -> None:
+    """Raises `RuleError` if a plain number or text of a model comes back with another value."""
+    constants = bool | int | float | complex | str
+    found = dict(jax.tree_util.tree_leaves_with_path(returned))
+    for path, old in jax.tree_util.tree_leaves_with_path(handed):
+        new = found.get(path, old)
+        if isinstance(old, constants) and new is not old and (is_array(new) or new != old):
+            raise RuleError(
+                f"The returned model has another value at {jax.tree_util.keystr(path)}, where the "
+                f"model holds the constant {old!r} of Python, which cannot move. Begin with an "
+                "array: et.Carry(0.0) or, for a counter, jnp.int32(0)."
+            )
 
 
 def _bad_loss(got: str) -> RuleError:

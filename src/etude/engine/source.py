@@ -5,8 +5,8 @@ come batch by batch from the host. Both are addressed by (epoch, position), so t
 seeks instead of remembering.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Int, Key, PyTree
 
@@ -79,3 +79,37 @@ class Hosted(Protocol):
 
 
 Source = Resident | Hosted
+
+
+class NoData:
+    """No data: every batch is None. It lies on the device, so the steps run in the loop."""
+
+    arrays: PyTree = ()
+    steps_per_epoch: int = 1
+    tail: Fetch | None = None
+
+    @property
+    def fetches(self) -> Sequence[Fetch]:
+        """One kind of batch."""
+        return (lambda arrays, order, position: None,)
+
+    def order(self, key: Key[Array, ""]) -> PyTree:
+        """Nothing to order."""
+        return ()
+
+    def kind(self, position: Int[Array, ""]) -> Int[Array, ""]:
+        """The first kind."""
+        return position * 0
+
+    def sequential(self) -> Iterator[tuple[PyTree, int]]:
+        """No sample."""
+        return iter(())
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A source that says what decides its batches, so that a resume with another one is seen."""
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        """Sizes and order, not contents and not speed: numbers, texts, and mappings of these."""
+        ...

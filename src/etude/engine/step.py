@@ -11,11 +11,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine import randomness
-from etude.engine.learner import Learner, Part, Probe, first_state, take_turn
+from etude.engine.explaining import explained
+from etude.engine.inspection import inspect
+from etude.engine.learner import Learner, Probe
+from etude.engine.metric import merged, split, totals, unstacked
+from etude.engine.part import Part
 from etude.engine.phase import Phase
-from etude.engine.roles import is_array, refuse_shared
+from etude.engine.roles import is_array
 from etude.engine.rule import Context
 from etude.engine.state import LearnerState, State
+from etude.engine.turn import first_state, take_turn
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,11 @@ class Plan:
         skip_nonfinite: bool = False,
         probes: tuple[Probe, ...] = (),
     ) -> "Plan":
-        """Binds a phase to a model. Raises `ModelError` where a learner has nothing to train."""
-        refuse_shared(model)
+        """Binds a phase to a model.
+
+        Raises `ModelError` where a learner has nothing to train, and for what is no model.
+        """
+        inspect(model)
         parts = tuple(Part.of(learner, model) for learner in phase.turns)
         static = eqx.filter(model, is_array, inverse=True)
         return cls(phase, parts, static, skip_nonfinite, probes)
@@ -155,25 +163,30 @@ def _turns(
     batch: PyTree,
     context: Context,
 ) -> tuple[PyTree, LearnerState, Mapping[str, Array], Array]:
-    """The turns of one learner in a step; the metrics are those of the last."""
+    """The turns of one learner in a step.
+
+    Scalar metrics are those of the last turn; metric objects are merged over all turns.
+    """
 
     def turn(arrays: PyTree, state: LearnerState, key: Key[Array, ""]):
         at = Context(key, context.step, context.progress)
-        return take_turn(
-            learner,
-            part,
-            arrays,
-            plan.static,
-            state,
-            batch,
-            at,
-            skip=plan.skip_nonfinite,
-            probes=plan.probes,
-            unroll=plan.unroll,
-        )
+        with explained(f"phase {plan.phase.name!r}, learner {learner.name!r}", batch):
+            return take_turn(
+                learner,
+                part,
+                arrays,
+                plan.static,
+                state,
+                batch,
+                at,
+                skip=plan.skip_nonfinite,
+                probes=plan.probes,
+                unroll=plan.unroll,
+            )
 
     if learner.repeat == 1:
-        return turn(arrays, state, context.key)
+        arrays, state, metrics, fault = turn(arrays, state, context.key)
+        return arrays, state, totals(metrics), fault
 
     def body(carry: tuple[PyTree, LearnerState], key: Key[Array, ""]):
         arrays, state, metrics, fault = turn(carry[0], carry[1], key)
@@ -183,4 +196,7 @@ def _turns(
     (arrays, state), (metrics, faults) = jax.lax.scan(
         body, (arrays, state), keys, unroll=plan.unroll
     )
-    return arrays, state, {name: value[-1] for name, value in metrics.items()}, faults.any()
+    scalars, objects = split(metrics)
+    last = {name: value[-1] for name, value in scalars.items()}
+    whole = merged(unstacked(objects, learner.repeat))
+    return arrays, state, totals(last | whole), faults.any()

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from etude.engine.errors import suggest
+from etude.inputs import Values, one_of
 from etude.losses._classification import cross_entropy, focal_loss
 from etude.losses._contrastive import supervised_contrastive
 from etude.losses._distillation import HardLoss, check_mixture, distillation_loss
-from etude.losses._targets import Reduction, check_temperature, one_of
+from etude.losses._reductions import Reduction, check_temperature
 
 
 class CrossEntropyLoss(eqx.Module):
@@ -30,7 +31,7 @@ class CrossEntropyLoss(eqx.Module):
     0.6931
     """
 
-    weight: Float[Array, "classes"] | None = None
+    weight: Values | None = None
     reduction: Reduction = eqx.field(static=True, default="mean")
 
     def __check_init__(self):
@@ -38,8 +39,8 @@ class CrossEntropyLoss(eqx.Module):
 
     def __call__(
         self,
-        logits: Float[Array, "batch classes"],
-        targets: Int[Array, "batch"] | Float[Array, "batch classes"],
+        logits: Values,
+        targets: Values,
     ) -> Float[Array, "..."]:
         """The loss in nats; see `cross_entropy`."""
         return cross_entropy(logits, targets, weight=self.weight, reduction=self.reduction)
@@ -54,7 +55,7 @@ class LabelSmoothingCrossEntropy(eqx.Module):
     """
 
     smoothing: float = eqx.field(static=True, default=0.1)
-    weight: Float[Array, "classes"] | None = None
+    weight: Values | None = None
     reduction: Reduction = eqx.field(static=True, default="mean")
 
     def __check_init__(self):
@@ -66,8 +67,8 @@ class LabelSmoothingCrossEntropy(eqx.Module):
 
     def __call__(
         self,
-        logits: Float[Array, "batch classes"],
-        targets: Int[Array, "batch"] | Float[Array, "batch classes"],
+        logits: Values,
+        targets: Values,
     ) -> Float[Array, "..."]:
         """The loss in nats; see `cross_entropy`."""
         return cross_entropy(
@@ -87,7 +88,7 @@ class FocalLoss(eqx.Module):
     0.6931
     """
 
-    alpha: float | Float[Array, "classes"] | None = None
+    alpha: float | Values | None = None
     gamma: float = eqx.field(static=True, default=2.0)
     reduction: Reduction = eqx.field(static=True, default="mean")
 
@@ -98,8 +99,8 @@ class FocalLoss(eqx.Module):
 
     def __call__(
         self,
-        logits: Float[Array, "batch classes"],
-        targets: Int[Array, "batch"] | Float[Array, "batch classes"],
+        logits: Values,
+        targets: Values,
     ) -> Float[Array, "..."]:
         """The loss in nats; see `focal_loss`."""
         return focal_loss(
@@ -122,8 +123,8 @@ class SupConLoss(eqx.Module):
 
     def __call__(
         self,
-        embeddings: Float[Array, "batch dim"],
-        labels: Int[Array, "batch"] | Float[Array, "batch classes"],
+        embeddings: Values,
+        labels: Values,
     ) -> Float[Array, ""]:
         """The loss in nats; see `supervised_contrastive`."""
         return supervised_contrastive(embeddings, labels, temperature=self.temperature)
@@ -149,9 +150,9 @@ class DistillationLoss(eqx.Module):
 
     def __call__(
         self,
-        student: Float[Array, "batch classes"],
-        teacher: Float[Array, "batch classes"],
-        targets: Int[Array, "batch"] | Float[Array, "batch classes"],
+        student: Values,
+        teacher: Values,
+        targets: Values,
     ) -> Float[Array, ""]:
         """The loss in nats, of logits; see `distillation_loss`."""
         return distillation_loss(

@@ -4,19 +4,19 @@ from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from etude.losses._classification import cross_entropy
-from etude.losses._targets import check_temperature, one_of, probabilities
+from etude.inputs import Values, check_same_shape, logits_of, one_of
+from etude.losses._classification import cross_entropy, scored_targets
+from etude.losses._reductions import check_temperature
 
 HardLoss: TypeAlias = Literal["cross_entropy", "mse"]
 
 
 def distillation_loss(
-    student: Float[Array, "batch classes"],
-    teacher: Float[Array, "batch classes"],
-    targets: Int[Array, "batch"] | Float[Array, "batch classes"],
+    student: Values,
+    teacher: Values,
+    targets: Values,
     *,
     temperature: float = 4.0,
     alpha: float = 0.7,
@@ -24,10 +24,14 @@ def distillation_loss(
 ) -> Float[Array, ""]:
     """`alpha T^2 KL(teacher || student) + (1 - alpha) hard`, over logits (Hinton et al. 2015).
 
-    Both distributions are softened by the temperature T, and the factor T^2 keeps the size of
-    the gradient. The hard part is the cross-entropy with the targets, or the mean squared error
-    of the student's probabilities. No gradient reaches the teacher. Raises ValueError for an
-    alpha outside 0..1, a temperature that is not positive, labels out of range, or an unknown
+    Logits `(batch, classes)` and targets as for `cross_entropy`, all computed in float32 or
+    wider. Both distributions are softened by the temperature T, and the factor T^2 keeps the size
+    of the gradient. The hard part is the cross-entropy with the targets, or the mean squared
+    error of the student's probabilities. No gradient reaches the teacher; a class that it rules
+    out by a logit of -inf costs nothing.
+
+    Raises `DataError` as `cross_entropy`, and for a teacher of another shape than the student;
+    ValueError for an alpha outside 0..1, a temperature that is not positive, or an unknown
     `hard_loss`.
 
     >>> import jax.numpy as jnp
@@ -38,14 +42,17 @@ def distillation_loss(
     check_temperature("distillation_loss", temperature)
     check_mixture("distillation_loss", alpha)
     one_of("distillation_loss", "hard_loss", hard_loss, HardLoss)
-    log_student = jax.nn.log_softmax(student / temperature)
-    log_teacher = jax.nn.log_softmax(jax.lax.stop_gradient(teacher) / temperature)
-    soft = optax.losses.kl_divergence_with_log_targets(log_student, log_teacher).mean()
+    scores, target = scored_targets("distillation_loss", student, targets, name="student")
+    meant = logits_of("distillation_loss", "teacher", jax.lax.stop_gradient(teacher))
+    check_same_shape("distillation_loss", student=scores, teacher=meant)
+    log_student = jax.nn.log_softmax(scores / temperature)
+    log_teacher = jax.nn.log_softmax(meant.astype(scores.dtype) / temperature)
+    p = jnp.exp(log_teacher)
+    soft = (p * jnp.where(p == 0, 0, log_teacher - log_student)).sum(-1).mean()
     if hard_loss == "cross_entropy":
-        hard = cross_entropy(student, targets)
+        hard = cross_entropy(scores, target)
     else:
-        target = probabilities(targets, student.shape[-1], student.dtype)
-        hard = jnp.mean((jax.nn.softmax(student) - target) ** 2)
+        hard = jnp.mean((jax.nn.softmax(scores) - target) ** 2)
     return alpha * temperature**2 * soft + (1 - alpha) * hard
 
 

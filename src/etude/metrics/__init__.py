@@ -3,6 +3,13 @@
 A measure returns them updated with its batch, and `evaluate` merges and computes. All fractions
 are in 0..1. The `compute_*` functions and `MetricsTracker` work on whole arrays on the host.
 
+Targets are class numbers `(batch,)` of any integer type, booleans for two classes, or class
+probabilities `(batch, classes)`, of which the largest is the class. Predictions are class numbers
+or scores `(batch, classes)`. A mask `(batch,)` says which samples count: true, or any weight but
+zero. `(batch, 1)` is read as `(batch,)`. Everything else is refused with a `DataError`: other
+shapes and dtypes, different lengths, and a class out of range where it counts. A NaN that counts
+makes the result NaN, and so does, under `jit`, a value that would have been refused.
+
 >>> import jax.numpy as jnp
 >>> import etude as et
 >>> data = et.ArrayData((jnp.eye(5), jnp.array([0, 1, 2, 3, 0])), batch_size=2)
@@ -39,3 +46,4 @@ from etude.metrics._ranking import (
     ROCAUC as ROCAUC,
     AveragePrecision as AveragePrecision,
 )
+from etude.metrics._sums import Sum as Sum

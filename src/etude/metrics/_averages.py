@@ -1,40 +1,60 @@
 """Mean and variance of a stream of numbers, exact however it is cut.
 
-Sums are pairs of float32, a value and what its rounding lost, so that they do not stall beyond
-2**24 as a plain float32 does.
+Sums are pairs of numbers, a value and what its rounding lost, so that they do not stall beyond
+2**24 as a plain float32 does. They are float32, or float64 under `jax_enable_x64`.
 """
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Array, Float
+
+from etude.inputs import Values, widest_float
+from etude.inputs.arrays import described, read, refusal
 
 Pair = Float[Array, "2 *shape"]
 
 
 def pair(value: Array) -> Pair:
     """A number that has lost nothing yet."""
-    value = value.astype(jnp.float32)
+    value = value.astype(widest_float())
     return jnp.stack([value, jnp.zeros_like(value)])
 
 
 def add(a: Pair, b: Pair) -> Pair:
-    """The sum of two pairs, by the error-free addition of Knuth."""
+    """The sum of two pairs, by the error-free addition of Knuth; what is infinite stays so."""
     total = a[0] + b[0]
     part = total - a[0]
     lost = (a[0] - (total - part)) + (b[0] - part) + (a[1] + b[1])
     high = total + lost
-    return jnp.stack([high, lost - (high - total)])
+    finite = jnp.isfinite(high)
+    return jnp.stack([jnp.where(finite, high, total), jnp.where(finite, lost - (high - total), 0)])
 
 
 def _samples(
-    values: Array, weights: Array | None
+    owner: str, values: Values, weights: Values | None
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    values = values.astype(jnp.float32)
+    x = jnp.asarray(read(owner, "values", values)).astype(widest_float())
     if weights is None:
-        return values, jnp.ones_like(values)
-    weights = jnp.broadcast_to(weights.astype(jnp.float32), values.shape)
+        return x, jnp.ones_like(x)
+    given = read(owner, "weights", weights)
+    if not _broadcasts(given.shape, x.shape):
+        raise refusal(
+            owner,
+            described("weights", given),
+            f"a shape that broadcasts to {x.shape} of the values",
+            "Give a weight for every value.",
+        )
+    w = jnp.broadcast_to(jnp.asarray(given).astype(x.dtype), x.shape)
     # What is not counted may be NaN.
-    return jnp.where(weights == 0, 0, values), weights
+    return jnp.where(w == 0, 0, x), w
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
 
 
 def _ratio(value: Float[Array, ""], weight: Float[Array, ""]) -> Float[Array, ""]:
@@ -56,24 +76,28 @@ class Mean(eqx.Module):
     @classmethod
     def empty(cls) -> "Mean":
         """Nothing counted yet."""
-        return cls(jnp.zeros(2), jnp.zeros(2))
+        zero = jnp.zeros(2, widest_float())
+        return cls(zero, zero)
 
     @classmethod
     def of(
         cls,
-        values: Float[Array, "*shape"] | Int[Array, "*shape"] | Bool[Array, "*shape"],
-        weights: Float[Array, "..."] | Bool[Array, "..."] | None = None,
+        values: Values,
+        weights: Values | None = None,
     ) -> "Mean":
         """The mean of one batch: what a measure returns."""
         return cls.empty().update(values, weights)
 
     def update(
         self,
-        values: Float[Array, "*shape"] | Int[Array, "*shape"] | Bool[Array, "*shape"],
-        weights: Float[Array, "..."] | Bool[Array, "..."] | None = None,
+        values: Values,
+        weights: Values | None = None,
     ) -> "Mean":
-        """Add numbers of any shape, with weights that broadcast to it (false or 0: not counted)."""
-        x, w = _samples(values, weights)
+        """Add real numbers of any shape, with weights that broadcast to it.
+
+        What has the weight 0 or false is not counted. `DataError` for other dtypes and shapes.
+        """
+        x, w = _samples("Mean", values, weights)
         return self.merge(Mean(pair((x * w).sum()), pair(w.sum())))
 
     def merge(self, other: "Mean") -> "Mean":
@@ -103,15 +127,19 @@ class Variance(eqx.Module):
     @classmethod
     def empty(cls) -> "Variance":
         """Nothing counted yet."""
-        return cls(jnp.zeros(2), jnp.zeros(2), jnp.zeros(2))
+        zero = jnp.zeros(2, widest_float())
+        return cls(zero, zero, zero)
 
     def update(
         self,
-        values: Float[Array, "*shape"] | Int[Array, "*shape"] | Bool[Array, "*shape"],
-        weights: Float[Array, "..."] | Bool[Array, "..."] | None = None,
+        values: Values,
+        weights: Values | None = None,
     ) -> "Variance":
-        """Add numbers of any shape, with weights that broadcast to it (false or 0: not counted)."""
-        x, w = _samples(values, weights)
+        """Add real numbers of any shape, with weights that broadcast to it.
+
+        What has the weight 0 or false is not counted. `DataError` for other dtypes and shapes.
+        """
+        x, w = _samples("Variance", values, weights)
         weight = w.sum()
         safe = jnp.where(weight > 0, weight, 1)
         mean = (x * w).sum() / safe

@@ -1,12 +1,11 @@
 """How far predicted probabilities can be believed: calibration error and Brier score."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from etude.inputs import Values, check_positive, probability_pairs, widest_float
 from etude.metrics._averages import Mean, Pair, add, pair
-from etude.metrics._inputs import Mask, check_positive, class_ids, class_probabilities, counted
 
 
 class ExpectedCalibrationError(eqx.Module):
@@ -31,28 +30,32 @@ class ExpectedCalibrationError(eqx.Module):
         """Nothing counted yet. Raises ValueError for fewer than one bin."""
         check_positive("ExpectedCalibrationError", "bins", bins)
         zeros = jnp.zeros(bins, jnp.int32)
-        return cls(zeros, zeros, jnp.zeros((2, bins)))
+        return cls(zeros, zeros, jnp.zeros((2, bins), widest_float()))
 
     def update(
         self,
-        probabilities: Float[Array, "batch"] | Float[Array, "batch classes"],
-        targets: Int[Array, "batch"] | Float[Array, "batch classes"],
-        mask: Mask = None,
+        probabilities: Values,
+        targets: Values,
+        mask: Values | None = None,
     ) -> "ExpectedCalibrationError":
         """Count a batch of probabilities (`(batch,)`: of class 1 of two).
 
-        Raises ValueError for rows that are no probabilities.
+        Raises `DataError` for rows that are no probabilities, and as `etude.metrics` says.
         """
-        p = class_probabilities("ExpectedCalibrationError", probabilities)
-        confidence, bins = p.max(axis=-1), len(self.count)
-        here = jnp.clip(jnp.ceil(confidence * bins).astype(jnp.int32) - 1, 0, bins - 1)
-        here = jnp.where(counted(mask, len(targets)), here, bins)  # past the end: dropped
-        hit = p.argmax(axis=-1) == class_ids(targets)
+        p, truth, counted = probability_pairs(
+            "ExpectedCalibrationError", probabilities, targets, mask
+        )
+        # A target that is not known makes its bin NaN, as a probability of NaN does.
+        confidence = jnp.where(jnp.isnan(truth).any(axis=-1), jnp.nan, p.max(axis=-1))
+        bins = len(self.count)
+        place = jnp.ceil(jnp.nan_to_num(confidence) * bins).astype(jnp.int32) - 1
+        here = jnp.where(counted, jnp.clip(place, 0, bins - 1), bins)  # past the end: dropped
+        hit = p.argmax(axis=-1) == truth.argmax(axis=-1)
         zeros = jnp.zeros(bins, jnp.int32)
         batch = ExpectedCalibrationError(
             zeros.at[here].add(hit.astype(jnp.int32), mode="drop"),
             zeros.at[here].add(1, mode="drop"),
-            pair(jnp.zeros(bins).at[here].add(confidence, mode="drop")),
+            pair(jnp.zeros(bins, confidence.dtype).at[here].add(confidence, mode="drop")),
         )
         return self.merge(batch)
 
@@ -71,8 +74,10 @@ class ExpectedCalibrationError(eqx.Module):
 
     def compute(self) -> Float[Array, ""]:
         """The error in 0..1."""
-        gaps = jnp.abs((self.confidence[0] - self.hits.astype(jnp.float32)) + self.confidence[1])
-        total = self.count.sum().astype(jnp.float32)
+        gaps = jnp.abs(
+            (self.confidence[0] - self.hits.astype(self.confidence.dtype)) + self.confidence[1]
+        )
+        total = self.count.sum().astype(gaps.dtype)
         return jnp.where(total > 0, gaps.sum() / jnp.maximum(total, 1), jnp.nan)
 
 
@@ -96,22 +101,17 @@ class Brier(eqx.Module):
 
     def update(
         self,
-        probabilities: Float[Array, "batch"] | Float[Array, "batch classes"],
-        targets: Int[Array, "batch"] | Float[Array, "batch classes"],
-        mask: Mask = None,
+        probabilities: Values,
+        targets: Values,
+        mask: Values | None = None,
     ) -> "Brier":
         """Count a batch of probabilities (`(batch,)`: of class 1 of two), targets hard or soft.
 
-        Raises ValueError for rows that are no probabilities. Labels out of range do not count.
+        Raises `DataError` for rows that are no probabilities, and as `etude.metrics` says.
         """
-        p = class_probabilities("Brier", probabilities)
-        keep = counted(mask, len(targets))
-        if jnp.issubdtype(targets.dtype, jnp.floating):
-            truth = targets.astype(p.dtype)
-        else:
-            truth = jax.nn.one_hot(targets, p.shape[-1], dtype=p.dtype)
-            keep = keep & (targets >= 0) & (targets < p.shape[-1])
-        return Brier(self.mean.update(((p - truth) ** 2).sum(axis=-1) / 2, keep))
+        p, truth, counted = probability_pairs("Brier", probabilities, targets, mask)
+        distance = ((p - truth.astype(p.dtype)) ** 2).sum(axis=-1)
+        return Brier(self.mean.update(distance / 2, counted))
 
     def merge(self, other: "Brier") -> "Brier":
         """Both together."""

@@ -1,51 +1,44 @@
 """Precision, recall and F1, averaged over classes or one by one; as scikit-learn's.
 
+A score of NaN in a sample that counts makes them NaN.
 A class that was never predicted has precision 0, one that never occurs recall 0 (scikit-learn's
 `zero_division=0`). A macro average is over the classes that occur in predictions or targets.
 """
 
 from abc import abstractmethod
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from etude.metrics._inputs import (
-    Average,
-    Mask,
-    check_average,
-    check_positive,
-    class_ids,
-    counted,
-)
+from etude.inputs import Values, check_positive, class_pairs, one_of, widest_float
+
+Average: TypeAlias = Literal["macro", "micro", "weighted"]
 
 
 class ClassCounts(eqx.Module):
-    """How often each class was hit, predicted, and there."""
+    """How often each class was hit, predicted, and there; how many samples cannot be told."""
 
     hits: Int[Array, "classes"]
     predicted: Int[Array, "classes"]
     actual: Int[Array, "classes"]
+    unknown: Int[Array, ""]
 
     @classmethod
     def empty(cls, num_classes: int) -> "ClassCounts":
         """Nothing counted yet. Raises ValueError for fewer than one class."""
         check_positive("metrics", "num_classes", num_classes)
         zeros = jnp.zeros(num_classes, jnp.int32)
-        return cls(zeros, zeros, zeros)
+        return cls(zeros, zeros, zeros, jnp.zeros((), jnp.int32))
 
     def update(
-        self,
-        predictions: Int[Array, "batch"] | Float[Array, "batch classes"],
-        targets: Int[Array, "batch"] | Float[Array, "batch classes"],
-        mask: Mask,
+        self, owner: str, predictions: Values, targets: Values, mask: Values | None
     ) -> "ClassCounts":
-        """Count a batch; pairs with an id out of range are left out, as scikit-learn's labels."""
-        predicted, actual = class_ids(predictions), class_ids(targets)
+        """Count a batch."""
         classes = len(self.hits)
-        known = (predicted >= 0) & (predicted < classes) & (actual >= 0) & (actual < classes)
-        known = known & counted(mask, len(actual))
+        predicted, actual, counted, known = class_pairs(owner, predictions, targets, mask, classes)
+        told = counted & known
 
         def tally(
             counts: Int[Array, "classes"], ids: Int[Array, "batch"], which: Bool[Array, "batch"]
@@ -54,9 +47,10 @@ class ClassCounts(eqx.Module):
             return counts.at[jnp.where(which, ids, classes)].add(1, mode="drop")
 
         return ClassCounts(
-            tally(self.hits, actual, known & (predicted == actual)),
-            tally(self.predicted, predicted, known),
-            tally(self.actual, actual, known),
+            tally(self.hits, actual, told & (predicted == actual)),
+            tally(self.predicted, predicted, told),
+            tally(self.actual, actual, told),
+            self.unknown + (counted & ~known).sum(dtype=jnp.int32),
         )
 
     def merge(self, other: "ClassCounts") -> "ClassCounts":
@@ -67,8 +61,15 @@ class ClassCounts(eqx.Module):
                 "Build both with the same num_classes."
             )
         return ClassCounts(
-            self.hits + other.hits, self.predicted + other.predicted, self.actual + other.actual
+            self.hits + other.hits,
+            self.predicted + other.predicted,
+            self.actual + other.actual,
+            self.unknown + other.unknown,
         )
+
+    def told(self, value: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The value, or NaN if something cannot be told."""
+        return jnp.where(self.unknown > 0, jnp.nan, value)
 
 
 def _ratio(
@@ -90,17 +91,21 @@ class _Averaged(eqx.Module):
 
         Raises ValueError for fewer than one class or an unknown average.
         """
-        check_average(cls.__name__, average)
+        one_of(cls.__name__, "average", average, Average)
         return cls(ClassCounts.empty(num_classes), average)
 
     def update(
         self: T,
-        predictions: Int[Array, "batch"] | Float[Array, "batch classes"],
-        targets: Int[Array, "batch"] | Float[Array, "batch classes"],
-        mask: Mask = None,
+        predictions: Values,
+        targets: Values,
+        mask: Values | None = None,
     ) -> T:
-        """Count a batch; scores `(batch, classes)` stand for their largest class."""
-        return type(self)(self.counts.update(predictions, targets, mask), self.average)
+        """Count a batch; scores `(batch, classes)` stand for their largest class.
+
+        Predictions, targets and mask are as `etude.metrics` says; `DataError` for others.
+        """
+        owner = type(self).__name__
+        return type(self)(self.counts.update(owner, predictions, targets, mask), self.average)
 
     def merge(self: T, other: T) -> T:
         """Both together. Raises ValueError when classes or averages differ."""
@@ -112,13 +117,13 @@ class _Averaged(eqx.Module):
         """The average, in 0..1; 0 if nothing was counted."""
         above, below = self._terms()
         if self.average == "micro":
-            return _ratio(above.sum(), below.sum())
+            return self.counts.told(_ratio(above.sum(), below.sum()))
         actual = _float(self.counts.actual)
         if self.average == "weighted":
             weight = actual
         else:
-            weight = ((self.counts.predicted > 0) | (self.counts.actual > 0)).astype(jnp.float32)
-        return _ratio((weight * _ratio(above, below)).sum(), weight.sum())
+            weight = ((self.counts.predicted > 0) | (self.counts.actual > 0)).astype(actual.dtype)
+        return self.counts.told(_ratio((weight * _ratio(above, below)).sum(), weight.sum()))
 
     @abstractmethod
     def _terms(self) -> tuple[Float[Array, "classes"], Float[Array, "classes"]]:
@@ -184,12 +189,15 @@ class PerClass(eqx.Module):
 
     def update(
         self,
-        predictions: Int[Array, "batch"] | Float[Array, "batch classes"],
-        targets: Int[Array, "batch"] | Float[Array, "batch classes"],
-        mask: Mask = None,
+        predictions: Values,
+        targets: Values,
+        mask: Values | None = None,
     ) -> "PerClass":
-        """Count a batch; scores `(batch, classes)` stand for their largest class."""
-        return PerClass(self.counts.update(predictions, targets, mask))
+        """Count a batch; scores `(batch, classes)` stand for their largest class.
+
+        Predictions, targets and mask are as `etude.metrics` says; `DataError` for others.
+        """
+        return PerClass(self.counts.update("PerClass", predictions, targets, mask))
 
     def merge(self, other: "PerClass") -> "PerClass":
         """Both together. Raises ValueError when the numbers of classes differ."""
@@ -203,12 +211,12 @@ class PerClass(eqx.Module):
             _float(self.counts.actual),
         )
         return {
-            "precision": _ratio(hits, predicted),
-            "recall": _ratio(hits, actual),
-            "f1": _ratio(2 * hits, predicted + actual),
+            "precision": self.counts.told(_ratio(hits, predicted)),
+            "recall": self.counts.told(_ratio(hits, actual)),
+            "f1": self.counts.told(_ratio(2 * hits, predicted + actual)),
             "support": self.counts.actual,
         }
 
 
 def _float(counts: Int[Array, "classes"]) -> Float[Array, "classes"]:
-    return counts.astype(jnp.float32)
+    return counts.astype(widest_float())

@@ -1,57 +1,48 @@
-"""Metrics of whole arrays on the host, in one call each, by scikit-learn; fractions in 0..1."""
+"""Metrics of whole arrays on the host, in one call each, by scikit-learn; fractions in 0..1.
 
-from typing import TypeAlias
+Predictions and targets are as `etude.metrics` says, with at least one sample, and `DataError`
+for others. A score of NaN makes all results NaN.
+"""
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from etude.metrics._inputs import Average, check_average, check_positive
+from etude.engine.errors import DataError
+from etude.inputs import Values, check_positive, class_pairs, one_of
+from etude.metrics._accuracy import top_k_hits
+from etude.metrics._classes import Average
 
-Classes: TypeAlias = (
-    Int[np.ndarray | Array, "samples"] | Float[np.ndarray | Array, "samples classes"]
-)
+Labels = Int[np.ndarray, "samples"]
 
-
-def _labels(predictions: Classes, targets: Classes) -> tuple[np.ndarray, np.ndarray]:
-    predicted, actual = _ids(predictions), _ids(targets)
-    if len(predicted) != len(actual) or not len(actual):
-        raise ValueError(
-            f"got {len(predicted)} predictions and {len(actual)} targets, expected as many of "
-            "each and at least one."
-        )
-    return predicted, actual
+_COLUMNS = ("precision", "recall", "f1", "support")
 
 
-def _ids(values: Classes) -> np.ndarray:
-    found = np.asarray(values)
-    return found.argmax(axis=-1) if found.ndim == 2 else found
+def _labels(
+    owner: str, predictions: Values, targets: Values, num_classes: int | None = None
+) -> tuple[Labels, Labels, bool]:
+    """Predicted and true classes, and whether all are known."""
+    pairs = class_pairs(owner, predictions, targets, None, num_classes)
+    if not len(pairs.actual):
+        raise DataError(f"{owner}: got no samples, expected at least one.")
+    predicted, actual, known = (np.asarray(pairs[i]) for i in (0, 1, 3))
+    return predicted, actual, bool(known.all())
 
 
-def _check_range(owner: str, num_classes: int, *labels: np.ndarray) -> None:
-    check_positive(owner, "num_classes", num_classes)
-    low, high = min(x.min() for x in labels), max(x.max() for x in labels)
-    if low < 0 or high >= num_classes:
-        raise ValueError(
-            f"{owner}: got labels from {low} to {high}, expected 0 to {num_classes - 1}. "
-            "Renumber the labels, or raise num_classes."
-        )
-
-
-def compute_accuracy(predictions: Classes, targets: Classes) -> float:
+def compute_accuracy(predictions: Values, targets: Values) -> float:
     """The fraction of samples whose class is predicted.
 
-    Here and below predictions and targets are ids `(samples,)`, or scores `(samples, classes)`
-    that stand for their largest class. Raises ValueError for different lengths or no samples.
+    Here and below predictions are class numbers `(samples,)`, or scores `(samples, classes)` that
+    stand for their largest class. Raises `DataError` for different lengths or no samples.
 
     >>> import numpy as np
     >>> compute_accuracy(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]))
     0.75
     """
-    predicted, actual = _labels(predictions, targets)
-    return float((predicted == actual).mean())
+    predicted, actual, known = _labels("compute_accuracy", predictions, targets)
+    return float((predicted == actual).mean()) if known else float("nan")
 
 
-def compute_f1_score(predictions: Classes, targets: Classes, average: Average = "macro") -> float:
+def compute_f1_score(predictions: Values, targets: Values, average: Average = "macro") -> float:
     """F1 averaged over the classes that occur; "macro", "micro" or "weighted".
 
     >>> import numpy as np
@@ -60,17 +51,20 @@ def compute_f1_score(predictions: Classes, targets: Classes, average: Average = 
     """
     from sklearn.metrics import f1_score
 
-    check_average("compute_f1_score", average)
-    predicted, actual = _labels(predictions, targets)
+    one_of("compute_f1_score", "average", average, Average)
+    predicted, actual, known = _labels("compute_f1_score", predictions, targets)
+    if not known:
+        return float("nan")
     return float(f1_score(actual, predicted, average=average, zero_division=0))  # pyright: ignore
 
 
 def compute_confusion_matrix(
-    predictions: Classes, targets: Classes, num_classes: int | None = None
-) -> Int[np.ndarray, "classes classes"]:
+    predictions: Values, targets: Values, num_classes: int | None = None
+) -> Int[np.ndarray, "classes classes"] | Float[np.ndarray, "classes classes"]:
     """Counts of (target, prediction): rows are targets, columns predictions.
 
-    `num_classes` is the largest id plus one unless given; ValueError for ids out of range.
+    `num_classes` is that of the scores, or the largest class plus one, unless given; `DataError`
+    for classes out of range.
 
     >>> import numpy as np
     >>> compute_confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
@@ -78,18 +72,18 @@ def compute_confusion_matrix(
     """
     from sklearn.metrics import confusion_matrix
 
-    predicted, actual = _labels(predictions, targets)
-    if num_classes is None:
-        num_classes = int(max(predicted.max(), actual.max())) + 1
-    _check_range("compute_confusion_matrix", num_classes, predicted, actual)
-    return confusion_matrix(actual, predicted, labels=np.arange(num_classes))
+    owner = "compute_confusion_matrix"
+    if num_classes is not None:
+        check_positive(owner, "num_classes", num_classes)
+    predicted, actual, known = _labels(owner, predictions, targets, num_classes)
+    widths = [np.shape(x)[1] for x in (predictions, targets) if np.ndim(x) == 2]
+    classes = num_classes or max(*widths, int(predicted.max()) + 1, int(actual.max()) + 1)
+    if not known:
+        return np.full((classes, classes), np.nan)
+    return confusion_matrix(actual, predicted, labels=np.arange(classes))
 
 
-def compute_top_k_accuracy(
-    logits: Float[np.ndarray | Array, "samples classes"],
-    targets: Int[np.ndarray | Array, "samples"],
-    k: int = 5,
-) -> float:
+def compute_top_k_accuracy(logits: Values, targets: Values, k: int = 5) -> float:
     """The fraction of samples whose class is among the k of the highest score; see TopKAccuracy.
 
     >>> import numpy as np
@@ -97,17 +91,18 @@ def compute_top_k_accuracy(
     0.5
     """
     check_positive("compute_top_k_accuracy", "k", k)
-    _, actual = _labels(logits, targets)
-    best = np.argsort(-np.asarray(logits), axis=-1, kind="stable")[:, :k]
-    return float((best == actual[:, None]).any(axis=-1).mean())
+    hit, _, known = top_k_hits("compute_top_k_accuracy", logits, targets, None, k)
+    if not len(hit):
+        raise DataError("compute_top_k_accuracy: got no samples, expected at least one.")
+    return float(np.asarray(hit).mean()) if known.all() else float("nan")
 
 
 def compute_per_class_metrics(
-    predictions: Classes, targets: Classes, num_classes: int
+    predictions: Values, targets: Values, num_classes: int
 ) -> dict[int, dict[str, float]]:
     """Precision, recall, f1 and support of every class; 0 where undefined.
 
-    Raises ValueError for ids out of range.
+    Raises `DataError` for classes out of range.
 
     >>> import numpy as np
     >>> found = compute_per_class_metrics(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
@@ -116,17 +111,23 @@ def compute_per_class_metrics(
     """
     from sklearn.metrics import precision_recall_fscore_support
 
-    predicted, actual = _labels(predictions, targets)
-    _check_range("compute_per_class_metrics", num_classes, predicted, actual)
+    check_positive("compute_per_class_metrics", "num_classes", num_classes)
+    predicted, actual, known = _labels(
+        "compute_per_class_metrics", predictions, targets, num_classes
+    )
+    if not known:
+        return {c: dict.fromkeys(_COLUMNS, float("nan")) for c in range(num_classes)}
     columns = precision_recall_fscore_support(
         actual,
         predicted,
         labels=np.arange(num_classes),
         zero_division=0,  # pyright: ignore
     )
-    names = ("precision", "recall", "f1", "support")
     return {
-        c: {name: float(np.asarray(column)[c]) for name, column in zip(names, columns, strict=True)}
+        c: {
+            name: float(np.asarray(column)[c])
+            for name, column in zip(_COLUMNS, columns, strict=True)
+        }
         for c in range(num_classes)
     }
 
@@ -151,23 +152,22 @@ class MetricsTracker:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._batches: list[tuple[np.ndarray, np.ndarray]] = []
+        self._batches: list[tuple[np.ndarray, np.ndarray, bool]] = []
 
-    def update(self, predictions: Classes, targets: Classes) -> None:
-        """Add a batch of ids or scores."""
-        batch = _labels(predictions, targets)
-        if self.num_classes is not None:
-            _check_range("MetricsTracker", self.num_classes, *batch)
-        self._batches.append(batch)
+    def update(self, predictions: Values, targets: Values) -> None:
+        """Add a batch of class numbers or scores."""
+        self._batches.append(_labels("MetricsTracker", predictions, targets, self.num_classes))
 
     def compute(self, average: Average = "macro") -> dict[str, float]:
         """Accuracy, precision, recall and f1 of all batches; ValueError before the first one."""
         from sklearn.metrics import precision_recall_fscore_support
 
-        check_average("MetricsTracker", average)
+        one_of("MetricsTracker", "average", average, Average)
         if not self._batches:
             raise ValueError("MetricsTracker.compute: nothing was added yet. Call update first.")
-        predicted, actual = (np.concatenate(part) for part in zip(*self._batches, strict=True))
+        if not all(known for *_, known in self._batches):
+            return dict.fromkeys(("accuracy", "precision", "recall", "f1"), float("nan"))
+        predicted, actual = (np.concatenate([b[i] for b in self._batches]) for i in (0, 1))
         precision, recall, f1, _ = precision_recall_fscore_support(
             actual,
             predicted,

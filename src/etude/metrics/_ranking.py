@@ -9,17 +9,16 @@ from typing import TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int, Shaped
 
-from etude.metrics._inputs import Mask, class_ids, counted
+from etude.inputs import UNDEFINED, Values, score_pairs
 
 T = TypeVar("T", bound="_Ranked")
 
 
 class _Ranked(eqx.Module):
-    scores: tuple[Float[Array, "..."], ...]
+    scores: tuple[Values, ...]
     targets: tuple[Int[Array, "..."], ...]
     masks: tuple[Bool[Array, "..."], ...]
 
@@ -28,15 +27,13 @@ class _Ranked(eqx.Module):
         """Nothing seen yet."""
         return cls((), (), ())
 
-    def update(
-        self: T,
-        scores: Float[Array, "batch"] | Float[Array, "batch classes"],
-        targets: Int[Array, "batch"] | Float[Array, "batch classes"],
-        mask: Mask = None,
-    ) -> T:
-        """Keep a batch of scores, of any range: only their order matters."""
-        keep = counted(mask, len(targets))
-        return self.merge(type(self)((scores.astype(jnp.float32),), (class_ids(targets),), (keep,)))
+    def update(self: T, scores: Values, targets: Values, mask: Values | None = None) -> T:
+        """Keep a batch of scores, of any range: only their order matters.
+
+        Scores, targets and mask are as `etude.metrics` says; `DataError` for others.
+        """
+        pairs = score_pairs(type(self).__name__, scores, targets, mask)
+        return self.merge(type(self)((pairs.scores,), (pairs.actual,), (pairs.counted,)))
 
     def merge(self: T, other: T) -> T:
         """Both together. It grows, so call it outside jit."""
@@ -55,14 +52,14 @@ class _Ranked(eqx.Module):
         scores = np.concatenate(jax.device_get(self.scores))[keep]
         targets = np.concatenate(jax.device_get(self.targets))[keep]
         classes = scores.shape[1] if scores.ndim == 2 else 2
+        if (targets == UNDEFINED).any():
+            return float("nan")
         if targets.size and (targets.min() < 0 or targets.max() >= classes):
             raise ValueError(
                 f"{type(self).__name__}: got labels from {targets.min()} to {targets.max()}, "
                 f"expected 0 to {classes - 1}. Scores (batch,) are of two classes; give scores "
                 "(batch, classes) for more."
             )
-        if np.isnan(scores).any():
-            return float("nan")
         if scores.ndim == 1:
             return self._area(targets == 1, _ranks(scores))
         areas = [self._area(targets == c, _ranks(scores[:, c])) for c in range(classes)]
@@ -74,7 +71,7 @@ class _Ranked(eqx.Module):
         """The area of one class against the rest; NaN where undefined."""
 
 
-def _ranks(scores: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+def _ranks(scores: Shaped[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
     """Ranks in place of scores: the same curves, and infinite scores are welcome."""
     return np.unique(scores, return_inverse=True)[1]
 

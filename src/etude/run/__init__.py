@@ -5,8 +5,8 @@ It imports nothing of etude outside this folder, and loads Orbax and matplotlib 
 
 from etude.run.checkpoint import CheckpointError, CheckpointStore, Restored
 from etude.run.compare import compare_leaves
-from etude.run.directory import Run, RunError
-from etude.run.history import Column, History, as_columns
+from etude.run.directory import Run, RunError, from_recipe, way_on
+from etude.run.history import Column, History, PackedHistory, as_columns
 from etude.run.lines import WriteError
 from etude.run.lock import LockedError
 from etude.run.report import write_report
@@ -18,6 +18,7 @@ __all__ = [
     "Column",
     "History",
     "LockedError",
+    "PackedHistory",
     "Restored",
     "Run",
     "RunError",
@@ -25,5 +26,7 @@ __all__ = [
     "WriteError",
     "as_columns",
     "compare_leaves",
+    "from_recipe",
+    "way_on",
     "write_report",
 ]

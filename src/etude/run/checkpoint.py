@@ -83,8 +83,16 @@ class CheckpointStore:
     ['first', 'second']
     """
 
-    def __init__(self, folder: Path, *, on_warning: Callable[[str], None] = _warn) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        ledger: Path | None = None,
+        on_warning: Callable[[str], None] = _warn,
+    ) -> None:
         self._folder = Path(folder)
+        #: gets the name of each checkpoint once it is whole; outlives the checkpoints
+        self._ledger = ledger
         self._on_warning = on_warning
         self._thread: threading.Thread | None = None
         self._failure: CheckpointError | None = None
@@ -141,6 +149,34 @@ class CheckpointStore:
         self._join()
         return not any((folder / FILE_NAME).exists() for folder in self._folders())
 
+    def lost(self) -> bool:
+        """Whether there is none although one was written: somebody has removed them all."""
+        return self.empty() and self._ledger is not None and self._ledger.exists()
+
+    def find(self, name: str) -> str:
+        """The checkpoint of that name; `step-500` is the newest one at step 500 of the run.
+
+        Raises CheckpointError, with near matches, if there is none.
+        """
+        known = self.names()
+        if name in known:
+            return name
+        step = re.fullmatch(r"step-0*(\d+)", name)
+        at_step = [one for one in known if step and re.match(rf"0*{step[1]}-", one)]
+        if at_step:
+            return at_step[-1]
+        close = difflib.get_close_matches(name, known) or known
+        raise CheckpointError(
+            f"There is no checkpoint {name!r} in {self._folder}. "
+            + (f"There is {', '.join(map(repr, close))}." if close else "There is none.")
+        )
+
+    def remove_after(self, name: str) -> None:
+        """Remove all checkpoints that are newer than `name`, the newest first."""
+        names = self.names()
+        for later in reversed(names[names.index(name) + 1 :]):
+            self.remove(later)
+
     def restore(self, name: str | None = None) -> Restored:
         """Read and verify the checkpoint `name`, or the newest one that is whole.
 
@@ -149,11 +185,7 @@ class CheckpointStore:
         """
         self._join()
         if name is not None and not (self._folder / name).is_dir():
-            close = difflib.get_close_matches(name, self.names()) or self.names()
-            raise CheckpointError(
-                f"There is no checkpoint {name!r} in {self._folder}. "
-                + (f"There is {', '.join(map(repr, close))}." if close else "There is none.")
-            )
+            name = self.find(name)
         skipped: list[str] = []
         newest_first = sorted(self._folders(), key=_sequence, reverse=True)
         for folder in newest_first if name is None else [self._folder / name]:
@@ -210,12 +242,18 @@ class CheckpointStore:
             for directory in (place, folder, self._folder):
                 sync_directory(directory)
             Manifest(name, sequence, entries, files, meta).write(folder)
+            self._write_down(name)
             _remove_unfinished(folder)  # the arrays of an older checkpoint of this name
         except Exception as error:
             self._failure = self._explain(
                 name, sum(array.nbytes for array in arrays.values()), error
             )
             _remove_unfinished(folder)
+
+    def _write_down(self, name: str) -> None:
+        if self._ledger is not None:
+            with contextlib.suppress(OSError), self._ledger.open("a", encoding="utf-8") as file:
+                file.write(f"{name}\n")  # the checkpoint is whole also without it
 
     def _explain(self, name: str, size: int, error: Exception) -> CheckpointError:
         reason = " ".join(str(error).split())

@@ -1,6 +1,7 @@
 """The folder of one training.
 
-    config.yaml  environment.json  history.jsonl  timing.jsonl  checkpoints/  figures/  lock
+    config.yaml  environment.json  history.jsonl  timing.jsonl  checkpoints/  checkpoints.log
+    figures/  lock
 
 >>> import tempfile
 >>> folder = Path(tempfile.mkdtemp()) / "example"
@@ -14,6 +15,7 @@
 import contextlib
 import difflib
 import json
+import shlex
 import shutil
 from collections.abc import Mapping
 from functools import cached_property
@@ -29,6 +31,7 @@ from etude.run.lock import Lock
 from etude.run.timing import Timing
 
 CONFIG, ENVIRONMENT, LOCK = "config.yaml", "environment.json", "lock"
+LEDGER = "checkpoints.log"
 FOLDERS = ("checkpoints", "figures")
 
 
@@ -71,8 +74,8 @@ class Run:
         entries = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         if is_run(folder) and not overwrite:
             raise RunError(
-                f"{folder} holds a run already: continue it with `etude resume {folder}`, "
-                "give the new one another name, or pass overwrite=True (--overwrite)"
+                f"{folder} holds a run already: go on with it ({way_on(folder)}), give the new "
+                "one another name, or replace it (overwrite=True, --overwrite)"
             )
         if not is_run(folder) and not _is_unfinished(folder, entries):
             raise RunError(
@@ -126,7 +129,7 @@ class Run:
     @cached_property
     def checkpoints(self) -> CheckpointStore:
         """Its checkpoints."""
-        store = CheckpointStore(self.path / "checkpoints")
+        store = CheckpointStore(self.path / "checkpoints", ledger=self.path / LEDGER)
         self._closing.callback(store.close)
         return store
 
@@ -143,6 +146,14 @@ class Run:
         return self._closing.enter_context(
             contextlib.closing(Timing(self._writable("timing.jsonl")))
         )
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Replace the configuration: the run goes on with another one."""
+        text = yaml.safe_dump(dict(config), sort_keys=False)
+        temporary = self._writable(f"{CONFIG}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.rename(self.path / CONFIG)
+        self.__dict__.pop("config", None)  # it was cached
 
     @property
     def figures(self) -> Path:
@@ -166,6 +177,28 @@ class Run:
                 f"{self.path / name}, or open it with lock=True"
             )
         return self.path / name
+
+
+def from_recipe(config: Any) -> bool:
+    """Whether the configuration of a run says which recipe made it: the command line can go on."""
+    return isinstance(config, dict) and "recipe" in config and "configuration" in config
+
+
+def way_on(folder: Path, options: str = "", arguments: str = "") -> str:
+    """How to go on with the run in `folder`: on the command line if it began there, or in Python.
+
+    `options` are of the command, `arguments` of the method.
+
+    >>> way_on(Path("runs/of my own"))
+    'trainer.resume()'
+    """
+    try:
+        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        config = None
+    if from_recipe(config):
+        return f"etude resume {shlex.quote(str(folder))}{options}"
+    return f"trainer.resume({arguments})"
 
 
 def _is_unfinished(folder: Path, entries: list[str]) -> bool:

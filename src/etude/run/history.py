@@ -21,6 +21,7 @@ array([0.5, nan])
 
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from etude.run.lines import LineFile, read_lines
+from etude.run.lines import LineFile, parse, read_lines, unreadable
 
 _AXES = ("step", "epoch", "global_step")
 _NAMES_OF_NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -91,13 +92,35 @@ class History:
         """Flush, and return when all lines are on the disk."""
         self._lines.sync()
 
-    def offset(self) -> int:
-        """Length in bytes, for the checkpoint that `truncate` will go back to."""
-        return self._lines.offset()
+    def mark(self) -> dict[str, Any]:
+        """Where the history ends, as JSON, for the checkpoint that `rewind` will go back to."""
+        return {"bytes": self._lines.offset(), "digest": self._lines.digest()}
 
-    def truncate(self, offset: int) -> None:
-        """Go back to the first `offset` bytes; ValueError if there are fewer."""
-        self._lines.truncate(offset)
+    def clear(self) -> None:
+        """Forget all records."""
+        self._lines.truncate(0)
+
+    def rewind(self, mark: Mapping[str, Any], global_step: int) -> str | None:
+        """Go back to a mark that was set at `global_step`; says what is missing, if anything is.
+
+        Where the file is no longer what it was at the mark, the records that can still be read
+        are kept, as far as they are of steps up to `global_step`.
+        """
+        size, digest = mark["bytes"], mark["digest"]
+        if self._lines.began_with(size, digest):
+            self._lines.truncate(size)
+            return None
+        found, broken = parse(self.path.read_bytes())
+        kept = [r for r in found if r.get("global_step", global_step + 1) <= global_step]
+        before = self._lines.offset()
+        self._lines.replace(kept)
+        steps = {r["global_step"] for r in kept if any(key.startswith("train/") for key in r)}
+        facts = [
+            f"it has {before} bytes, and had {size}" if before < size else "its content differs",
+            *([unreadable(broken)] if broken else []),
+            f"the metrics of {global_step - len(steps)} of {global_step} steps are missing",
+        ]
+        return f"{self.path} was changed since the checkpoint: {'; '.join(facts)}."
 
     def close(self) -> None:
         """Flush and close."""
@@ -106,11 +129,43 @@ class History:
     @staticmethod
     def read(path: Path) -> list[dict[str, Any]]:
         """All records of the file at `path`; "nan", "inf" and "-inf" are floats again."""
-        return [
-            {key: _NAMES_OF_NUMBERS.get(value, value) if isinstance(value, str) else value
-             for key, value in record.items()}
-            for record in read_lines(path)
-        ]  # fmt: skip
+        return _with_numbers(read_lines(path))
+
+
+class PackedHistory:
+    """A copy of a history as it is now, compressed in memory; it can be pickled.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "history.jsonl"
+    >>> _ = path.write_text('{"step":1,"train/loss":"nan"}\\n')
+    >>> packed = PackedHistory.of(path)
+    >>> path.unlink()
+    >>> packed.read()
+    [{'step': 1, 'train/loss': nan}]
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    @classmethod
+    def of(cls, path: Path) -> "PackedHistory":
+        """A copy of the file at `path`; it is packed in blocks, so that little memory is used."""
+        packer = zlib.compressobj(level=1)
+        with path.open("rb") as file:
+            blocks = [packer.compress(block) for block in iter(lambda: file.read(1 << 20), b"")]
+        return cls(b"".join([*blocks, packer.flush()]))
+
+    def read(self) -> list[dict[str, Any]]:
+        """All records, one dict each."""
+        return _with_numbers(parse(zlib.decompress(self._content))[0])
+
+
+def _with_numbers(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {key: _NAMES_OF_NUMBERS.get(value, value) if isinstance(value, str) else value
+         for key, value in record.items()}
+        for record in records
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@
 [{'step': 1}]
 """
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ class LineFile:
         # Unbuffered, so that we know which bytes were written when the disk is full.
         self._file = path.open("ab", buffering=0)
         self._written = self._file.tell()
+        self._digest = _digest_of(path, self._written)
         self._cut(self._written)
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -54,6 +57,7 @@ class LineFile:
         try:
             while data:
                 count = self._file.write(data)
+                self._digest.update(data[:count])
                 self._written += count
                 data = data[count:]
         except OSError as error:
@@ -75,6 +79,20 @@ class LineFile:
         """Length of the file in bytes, lines that were not flushed yet among them."""
         return self._written + sum(map(len, self._pending))
 
+    def digest(self) -> str:
+        """SHA-256 of the file, lines that were not flushed yet among them."""
+        digest = self._digest.copy()
+        for data in self._pending:
+            digest.update(data)
+        return digest.hexdigest()
+
+    def began_with(self, offset: int, digest: str | None) -> bool:
+        """Whether the first `offset` bytes have this digest, where one is known."""
+        self.flush()
+        if offset > self._written:
+            return False
+        return digest is None or _digest_of(self.path, offset).hexdigest() == digest
+
     def truncate(self, offset: int) -> None:
         """Drop everything after the first `offset` bytes, and a line that this would tear.
 
@@ -83,10 +101,22 @@ class LineFile:
         self.flush()
         if not 0 <= offset <= self._written:
             raise ValueError(
-                f"{self.path} has {self._written} bytes, so it cannot go back to byte {offset}: "
-                "it was cut or replaced since that checkpoint. Resume from an older checkpoint."
+                f"{self.path} has {self._written} bytes, so it cannot go back to byte {offset}."
             )
         self._cut(offset)
+
+    def replace(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Write these objects instead of all others; the file has the old ones or the new ones."""
+        self.flush()
+        temporary = LineFile(self.path.with_name(f"{self.path.name}.tmp"))
+        temporary.truncate(0)  # what a kill has left
+        for record in records:
+            temporary.append(record)
+        temporary.sync()
+        temporary.path.rename(self.path)
+        self._file.close()
+        self._file, self._written = temporary._file, temporary._written
+        self._digest = temporary._digest
 
     def close(self) -> None:
         """Flush and close; the file is closed even if the flush fails."""
@@ -108,22 +138,49 @@ class LineFile:
                 end = start
         if end != self._written:
             self._file.truncate(end)
+            self._digest = _digest_of(self.path, end)
         self._written = end
+
+
+def _digest_of(path: Path, size: int) -> Any:
+    """The running SHA-256 of the first `size` bytes of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while size > 0 and (block := file.read(min(size, 1 << 20))):
+            digest.update(block)
+            size -= len(block)
+    return digest
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """All objects of the file at `path`, in order; a torn last line is left out.
 
-    Raises ValueError, with the number of the line, if another line is not an object.
+    Other lines that cannot be read are left out with a warning that counts them.
     """
-    records = []
-    lines = path.read_bytes().split(b"\n")
+    records, broken = parse(path.read_bytes())
+    if broken:
+        warnings.warn(f"{path}: {unreadable(broken)}, and left out.", stacklevel=3)
+    return records
+
+
+def parse(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
+    """The objects of a file, and the numbers of the lines that are none, but for a torn last."""
+    records, broken = [], []
+    lines = content.split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):  # the last is empty, or torn
         try:
             record = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}, is not JSON: {error}") from None
-        if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number}: got {line[:80]!r}, expected an object")
-        records.append(record)
-    return records
+        except ValueError:
+            record = None
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            broken.append(number)
+    return records, broken
+
+
+def unreadable(lines: list[int]) -> str:
+    """Which lines cannot be read, as a clause."""
+    if len(lines) == 1:
+        return f"line {lines[0]} cannot be read"
+    return f"{len(lines)} lines cannot be read, the first of them line {lines[0]}"

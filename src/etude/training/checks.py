@@ -92,13 +92,14 @@ def _bind_one(
     plan = Plan.of(phase, model, skip_nonfinite=skip, probes=probes)
     arrays = jax.eval_shape(lambda x: x, eqx.filter(model, is_array))
     steps = None
-    if isinstance(phase.data, Resident):
+    if isinstance(phase.source, Resident):
         state = jax.eval_shape(lambda a: state_of(plan, a, seed=0, visit=0), arrays)
         steps = columns(plan, state)
     evaluators, names = [], frozenset()
     for validation in phase.validations:
         measure = validation.measure or default_measure(phase.turns[0])
-        evaluators.append(Evaluator(measure, plan.static))
+        name = f"phase {phase.name!r}, validation {validation.name!r}"
+        evaluators.append(Evaluator(measure, plan.static, name))
         measured = evaluators[-1].names(arrays, validation.data)
         found = {f"{validation.name}/{name}" for name in measured}
         if twice := sorted(names & found):

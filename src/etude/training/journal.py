@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from etude.callbacks.base import StepMetrics
-from etude.run import History, Run
+from etude.run import PackedHistory, Run
 from etude.run.timing import What
 from etude.training.record import MemoryHistory
 from etude.training.visit import Visit
@@ -28,7 +28,7 @@ class Journal:
         """A chunk of steps."""
         count = len(metrics.rows)
         steps = np.arange(metrics.first, metrics.first + count)
-        per_epoch = visit.phase.data.steps_per_epoch
+        per_epoch = visit.phase.steps_per_epoch
         epochs = (steps - 1) // per_epoch if per_epoch else np.zeros_like(steps)
         names = [f"train/{name}" for name in metrics.names]
         common = {"phase": visit.phase.name, "visit": visit.number}
@@ -53,11 +53,15 @@ class Journal:
                 phase=visit.phase.name, step=visit.step, what=what, steps=steps, seconds=seconds
             )
 
-    def records(self) -> list[dict[str, Any]]:
-        """Everything written, one dict each; after a run is closed."""
+    def records(self) -> "MemoryHistory | PackedHistory":
+        """Everything written, apart from what happens to the run later; after it is closed."""
         if isinstance(self.history, MemoryHistory):
-            return self.history.read()
-        return History.read(self.history.path)
+            return self.history
+        try:
+            return PackedHistory.of(self.history.path)
+        except OSError as error:
+            warnings.warn(f"The history cannot be read: {error}. It is left out.", stacklevel=3)
+            return MemoryHistory()
 
     def _flush(self) -> None:
         """Writes what is pending; on a full disk it is kept for the next time, or raised."""
@@ -71,7 +75,7 @@ class Journal:
             warnings.warn(str(error), stacklevel=2)
 
     def _place(self, visit: Visit) -> dict[str, Any]:
-        per_epoch = visit.phase.data.steps_per_epoch
+        per_epoch = visit.phase.steps_per_epoch
         epoch = max(visit.step - 1, 0) // per_epoch if per_epoch else 0
         return {
             "phase": visit.phase.name,

@@ -19,13 +19,16 @@ from etude.engine.step import copied, state_of
 from etude.run import Run
 from etude.run.timing import What
 from etude.training.faults import FaultError, given_up
+from etude.training.fingerprint import fingerprint
 from etude.training.journal import Journal
+from etude.training.judge import Judge
 from etude.training.pace import Pace
 from etude.training.programs import Programs
+from etude.training.resuming import Resume, go_back, load_visit, restoration
 from etude.training.saving import Saving
 from etude.training.settings import Settings
 from etude.training.signals import Interrupted, Signals
-from etude.training.store import known_phase, restore_visits, with_model, without_model
+from etude.training.store import with_model, without_model
 from etude.training.visit import Visit
 
 
@@ -39,6 +42,10 @@ class Training:
         self.pace = Pace()
         self.signals = Signals()
         self.programs = Programs(settings)
+        self.judge = Judge(settings, self.signals.poll)
+        self.fingerprint = {} if run is None else fingerprint(settings)
+        #: those of the model that the training leaves
+        self.metrics: dict[str, Any] = {}
         # The session: what belongs to the training as a whole, and to its checkpoints.
         self.visits: dict[str, int] = {}
         self.validations: list[dict[str, Any]] = []
@@ -48,14 +55,15 @@ class Training:
         #: visits whose beginning the callbacks have seen in this sitting, but not their end
         self.open: list[Visit] = []
 
-    def run_through(self, *, resume: bool) -> None:
+    def run_through(self, resume: Resume | None = None) -> None:
         """All phases, from the first or from a checkpoint, with every way to end."""
         with self.signals:
             try:
-                self.root = (self._rewind() if resume else None) or self._first()
+                self.root = (self._rewind(resume) if resume else None) or self._first()
                 self.hooks.call("on_train_begin", self._event())
                 while not self._all_phases():
                     pass  # after a roll-back
+                self._measure_outcome(self._visit())
                 # The end is told last, so that whatever fails before is told as an exception.
                 self._save()
                 self.saving.wait()
@@ -154,8 +162,8 @@ class Training:
         """The next step at which something other than steps must happen."""
         phase, done = visit.phase, visit.processed
         intervals = [phase.in_steps(v.every) for v in phase.validations]
-        if self.hooks.epochs and phase.data.steps_per_epoch:
-            intervals.append(phase.data.steps_per_epoch)
+        if self.hooks.epochs and phase.steps_per_epoch:
+            intervals.append(phase.steps_per_epoch)
         if self.hooks.every_step:
             intervals.append(1)
         ends = [(done // n + 1) * n for n in intervals]
@@ -165,35 +173,30 @@ class Training:
 
     def _validate(self, visit: Visit, *, last: bool) -> bool:
         """The validations that are due, all of them at the `last`; whether there was any."""
-        phase, found = visit.phase, {}
-        new = visit.step != visit.processed  # else what was due here is made already
-        evaluators = self.settings.bound[phase.name].evaluators
-        due = [
-            (v, evaluator)
-            for v, evaluator in zip(phase.validations, evaluators, strict=True)
-            if (new if visit.step % phase.in_steps(v.every) == 0 else last and visit.step > 0)
-        ]
-        if not due:
-            return False
-        for validation, evaluator in due:
+        made: dict[int, dict[str, Any]] = {}
+        for place in self.judge.due(visit, last=last):
             began = time.perf_counter()
-            arrays = visit.plan.arrays(visit.state, ema=validation.ema)
-            key = randomness.learner_key(visit.state.key, visit.state.step, randomness.VALIDATION)
-            metrics = evaluator(
-                arrays,
-                validation.data,
-                key,
-                step=visit.step,
-                progress=visit.step / (phase.total_steps or 1),
-                poll=self.signals.poll,
-            )
-            found |= {f"{validation.name}/{name}": value for name, value in metrics.items()}
-            visit.note_best(found, arrays)
+            ema = visit.phase.validations[place].ema
+            arrays = visit.plan.arrays(visit.state, ema=ema)
+            made[place] = self.judge.measure(visit, place, arrays, visit.step)
+            visit.note_best(made[place], arrays, ema=ema)
             self._took(visit, "valid", time.perf_counter() - began)
+        if not made:
+            return False
+        visit.note_verdict(made)
+        found = {name: value for metrics in made.values() for name, value in metrics.items()}
         self.journal.validation(visit, found)
         self.validations.append(found)
         self.hooks.call("on_validation_end", self._event(visit), found)
         return True
+
+    def _measure_outcome(self, visit: Visit) -> None:
+        """The validations of the last phase on the model that the training leaves."""
+        began = time.perf_counter()
+        if self.judge.complete(visit):
+            self._took(visit, "valid", time.perf_counter() - began)
+        for metrics in visit.verdict.values():
+            self.metrics |= metrics
 
     def _decide(self, visit: Visit, measured: bool, ending: Stop | None) -> None:
         """Whether the visit ends here, and whether a rescue must come first."""
@@ -213,6 +216,8 @@ class Training:
         """The visit goes on with what its rescue has made."""
         visit.state, visit.child = with_model(visit.state, rescue.outcome()), None
         visit.origin = rescue.global_step - visit.step
+        if not visit.keeps_best:
+            visit.forget_verdict()
         self._enter(visit)
 
     # Visits: how they begin and end.
@@ -269,6 +274,7 @@ class Training:
     def _session(self) -> dict[str, Any]:
         return {
             "seed": self.settings.seed,
+            "fingerprint": self.fingerprint,
             "visit_counts": self.visits,
             "validations": self.validations,
             "reasons": [[name, reason.name] for name, reason in self.reasons],
@@ -279,45 +285,34 @@ class Training:
             "stop": self.hooks.stop and [self.hooks.stop.reason.name, self.hooks.stop.detail],
         }
 
-    def _rewind(self) -> Visit | None:
-        """The visit at the newest whole checkpoint, with the history of that moment."""
+    def _rewind(self, how: Resume) -> Visit | None:
+        """The visit at a checkpoint, with the history of that moment; None if there was none."""
         run = self.run
         assert run is not None
-        if run.checkpoints.empty():
-            run.history.truncate(0)
+        found = restoration(run, self.settings, self.fingerprint, how)
+        go_back(run, found, how)
+        if found is None:
             return None
-        root, meta = self._restore(run)
-        run.history.truncate(meta["history"])
-        return root
+        self._take_back(found.meta)
+        if found.note:
+            self.journal.event(found.root.innermost, "resume", **found.note)
+        return found.root
 
-    def load(self, run: Run) -> Any:
-        """The model at the newest whole checkpoint of a run, which is only read."""
-        self.root, _ = self._restore(run)
+    def load(self, run: Run, checkpoint: str | None = None) -> Any:
+        """The model at a checkpoint of a run, which is only read."""
+        self.root = load_visit(run, self.settings, checkpoint)
         return self.model()
 
-    def _restore(self, run: Run) -> tuple[Visit, dict[str, Any]]:
-        restored = run.checkpoints.restore()
-        meta = restored.meta
-        phases = {bound.plan.phase.name: bound.plan.phase for bound in self.settings.bound.values()}
-
-        def begin(name: str, position: Any) -> Visit:
-            plan = self.settings.bound[known_phase(name, phases, run).name].plan
-            arrays = jax.tree.map(copied, eqx.filter(self.settings.model, is_array))
-            state = state_of(plan, arrays, seed=self.settings.seed, visit=position["number"])
-            number, attempt = position["number"], position["attempt"]
-            return Visit(plan.phase, plan, number, attempt, position["origin"], state)
-
-        root = restore_visits(run, restored, self.settings.seed, begin)
+    def _take_back(self, meta: dict[str, Any]) -> None:
         self.visits, self.validations = meta["visit_counts"], meta["validations"]
         self.reasons = [(name, Reason[reason]) for name, reason in meta["reasons"]]
-        # A roll-back keeps the ways of the phases that it forgets.
+        # A roll-back keeps the executor of each phase, so that repeated steps have the same bits.
         self.programs.executors |= meta["executors"]
         self.rollbacks = meta["rollbacks"]
         self.hooks.restore(meta["callbacks"])
         stop = meta["stop"]
         self.hooks.stop = None if stop is None else Stop(Reason[stop[0]], stop[1])
         self.hooks.save = False
-        return root, meta
 
     def _roll_back(self, fault: FaultError) -> None:
         """Back to the last checkpoint, with other random numbers; or gives up."""
@@ -329,7 +324,7 @@ class Training:
         self.open.clear()
         self.programs.close()
         self.saving.wait()
-        self.root = self._rewind() or self._first()
+        self.root = self._rewind(Resume(changes="allow")) or self._first()
         # Counted here and not in the checkpoint that was restored: none can be forgotten.
         self.rollbacks = made + 1
         visit = self.root.innermost
@@ -351,7 +346,7 @@ class Training:
                 saved = self.saving.for_later(self.root, self._event(), self._session)
                 error.args = (f"Interrupted by {name} at step {step}. {saved}",)
             elif self.run is not None and isinstance(error, Exception):
-                error.add_note(f"Go on from its last checkpoint: etude resume {self.run.path}")
+                error.add_note(self.saving.advice(error))
 
     def _shut(self, error: BaseException | None = None) -> None:
         """Stops reading ahead, and closes the files of the run."""
@@ -375,7 +370,7 @@ class Training:
             visit=visit.number,
             step=visit.step,
             total_steps=visit.phase.total_steps,
-            steps_per_epoch=visit.phase.data.steps_per_epoch,
+            steps_per_epoch=visit.phase.steps_per_epoch,
             global_step=visit.global_step,
             folder=None if self.run is None else self.run.path,
             model=lambda: self._model_of(visit),

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from etude.callbacks.base import Event
 from etude.callbacks.checkpointing import ModelCheckpoint
-from etude.run import CheckpointError, Run
+from etude.engine.errors import NonFiniteError
+from etude.run import CheckpointError, Run, way_on
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
 from etude.training.store import save_visits
@@ -66,8 +67,21 @@ class Saving:
             self._hand_over(run, root, event, session)
             run.checkpoints.wait()
         except (CheckpointError, OSError) as failure:
-            return f"{failure} Go on from the last checkpoint with: etude resume {run.path}"
-        return f"The state is saved; go on with: etude resume {run.path}"
+            return f"{failure} Go on from the last checkpoint of {run.path}: {way_on(run.path)}"
+        return f"The state is saved in {run.path}; go on with: {way_on(run.path)}"
+
+    def advice(self, error: Exception) -> str:
+        """How to go on after an error that ended a run."""
+        run = self.run
+        assert run is not None
+        if isinstance(error, NonFiniteError):
+            same = "The same settings would end at the same step; with others, go on from the last "
+            how = way_on(run.path, " --changes allow --FIELD VALUE", "changes='allow'")
+            return f"{same}checkpoint: {how}"
+        return (
+            f"The run is in {run.path}. Once the cause is mended, go on from its last checkpoint: "
+            f"{way_on(run.path)}"
+        )
 
     def close(self, error: BaseException | None = None) -> None:
         """Closes the files of the run; what fails is added to the `error` that ends it."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from etude.engine.errors import EtudeError, suggest
@@ -15,8 +16,10 @@ from etude.engine.snapshot import expected, from_host
 from etude.run import Restored, Run, compare_leaves
 from etude.training.visit import Visit
 
-#: Makes a fresh visit: `begin(phase name, arrays or None, position) -> Visit`.
+#: Makes a fresh visit: `begin(phase name, position) -> Visit`.
 Begin = Callable[[str, Mapping[str, Any]], Visit]
+#: The leaves of a fresh visit's state that replace those of the checkpoint, by name.
+Renewed = Callable[[Visit], Mapping[str, np.ndarray]]
 
 
 class ResumeError(EtudeError):
@@ -36,27 +39,22 @@ def save_visits(run: Run, name: str, root: Visit, session: Mapping[str, Any]) ->
         arrays |= visit.arrays(f"{depth}/")
     meta = {"visits": [visit.position() for visit in visits], **session}
     run.history.sync()  # a power cut must not leave a checkpoint of lines that are gone
-    meta["history"] = run.history.offset()
+    meta["history"] = run.history.mark()
     run.checkpoints.save(name, arrays, meta)
 
 
-def restore_visits(run: Run, restored: Restored, seed: int, begin: Begin) -> Visit:
+def restore_visits(run: Run, restored: Restored, begin: Begin, renewed: Renewed) -> Visit:
     """The root visit of a checkpoint, with its children.
 
-    Raises `ResumeError` if the checkpoint is of another seed, model, phase or optimizer, with
-    the leaves that differ.
+    Raises `ResumeError` if the checkpoint is of another model, phase or optimizer, with the leaves
+    that differ.
     """
-    meta = restored.meta
-    if meta["seed"] != seed:
-        raise ResumeError(
-            f"The run in {run.path} has seed {meta['seed']}, this trainer has seed {seed}. "
-            f"Resume with seed={meta['seed']}."
-        )
-    visits = []
+    meta, visits = restored.meta, []
     for depth, position in enumerate(meta["visits"]):
         visit = begin(position["phase"], position)
         prefix = f"{depth}/state"
-        found = {k: v for k, v in restored.arrays.items() if k.startswith(prefix)}
+        arrays = restored.arrays | {prefix + name: leaf for name, leaf in renewed(visit).items()}
+        found = {k: v for k, v in arrays.items() if k.startswith(prefix)}
         if depth + 1 < len(meta["visits"]):
             visit.state = without_model(visit.state)
         wanted = {prefix + name: leaf for name, leaf in expected(visit.state).items()}
@@ -67,7 +65,7 @@ def restore_visits(run: Run, restored: Restored, seed: int, begin: Begin) -> Vis
                 f"optimizer:\n{difference}\nResume with the model, phases and optimizers that "
                 "began the run."
             )
-        visit.take_back(position, restored.arrays, f"{depth}/")
+        visit.take_back(position, arrays, f"{depth}/")
         visits.append(visit)
     for outer, inner in itertools.pairwise(visits):
         outer.child = inner

@@ -41,6 +41,13 @@ class Visit:
     #: the best validation so far and its weights, on the host
     best_value: float | None = None
     best_arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    #: the step of the best, and whether its validation measured averaged weights
+    best_step: int = 0
+    best_ema: bool = False
+    #: metrics measured on just the weights that the visit would leave, by place of the validation,
+    #: and the step at which they were
+    verdict: dict[int, dict[str, Any]] = field(default_factory=dict)
+    verdict_step: int = -1
     #: the rescue under way
     child: "Visit | None" = None
     program: Program | None = None
@@ -63,8 +70,9 @@ class Visit:
 
     @property
     def finished(self) -> bool:
-        """Whether the length of the phase is reached."""
-        return self.step == self.phase.total_steps
+        """Whether the length of the phase is reached, or passed: a resume may shorten it."""
+        total = self.phase.total_steps
+        return total is not None and self.step >= total
 
     @property
     def late(self) -> bool:
@@ -78,18 +86,49 @@ class Visit:
             return Stop(Reason.LENGTH)
         return Stop(Reason.TIME) if self.late else None
 
-    def note_best(self, metrics: dict[str, Any], arrays: PyTree) -> None:
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of a validation will be restored."""
+        return isinstance(self.phase.keep, Best) and bool(self.best_arrays)
+
+    @property
+    def kept_step(self) -> int:
+        """The step whose weights the visit would leave now."""
+        return self.best_step if self.keeps_best else self.step
+
+    def note_verdict(self, made: dict[int, dict[str, Any]]) -> None:
+        """Keeps those metrics of this step that are of the weights that the visit would leave."""
+        if self.kept_step != self.step:
+            return
+        if self.verdict_step != self.step:
+            self.verdict_step, self.verdict = self.step, {}
+        ema = self.best_ema if self.keeps_best else self.phase.keep == "ema"
+        same = {place: m for place, m in made.items() if self.phase.validations[place].ema == ema}
+        self.verdict = self.verdict | same
+
+    def forget_verdict(self) -> None:
+        """The weights have changed, or what is measured on them has."""
+        self.verdict_step, self.verdict = -1, {}
+
+    def forget_best(self) -> None:
+        """The best is chosen anew, by another measure."""
+        self.best_value, self.best_arrays = None, {}
+        self.forget_verdict()
+
+    def note_best(self, metrics: dict[str, Any], arrays: PyTree, *, ema: bool) -> None:
         """Keeps the weights if these metrics are the best so far."""
         keep = self.phase.keep
         if isinstance(keep, Best) and keep.metric in metrics:
             value = float(metrics[keep.metric])
             if keep.better(value, self.best_value):
                 self.best_value, self.best_arrays = value, to_host(arrays)
+                self.best_step, self.best_ema = self.step, ema
+                self.forget_verdict()
 
     def outcome(self) -> PyTree:
         """The arrays that the next phase starts from."""
         arrays = self.state.model
-        if isinstance(self.phase.keep, Best) and self.best_arrays:
+        if self.keeps_best:
             return from_host(arrays, self.best_arrays)
         if self.phase.keep == "ema":
             return self.plan.arrays(self.state, ema=True)
@@ -98,7 +137,7 @@ class Visit:
     @property
     def kept(self) -> list[str]:
         """What of `arrays` is the `outcome`, by prefix; a later one goes before an earlier."""
-        if isinstance(self.phase.keep, Best) and self.best_arrays:
+        if self.keeps_best:
             return ["best"]
         averages = [f"state.learners[{index}].ema" for index in range(len(self.plan.learners))]
         return ["state.model", *(averages if self.phase.keep == "ema" else [])]
@@ -119,6 +158,10 @@ class Visit:
             "detail": self.detail,
             "seconds": self.elapsed,
             "best_value": self.best_value,
+            "best_step": self.best_step,
+            "best_ema": self.best_ema,
+            "verdict": [[place, metrics] for place, metrics in self.verdict.items()],
+            "verdict_step": self.verdict_step,
             "kept": self.kept,
         }
 
@@ -142,6 +185,11 @@ class Visit:
             "best_value",
         ):
             setattr(self, name, position[name])
+        # Runs that older versions recorded know no verdict; it is measured again.
+        self.best_step = position.get("best_step", self.step)
+        self.best_ema = position.get("best_ema", False)
+        self.verdict = dict(position.get("verdict", []))
+        self.verdict_step = position.get("verdict_step", -1)
         self.reason = None if position["reason"] is None else Reason[position["reason"]]
         mine = f"{prefix}state", f"{prefix}best"
         cut = {

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from etude.engine.errors import DataError
 from etude.engine.rule import Context, Gradient
 from etude.systems.attractor import (
     SequentialState,
@@ -17,6 +18,7 @@ from etude.systems.attractor import (
     contrastive_updates,
     settle,
     softmax_cross_entropy,
+    standardised,
 )
 from etude.systems.attractor.networks import one_hidden_layer
 from etude.systems.attractor.recipes import Pictures, digits_recipe, prototypes_recipe
@@ -96,6 +98,18 @@ def test_teaching_by_small_errors_of_graded_units_is_the_gradient():
     np.testing.assert_allclose(updates.layers[1, 2].weight, wanted[1].T, atol=1e-2)
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_the_strength_of_the_label_is_the_size_of_its_message(symmetric):
+    """Whatever the sizes, and however the backward connection starts."""
+    for units, classes in ((4000, 4), (1000, 40)):
+        network = one_hidden_layer(
+            jax.random.key(0), (5, units, classes), back=0.3, symmetric=symmetric, coupled=False
+        )
+        labels = 2 * jnp.eye(classes) - 1
+        message = np.asarray(network.layers[1, 2](labels))
+        assert np.sqrt(np.mean(message**2)) == pytest.approx(0.3, rel=0.1)
+
+
 def test_uncoupled_units_are_coupled_ones_with_couplings_of_zero():
     network, bare = (
         one_hidden_layer(jax.random.key(0), SIZES, j_d=2.0, coupled=c) for c in (True, False)
@@ -123,6 +137,29 @@ def test_pictures_are_standardised_by_the_training_images_only():
     np.testing.assert_allclose(x.mean(0), 0, atol=1e-5)
     assert jnp.mean(x**2).item() == pytest.approx(1, abs=1e-4)
     assert np.all(np.sort(np.asarray(y), axis=1) == [-1.0] * 9 + [1.0])
+
+
+def test_samples_of_ones_own_go_into_the_recipe(tmp_path):
+    """By their files, as they go into every recipe: `--data own.npz --root FOLDER`."""
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    x = (y[:, None] + rng.uniform(size=(90, 6))) / 4  # classes that a linear rule tells apart
+    np.savez(tmp_path / "own.npz", x=x, y=y)
+    config = Pictures(
+        data="own.npz", root=str(tmp_path), repeats=1, epochs=10, hidden=40, batch=10, rate=0.02,
+        methods=("local rule",),
+    )  # fmt: skip
+    table = digits_recipe.run(config, tmp_path / "run", progress=False, say=lambda line: None)
+    assert float(table.rows[0][1]) > 0.7
+    assert np.shape(pictures("own.npz", str(tmp_path))["test"][1]) == (18, 3)
+
+
+def test_what_cannot_be_standardised():
+    x, y = np.ones((4, 2)), np.arange(4) % 2
+    with pytest.raises(ValueError, match="are alike"):
+        standardised({"train": (x, y)})
+    with pytest.raises(DataError, match="Label -1 of sample 0"):
+        standardised({"train": (x, y - 1)})
 
 
 def test_held_out_prototypes_are_of_the_same_prototypes_and_fresh():

@@ -1,5 +1,6 @@
 """Data: splits that do not mix, scaling from the training part, entropies by other means."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -188,3 +189,82 @@ def test_refuses_with_the_cure():
         handler("moons_4k", size=4, split=(0.9, 0.05, 0.05))
     with pytest.raises(DataError, match="Lower size"):
         DataHandler(DatasetConfig(name="digits", size=1000), DOMAIN)
+
+
+def own(count=120, classes=3, seed=0):
+    """Samples of shape (2, 2), each with its number in it, and their classes."""
+    y = np.arange(count) % classes
+    x = np.random.default_rng(seed).normal(size=(count, 2, 2))
+    x[:, 0, 0] = np.arange(count)
+    return x, y
+
+
+def test_arrays_of_ones_own_are_split_in_each_class():
+    x, y = own()
+    config = DatasetConfig(name="arrays", split=(0.5, 0.25, 0.25))
+    data = DataHandler(config, DOMAIN, arrays=(x, jnp.asarray(y, jnp.uint8)))
+    assert (data.sites, data.shape, data.classes) == (4, (2, 2), 3)
+    seen = []
+    for part, count in zip(SPLITS, (20, 10, 10), strict=True):
+        samples = data.splits[part]
+        np.testing.assert_array_equal(np.bincount(samples.y), [count] * 3)
+        inside = np.abs(samples.x).max(axis=1) < 1  # what was clipped is not to be undone
+        raw = data.scaling.inverse(samples.x)
+        numbers = np.rint(raw[inside, 0]).astype(int)
+        np.testing.assert_allclose(raw[inside], x.reshape(120, 4)[numbers], atol=1e-3)
+        np.testing.assert_array_equal(samples.y[inside], y[numbers])
+        seen += numbers.tolist()
+    assert len(set(seen)) == len(seen) > 60
+    again = DataHandler(config, DOMAIN, arrays=(x, y))
+    np.testing.assert_array_equal(again.splits["test"].x, data.splits["test"].x)
+
+
+def test_arrays_that_are_split_already_stay_so():
+    parts = {name: own(30, seed=k) for k, name in enumerate(SPLITS)}
+    data = DataHandler(DatasetConfig(name="arrays"), DOMAIN, arrays=parts)
+    for name, (x, y) in parts.items():
+        np.testing.assert_array_equal(data.splits[name].y, y)
+        expected = data.scaling(x.reshape(30, 4).astype(np.float32))
+        np.testing.assert_array_equal(data.splits[name].x, expected)
+    binary = DatasetConfig(name="arrays", scaler="binary", threshold=0.25)
+    data = DataHandler(binary, (0.0, 1.0), arrays=parts)
+    x = parts["test"][0].reshape(30, 4)
+    np.testing.assert_array_equal(data.splits["test"].x, (x.astype(np.float32) > 0.25))
+
+
+ARRAYS = DatasetConfig(name="arrays")
+X, Y = own()
+
+
+@pytest.mark.parametrize(
+    ("config", "arrays", "message"),
+    [
+        (ARRAYS, None, r"arrays are not given.*arrays=\(x, y\)"),
+        (DatasetConfig(name="moons_small"), (X, Y), "'moons_small' and arrays are given"),
+        (ARRAYS, (X, Y[:-1]), "different numbers of samples: .*120.*119"),
+        (ARRAYS, (X, Y - 1), "Label -1 of sample 0"),
+        (ARRAYS, (X, Y / 1), "Labels must be integers"),
+        (ARRAYS, (X[:, 0, 0], Y), r"x of 'all' has shape \(120,\)"),
+        (ARRAYS, (np.where(X == 7, np.nan, X), Y), r"'x'.* non-finite.*\(7, 0, 0\)"),
+        (ARRAYS, {"train": (X, Y)}, "'train'; expected"),
+        (ARRAYS, {**dict.fromkeys(SPLITS, (X, Y)), "test": (X[:, 0], Y)}, "several shapes"),
+        (ARRAYS, {**dict.fromkeys(SPLITS, (X, Y)), "train": (X, Y * 0)}, "lacks some of 3"),
+        (ARRAYS, (X[:6], Y[:6]), "2 samples of a class leave '(valid|test)' without one"),
+    ],
+)
+def test_arrays_that_do_not_fit(config, arrays, message):
+    with pytest.raises(DataError, match=message):
+        DataHandler(config, DOMAIN, arrays=arrays)
+
+
+def test_files_by_their_name(tmp_path):
+    x, y = own()
+    np.savez(tmp_path / "own.npz", x=(x - x.min()) / np.ptp(x), y=y)
+    config = DatasetConfig(name="own.npz", root=str(tmp_path), split=(0.75, 0.25, 0))
+    data = DataHandler(config, (0.0, 1.0))
+    assert [len(data.splits[part].y) for part in SPLITS] == [72, 24, 24]
+    assert (data.shape, data.classes) == ((2, 2), 3)
+    with pytest.raises(ValueError, match=r"got 'own2\.npz', expected moons_4k.*npz file"):
+        DatasetConfig(name="own2.npz")
+    with pytest.raises(ValueError, match="leave size out"):
+        DatasetConfig(name="arrays", size=5)

@@ -1,5 +1,6 @@
 """The evaluator: every number against a direct computation, its frequency, and refusals."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from etude.systems.born_machine.config import (
 )
 from etude.systems.born_machine.config_parts import MetricsConfig
 from etude.systems.born_machine.config_setup import DatasetConfig
-from etude.systems.born_machine.data import DataHandler
+from etude.systems.born_machine.criteria import AbstractCriterion
+from etude.systems.born_machine.data import SPLITS, DataHandler
 from etude.systems.born_machine.evaluator import PerformanceEvaluator
 from etude.systems.born_machine.metrics import Moments, frechet_distance
 from etude.systems.born_machine.plots import density_grid
@@ -99,10 +101,11 @@ def test_mixed_loss_and_a_loss_of_ones_own():
     found = evaluator(train).evaluate(TOY, "test")
     assert found["loss"] == pytest.approx(0.75 * found["clsloss"] + 0.25 * found["genloss"])
 
-    def own(machine, x, labels):
-        return jnp.sum(x**2, axis=1)
+    class Own(AbstractCriterion):
+        def each(self, bornmachine, data, labels):
+            return jnp.sum(data**2, axis=1)
 
-    found = evaluator(train, criterion=own).evaluate(TOY, "test")
+    found = evaluator(train, criterion=Own()).evaluate(TOY, "test")
     expected = np.sum(DATA.splits["test"].x ** 2, axis=1).mean()
     assert found["loss"] == pytest.approx(expected, rel=1e-5)
 
@@ -125,16 +128,26 @@ def test_robust_accuracy_for_each_strength_and_whatever_the_batches(monkeypatch)
 def test_frechet_goes_by_the_training_data_alone():
     """The original's statistics held validation and test data whatever was asked for."""
     measure = evaluator(metrics={"fid": 1})
-    found = measure.evaluate(TOY, "valid")["fid"]
-    assert measure.evaluate(TOY, "test")["fid"] == found
-    drawn = measure._samples(TOY)
-    assert [len(points) for points in drawn] == [40, 40]
-    assert len(np.unique(np.asarray(drawn[0]), axis=0)) == 40  # parts have keys of their own
-    expected = [
-        frechet_distance(Moments.of(DATA.of_class("train", c)), Moments.of(drawn[c]))
-        for c in range(2)
-    ]
-    assert found == pytest.approx(np.mean(expected))
+    for split in ("valid", "test"):
+        drawn = measure._samples(TOY, split)
+        assert [len(points) for points in drawn] == [40, 40]
+        assert len(np.unique(np.asarray(drawn[0]), axis=0)) == 40  # parts have their own keys
+        expected = [
+            frechet_distance(Moments.of(DATA.of_class("train", c)), Moments.of(drawn[c]))
+            for c in range(2)
+        ]
+        assert measure.evaluate(TOY, split)["fid"] == pytest.approx(np.mean(expected))
+
+
+def test_no_split_has_the_random_numbers_of_another():
+    """A machine chosen in validation by lucky draws would be lucky in the test as well."""
+    measure = evaluator(metrics={"swd": 1, "rob": 1})
+    keys = {s: [jax.random.key_data(measure._key(k, s)).tolist() for k in range(3)] for s in SPLITS}
+    flat = [tuple(key) for mine in keys.values() for key in mine]
+    assert len(set(flat)) == 9
+    drawn = [np.asarray(measure.samples(TOY, split)) for split in SPLITS]
+    inside = [points[abs(points) < 1] for points in drawn]  # what was not clipped
+    assert not any(np.isin(a, b).any() for a, b in itertools.combinations(inside, 2))
 
 
 def test_distances_are_smaller_for_the_better_model():

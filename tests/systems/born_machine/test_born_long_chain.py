@@ -7,7 +7,6 @@ import etude as et
 from etude.systems.born_machine import BornMachine, Embedding
 from etude.systems.born_machine.config_parts import OptimizerSpec
 from etude.systems.born_machine.criteria import ClassificationNLL
-from etude.systems.born_machine.training.trainer import mean_criterion
 
 SITES, CLASSES, STEPS = 400, 5, 100
 
@@ -24,7 +23,7 @@ def pictures(n: int, seed: int):
 def test_a_classifier_of_400_sites_learns_in_100_steps():
     kwargs = {"lr": 1e-4, "gradient_clip_norm": 3.0}
     spec = OptimizerSpec.model_validate({"kwargs": kwargs, "schedule": "cosine"})
-    learner = et.Learner(et.Gradient(mean_criterion(ClassificationNLL())), spec.build(STEPS))
+    learner = et.Learner(et.Gradient(ClassificationNLL()), spec.build(STEPS))
     phase = et.Phase("pre", learner, et.ArrayData(pictures(800, 1), 32), et.Steps(STEPS))
     machine = BornMachine.create(jax.random.key(2), SITES, CLASSES, Embedding("legendre", 2), 6)
     learnt = et.Trainer(machine, phase, progress=False).fit().model

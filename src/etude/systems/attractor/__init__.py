@@ -5,7 +5,7 @@ label; then every connection learns, from what it sees at its two ends, to keep 
 when the label is gone. Badalotti, Baldassi, Mézard, Scardecchia and Zecchina, arXiv:2509.05041.
 """
 
-from etude.systems.attractor.data import PrototypeData
+from etude.systems.attractor.data import PrototypeData, standardised
 from etude.systems.attractor.layer_map import LayerMap
 from etude.systems.attractor.learning import LocalRule, contrastive_updates, local_updates
 from etude.systems.attractor.metrics import (
@@ -93,6 +93,7 @@ __all__ = [
     "sign",
     "softmax_cross_entropy",
     "stability",
+    "standardised",
     "tanh_delta",
     "trace",
 ]

@@ -1,8 +1,8 @@
-"""Noisy binary prototypes: the toy task of attractor networks, with a known optimum."""
+"""Samples for attractor networks: of one's own, and noisy prototypes with a known optimum."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,45 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etude.data.arrays import ArrayData
+from etude.data.checks import check_labels
+
+
+def standardised(
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> dict[str, tuple[Float[Array, "samples sites"], Float[Array, "samples classes"]]]:
+    """Labelled samples in the terms of a network: flat, of mean zero and mean square one; ±1.
+
+    Mean (of each site) and scale (one for all) are those of the part "train". Labels become one
+    against all.
+
+    Args:
+        parts: samples of any shape after the first axis, and classes counted from 0.
+
+    Raises:
+        DataError: labels that are not classes.
+        ValueError: training samples that are all alike.
+
+    >>> x, y = np.array([[[0.0, 4.0]], [[2.0, 4.0]]]), np.array([0, 1])
+    >>> x, y = standardised({"train": (x, y)})["train"]
+    >>> [[round(v, 3) for v in row] for row in x.tolist()], y.tolist()
+    ([[-1.414, 0.0], [1.414, 0.0]], [[1.0, -1.0], [-1.0, 1.0]])
+    """
+    flat = {name: np.asarray(x).reshape(len(x), -1) for name, (x, _) in parts.items()}
+    classes = max(int(np.max(y)) for _, y in parts.values()) + 1
+    for _, y in parts.values():
+        check_labels(y, classes)
+    mean = flat["train"].mean(0)
+    scale = np.sqrt(((flat["train"] - mean) ** 2).mean())
+    if not scale > 0:
+        raise ValueError("standardised: all samples of 'train' are alike, so they teach nothing.")
+    one_hot = np.eye(classes, dtype=np.float32)
+    return {
+        name: (
+            jnp.asarray((flat[name] - mean) / scale, jnp.float32),
+            jnp.asarray(2 * one_hot[y] - 1),
+        )
+        for name, (_, y) in parts.items()
+    }
 
 
 class PrototypeData:

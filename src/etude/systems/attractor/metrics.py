@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from etude.inputs import real_floats
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 from etude.systems.attractor.state import SequentialState
 from etude.systems.attractor.sweep import local_field
@@ -28,12 +29,18 @@ def accuracy(
 ) -> Float[Array, ""]:
     """`batch_accuracy` as an array, for use inside compiled code; samples may be weighted.
 
+    Computed in float32 or wider; NaN if a score of a sample that counts is NaN.
+
     >>> scores, weight = jnp.array([[2.0, 1.0], [2.0, 1.0]]), jnp.array([1.0, 0.0])
     >>> accuracy(jnp.array([[1.0, -1.0], [-1.0, 1.0]]), scores, weight).item()
     1.0
     """
-    right = (jnp.argmax(y_true, -1) == jnp.argmax(y_pred, -1)).astype(y_pred.dtype)
-    return jnp.average(right, weights=weight)
+    scores = real_floats("accuracy", "y_pred", y_pred)
+    right = (jnp.argmax(y_true, -1) == jnp.argmax(scores, -1)).astype(scores.dtype)
+    right = jnp.where(jnp.isnan(scores).any(-1), jnp.nan, right)
+    if weight is None:
+        return jnp.mean(right)
+    return jnp.average(jnp.where(weight == 0, 0, right), weights=weight.astype(right.dtype))
 
 
 def overlap(
@@ -53,7 +60,7 @@ def flipped(before: Float[Array, ...], after: Float[Array, ...]) -> Float[Array,
     >>> flipped(jnp.array([1.0, 1.0]), jnp.array([1.0, -1.0])).item()
     0.5
     """
-    return jnp.mean((before != after).astype(after.dtype))
+    return jnp.mean((before != after).astype(jnp.float32))
 
 
 def stability(

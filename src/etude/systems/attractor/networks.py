@@ -38,13 +38,17 @@ def one_hidden_layer(
         key: random key of all weights.
         sizes: inputs, hidden units, classes.
         forth: strength of the input's message.
-        back: strength of the label's message.
+        back: strength of the label's message: its root mean square at a hidden unit before any
+            training, for labels of ±1, whatever the sizes.
         j_d: self-coupling of the hidden units.
         thresholds: stability asked for of the input's message, the couplings, the read-out.
         coupled: whether hidden units are coupled to each other.
         response: of uncoupled units; coupled ones take the sign.
         symmetric: whether the backward connection starts as the transpose of the read-out and
-            learns, as contrastive learning wants it; else it is random and frozen.
+            learns, as contrastive learning wants it; else it is random and frozen. The transpose
+            has weights of variance ``1 / units``, random ones ``1 / classes``; so that `back`
+            means the same in both, its connection has the strength
+            ``back * sqrt(units / classes)``.
 
     >>> network = one_hidden_layer(jax.random.key(0), (4, 8, 2), coupled=False)
     >>> network.layers.edges
@@ -57,7 +61,6 @@ def one_hidden_layer(
     teach = FrozenFullyConnected(classes, units, back, 0.0, keys[2])
     read = FullyConnected(units, classes, 1.0, at_output, keys[3])
     if symmetric:
-        # As strong as the random one, whose weights have the variance 1 / classes.
         strength = back * (units / classes) ** 0.5
         free = FullyConnected(classes, units, strength, 0.0, keys[2])
         teach = eqx.tree_at(lambda m: m.weight, free, read.weight.T)

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from etude.inputs.arrays import widened
 from etude.systems.attractor.layer_map import LayerMap
 from etude.systems.attractor.modules import AbstractConnection
 from etude.systems.attractor.state import SequentialState
@@ -130,7 +131,7 @@ def propose(
 ) -> LayerMap:
     """Minus the weighted mean of (activity before) x (signal after), for every connection."""
     batch = state[0].shape[0]
-    weight = jnp.ones(batch, state[0].dtype) if weight is None else weight
+    weight = jnp.ones(batch) if weight is None else widened(weight)
     total = jnp.maximum(weight.sum(), 1)
     updates: list[AbstractConnection] = []
     sent = {edge: module(state[edge[1]]) for edge, module in layers.items()}
@@ -143,7 +144,7 @@ def propose(
                 state[row], sent[row, sender], field, module.threshold.value, row == sender
             )
             signal = rule(local)
-            share = (weight / -total).reshape(batch, *[1] * (signal.ndim - 1))
+            share = (weight / -total).astype(signal.dtype).reshape(batch, *[1] * (signal.ndim - 1))
             updates.append(module.correlate(state[sender], signal * share))
     return LayerMap(tuple(updates), layers.edges)
 

@@ -67,6 +67,9 @@ from etude.systems.born_machine.embeddings import (
 from etude.systems.born_machine.evaluator import (
     PerformanceEvaluator,
 )
+from etude.systems.born_machine.labels import (
+    of_label,
+)
 from etude.systems.born_machine.machine import (
     BornMachine,
 )
@@ -169,6 +172,7 @@ __all__ = [
     "likelihoods",
     "marginal_density",
     "maximum_mean_discrepancy",
+    "of_label",
     "pair_matrix",
     "pgd",
     "plot_densities",

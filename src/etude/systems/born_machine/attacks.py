@@ -18,9 +18,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Integer, Key
 
 from etude.systems.born_machine.config_parts import EvasionConfig
+from etude.systems.born_machine.labels import allowed, checked, of_label
 
 Norm = Literal["linf", "l2"]
 Domain = tuple[float, float]
@@ -63,7 +64,8 @@ def ascend(
         step_size: length of a step; None: `2.5 * epsilon / num_steps`.
 
     Raises:
-        ValueError: a negative radius or number of steps, an unknown norm, an empty domain.
+        ValueError: a negative radius or number of steps, an unknown norm, an empty domain; of
+            attacks with labels also a class that is not there (compiled, its sample is NaN).
 
     >>> x = ascend(lambda x: x.sum(axis=1), jnp.zeros((1, 4)), epsilon=1.0, domain=(-2, 2),
     ...            norm="l2")
@@ -91,13 +93,13 @@ def ascend(
     here, best, highest = jax.lax.fori_loop(0, num_steps, move, state)
     value, _ = value_and_gradient(here)
     best, _ = _better(here, value, best, highest)
-    return best
+    return _known(value, best)
 
 
 def fgm(
     scores: Scores,
     x: Inputs,
-    labels: Int[Array, " batch"],
+    labels: Integer[Array, " batch"],
     key: Key[Array, "..."] | None = None,
     *,
     epsilon: Radius,
@@ -113,14 +115,14 @@ def fgm(
     _check(epsilon, domain, norm)
     x = jax.lax.stop_gradient(x)
     radius = jax.lax.stop_gradient(jnp.asarray(epsilon, x.dtype))
-    _, gradient = _constant(log_odds_against(scores, labels), x)(x)
-    return jnp.clip(x + radius * _direction(gradient, norm), *domain)
+    value, gradient = _constant(log_odds_against(scores, labels), x)(x)
+    return _known(value, jnp.clip(x + radius * _direction(gradient, norm), *domain))
 
 
 def pgd(
     scores: Scores,
     x: Inputs,
-    labels: Int[Array, " batch"],
+    labels: Integer[Array, " batch"],
     key: Key[Array, "..."] | None = None,
     *,
     epsilon: Radius,
@@ -143,7 +145,7 @@ def pgd(
 def joint_pgd(
     scores: Scores,
     x: Inputs,
-    labels: Int[Array, " batch"],
+    labels: Integer[Array, " batch"],
     key: Key[Array, "..."] | None = None,
     *,
     epsilon: Radius,
@@ -168,7 +170,7 @@ def evade(
     config: EvasionConfig,
     scores: Scores,
     x: Inputs,
-    labels: Int[Array, " batch"],
+    labels: Integer[Array, " batch"],
     key: Key[Array, "..."],
     *,
     strength: Radius,
@@ -194,7 +196,7 @@ def evade(
     return attack(scores, x, labels, start, num_steps=config.num_steps, step_size=step, **options)
 
 
-def log_odds_against(scores: Scores, labels: Int[Array, " batch"]) -> Objective:
+def log_odds_against(scores: Scores, labels: Integer[Array, " batch"]) -> Objective:
     """The objective log((1 - p)/p) with p = p(label|x).
 
     A strictly rising function of -log p, so that steps along its normalised gradient are the same;
@@ -207,8 +209,7 @@ def log_odds_against(scores: Scores, labels: Int[Array, " batch"]) -> Objective:
 
     def objective(x: Array) -> Array:
         found = scores(x)
-        right = jnp.take_along_axis(found, labels[:, None], axis=1)[:, 0]
-        return jax.nn.logsumexp(_wrong(found, labels), axis=1) - right
+        return jax.nn.logsumexp(_wrong(found, labels), axis=1) - of_label(found, labels, "attack")
 
     return objective
 
@@ -262,6 +263,11 @@ def _better(here: Array, value: Array, best: Array, highest: Array) -> tuple[Arr
     return jnp.where(higher[:, None], here, best), jnp.where(higher, value, highest)
 
 
+def _known(value: Array, moved: Array) -> Array:
+    """The moved inputs; NaN where the objective is, rather than an attack that did nothing."""
+    return jnp.where(jnp.isnan(value)[:, None], jnp.nan, moved)
+
+
 def _direction(gradient: Array, norm: Norm) -> Array:
     if norm == "linf":
         return jnp.sign(gradient)
@@ -283,9 +289,12 @@ def _in_ball(key: Array, x: Array, norm: Norm) -> Array:
 
 def _wrong(scores: Array, labels: Array) -> Array:
     """The scores with minus infinity for the label."""
-    if scores.shape[1] < 2:
+    classes = scores.shape[1]
+    if classes < 2:
         raise ValueError(
             "attack: the model has one class, which nothing can be mistaken for. Attack a "
             "classifier, or ascend an objective of your own."
         )
-    return jnp.where(jax.nn.one_hot(labels, scores.shape[1], dtype=bool), -jnp.inf, scores)
+    labels = checked("attack", labels, classes)
+    wrong = jnp.where(jax.nn.one_hot(labels, classes, dtype=bool), -jnp.inf, scores)
+    return jnp.where(allowed(labels, classes)[:, None], wrong, jnp.nan)

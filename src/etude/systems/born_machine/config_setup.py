@@ -5,8 +5,7 @@
 >>> DatasetConfig(name="mons_4k")  # doctest: +ELLIPSIS
 Traceback (most recent call last):
 pydantic_core._pydantic_core.ValidationError: 1 validation error for DatasetConfig
-name
-  expected 'moons_4k', ...; did you mean 'moons_4k'? [...]
+  Value error, DatasetConfig: name: got 'mons_4k', ...; did you mean 'moons_4k'? ...pydantic...
 """
 
 from typing import Any, ClassVar, Literal
@@ -15,17 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 from pydantic import Field, model_validator
 
-from etude.config import Config, refuse
+from etude.config import Config, near_match, refuse
+from etude.data.named import NAMES, find
+from etude.engine.errors import DataError
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine
-
-DatasetName = Literal[
-    "moons_4k", "circles_4k", "spirals_4k",
-    "moons_hard", "circles_hard", "spirals_hard",
-    "moons_small", "circles_small", "spirals_small", "test",
-    "squares", "checkerboard", "annuli", "gaussians",
-    "digits", "fashion-mnist", "mnist",
-]  # fmt: skip
 
 #: Data sets of scikit-learn's and the field's two-dimensional shapes: size per class and noise.
 TOYS: dict[str, dict[str, Any]] = {
@@ -40,15 +33,26 @@ TOYS: dict[str, dict[str, Any]] = {
     "spirals_small": {"size": 200, "noise": 1.0, "split": (0.15, 0.425, 0.425)},
     "test": {"size": 200, "noise": 0.1, "split": (0.8, 0.1, 0.1)},
 }
-PICTURES = ("digits", "fashion-mnist", "mnist")
+#: Data sets whose densities have a known entropy.
+DENSE = ("squares", "checkerboard", "annuli", "gaussians")
+
+#: Your own samples, which a `DataHandler` is given.
+ARRAYS = "arrays"
 
 
 class DatasetConfig(Config, frozen=True):
     """A data set by name; fields that are not given take what the name stands for.
 
-    The classes of "squares", "checkerboard", "annuli" and "gaussians" have densities of known
-    entropy. Pictures keep their own test split: `split` divides the rest, so that only the ratio
-    of its first two parts counts, and `size` then limits the training part alone.
+    | name | what |
+    |---|---|
+    | moons, circles, spirals with _4k, _hard, _small; test | shapes in the plane |
+    | squares, checkerboard, annuli, gaussians | densities of known entropy, in the plane |
+    | digits, mnist, fashion-mnist; a folder of IDX files or an .npz file | pictures, as \
+    `etude.data.load` finds them |
+    | arrays | samples of your own: `DataHandler(config, domain, arrays=(x, y))` |
+
+    Pictures keep their own test split: `split` divides the rest, so that only the ratio of its
+    first two parts counts, and `size` then limits the training part alone.
 
     >>> DatasetConfig(name="spirals_small").split
     (0.15, 0.425, 0.425)
@@ -60,9 +64,9 @@ class DatasetConfig(Config, frozen=True):
         "dow_link": "nothing is downloaded by link; put files below `root`",
     }
 
-    name: DatasetName = "moons_4k"
+    name: str = "moons_4k"
     size: int | None = Field(
-        default=4000, ge=4, description="samples per class; none: all there are (pictures)"
+        default=4000, ge=4, description="samples per class; none: all there are (pictures, arrays)"
     )
     noise: float = Field(
         default=0.05, ge=0, description="standard deviation of the noise of moons, ..."
@@ -91,25 +95,53 @@ class DatasetConfig(Config, frozen=True):
         if not isinstance(given, dict):
             return given
         name = given.get("name", cls.model_fields["name"].default)
-        meant = {"size": None, "split": (0.8, 0.2, 0.0)} if name in PICTURES else {}
-        return {**meant, **TOYS.get(str(name), {}), **given}
+        meant = {"size": None} if name == ARRAYS else {"size": None, "split": (0.8, 0.2, 0.0)}
+        if name in DENSE:
+            meant = {}
+        return {**TOYS.get(str(name), meant), **given}
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the samples are drawn, from a distribution in the plane."""
+        return self.name in TOYS or self.name in DENSE
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the samples are read by `etude.data.load`."""
+        return not self.drawn and self.name != ARRAYS
 
     @model_validator(mode="after")
     def _consistent(self) -> "DatasetConfig":
-        problems = []
-        pictures = self.name in PICTURES
+        problems = [*self._unknown()]
+        pictures = self.pictures
         parts = self.split[:2] if pictures else self.split
         if abs(sum(self.split) - 1) > 1e-6 or min(self.split) < 0 or min(parts) == 0:
             problems.append(
                 f"split {self.split} must be positive fractions that sum to 1, such as "
                 "(0.5, 0.25, 0.25)"
             )
-        if self.size is None and not pictures:
+        if self.size is None and self.drawn:
             problems.append(f"{self.name} is drawn, so it needs a size: give samples per class")
-        if self.scaler == "binary" and not pictures:
+        if self.scaler == "binary" and self.drawn:
             problems.append(f"{self.name} has no intensities: set scaler to 'minmax'")
+        if self.name == ARRAYS and self.size is not None:
+            problems.append("arrays are taken as they are: leave size out")
         refuse("DatasetConfig", problems)
         return self
+
+    def _unknown(self) -> list[str]:
+        """What is wrong with the name."""
+        if not self.pictures or self.name in NAMES:
+            return []
+        try:
+            find(self.name, self.root)
+        except DataError:
+            known = [*TOYS, *DENSE, *NAMES, ARRAYS]
+            return [
+                f"name: got {self.name!r}, expected {', '.join(known)}, a folder of IDX files or "
+                f"an .npz file{near_match(self.name, known)}"
+            ]
+        return []
 
 
 class MPSInitConfig(Config, frozen=True):

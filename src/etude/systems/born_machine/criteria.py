@@ -1,35 +1,69 @@
-"""What a Born machine can be trained to minimise, sample by sample, in nats.
+"""What a Born machine can be trained to minimise, in nats.
+
+A criterion is a loss of the engine, `et.Gradient(JointNLL())`; `each` has its value sample by
+sample.
 
 >>> import jax, jax.numpy as jnp
 >>> from etude.systems.born_machine import BornMachine, Embedding
 >>> machine = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 4), 3)
 >>> x, labels = jnp.array([[0.1, -0.7]]), jnp.array([1])
->>> joint, conditional = JointNLL()(machine, x, labels), ConditionalNLL()(machine, x, labels)
+>>> joint = JointNLL().each(machine, x, labels)
+>>> conditional = ConditionalNLL().each(machine, x, labels)
 >>> prior = machine.class_log_partition()[1] - machine.log_partition()
 >>> bool(jnp.allclose(joint, conditional - prior, atol=1e-5))
+True
+>>> bool(JointNLL()(machine, (x, labels)) == joint.mean())
 True
 """
 
 import abc
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Real
+from jaxtyping import Array, Float, Integer, PyTree, Real
 
+from etude.engine.errors import RuleError
+from etude.engine.rule import Context
 from etude.systems.born_machine.config_parts import CriterionConfig
+from etude.systems.born_machine.labels import of_label, read_batch
 from etude.systems.born_machine.machine import BornMachine
 
 Data = Real[Array, "batch sites"]
-Labels = Int[Array, " batch"]
+Labels = Integer[Array, " batch"]
 Nats = Float[Array, " batch"]
 
 
 class AbstractCriterion(abc.ABC):
-    """`criterion(bornmachine, data, labels)`: what is minimised, one value a sample."""
+    """`criterion(bornmachine, (data, labels), context)`: what is minimised, a loss of the engine.
+
+    The context is not used. Data alone are a batch for a machine of one class.
+
+    Raises RuleError for another model or batch; ValueError for labels that are not one class a
+    sample (compiled, a class that is not there makes the loss NaN).
+    """
+
+    def __call__(self, bornmachine: Any, batch: PyTree, context: Any = None) -> Float[Array, ""]:
+        """The mean over a batch."""
+        name = type(self).__name__
+        if not (context is None or isinstance(context, Context)):
+            raise RuleError(
+                f"{name}: got {type(context).__name__} for the context. A criterion is a loss, "
+                f"`criterion(bornmachine, (data, labels), context)`; the value of each sample is "
+                f"`criterion.each(bornmachine, data, labels)`."
+            )
+        if not isinstance(bornmachine, BornMachine):
+            raise RuleError(
+                f"{name}: got {type(bornmachine).__name__}, expected a BornMachine. Of a model "
+                "that holds one, hand on the part: "
+                "`lambda model, batch, context: criterion(model.machine, batch, context)`."
+            )
+        data, labels = read_batch(name, bornmachine.classes, batch)
+        return jnp.mean(self.each(bornmachine, data, labels))
 
     @abc.abstractmethod
-    def __call__(self, bornmachine: BornMachine, data: Data, labels: Labels) -> Nats:
+    def each(self, bornmachine: BornMachine, data: Data, labels: Labels) -> Nats:
         """Nats of each sample."""
 
 
@@ -37,8 +71,8 @@ class AbstractCriterion(abc.ABC):
 class ClassificationNLL(AbstractCriterion):
     """``-log p(c | x)``: the norm of the state plays no part."""
 
-    def __call__(self, bornmachine: BornMachine, data: Data, labels: Labels) -> Nats:
-        return -of_label(bornmachine.class_log_probabilities(data), labels)
+    def each(self, bornmachine: BornMachine, data: Data, labels: Labels) -> Nats:
+        return -of_label(bornmachine.class_log_probabilities(data), labels, "ClassificationNLL")
 
 
 class GenerativeNLL(AbstractCriterion):
@@ -54,7 +88,7 @@ class GenerativeNLL(AbstractCriterion):
     ...         return jnp.log(2.0) + bornmachine.log_partition()
     """
 
-    def __call__(self, bornmachine: BornMachine, data: Data, labels: Labels) -> Nats:
+    def each(self, bornmachine: BornMachine, data: Data, labels: Labels) -> Nats:
         log_weight = self.compute_unnormalized_log_prob(bornmachine, data, labels)
         return self.compute_log_partition(bornmachine, labels) - log_weight
 
@@ -78,12 +112,13 @@ class ConditionalNLL(GenerativeNLL):
     def compute_unnormalized_log_prob(
         self, bornmachine: BornMachine, data: Data, labels: Labels
     ) -> Nats:
-        return of_label(bornmachine.log_weights(data), labels)
+        return of_label(bornmachine.log_weights(data), labels, "ConditionalNLL")
 
     def compute_log_partition(
         self, bornmachine: BornMachine, labels: Labels
     ) -> Nats | Float[Array, ""]:
-        return bornmachine.class_log_partition()[labels]
+        norms = bornmachine.class_log_partition()
+        return of_label(jnp.broadcast_to(norms, (len(labels), len(norms))), labels)
 
 
 @dataclass(frozen=True)
@@ -93,7 +128,7 @@ class JointNLL(GenerativeNLL):
     def compute_unnormalized_log_prob(
         self, bornmachine: BornMachine, data: Data, labels: Labels
     ) -> Nats:
-        return of_label(bornmachine.log_weights(data), labels)
+        return of_label(bornmachine.log_weights(data), labels, "JointNLL")
 
     def compute_log_partition(
         self, bornmachine: BornMachine, labels: Labels
@@ -119,10 +154,10 @@ class MixedNLL(AbstractCriterion):
                 f"MixedNLL: alpha={self.alpha}; expected 0 (discriminative) to 1 (generative)."
             )
 
-    def __call__(self, bornmachine: BornMachine, data: Data, labels: Labels) -> Nats:
+    def each(self, bornmachine: BornMachine, data: Data, labels: Labels) -> Nats:
         weights = bornmachine.log_weights(data)
         marginal = jax.nn.logsumexp(weights, axis=1)
-        joint = of_label(weights, labels)
+        joint = of_label(weights, labels, "MixedNLL")
         return (1 - self.alpha) * marginal + self.alpha * bornmachine.log_partition() - joint
 
 
@@ -142,12 +177,3 @@ def criterion_of(config: CriterionConfig) -> AbstractCriterion:
         case "mixed-nll":
             assert config.kwargs.alpha is not None  # the configuration refuses it
             return MixedNLL(config.kwargs.alpha)
-
-
-def of_label(values: Float[Array, "batch classes"], labels: Labels) -> Nats:
-    """The value of each sample's own class.
-
-    >>> of_label(jnp.array([[0.5, 2.0], [3.0, 4.0]]), jnp.array([1, 0])).tolist()
-    [2.0, 3.0]
-    """
-    return jnp.take_along_axis(values, labels[:, None], axis=1)[:, 0]

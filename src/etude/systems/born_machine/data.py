@@ -16,12 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
-from etude.data import ArrayData, load
+from etude.data import ArrayData, check_labels, load
+from etude.data.checks import check_finite, length_of
 from etude.engine.errors import DataError
-from etude.systems.born_machine.config_setup import PICTURES, DatasetConfig
+from etude.systems.born_machine.config_setup import ARRAYS, DatasetConfig
 from etude.systems.born_machine.densities import DENSITIES, SUPPORT
 
 SPLITS = ("train", "valid", "test")
+
+
+#: samples and their classes
+Arrays = tuple[Any, Any]
 
 
 class Samples(NamedTuple):
@@ -90,14 +95,24 @@ class DataHandler:
     Every sample belongs to one split for good, and the scaling is fitted on the training split
     alone (for densities of known entropy: on their known support; pictures: intensities 0 to 1).
 
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(100, 3)), rng.integers(2, size=100)
+    >>> handler = DataHandler(DatasetConfig(name="arrays"), (-1.0, 1.0), arrays=(x, y))
+    >>> handler.sites, handler.classes, len(handler.splits["train"].y)
+    (3, 2, 50)
+
     Args:
         config: which data.
         domain: lowest and highest value of the embedding, such as `(embedding.low,
             embedding.high)`; a one-hot embedding of two states has (0, 1).
         batch_size: of `classification` and `discrimination`; at most a split.
+        arrays: for the name "arrays": samples (of any shape after the first axis) and classes
+            counted from 0, which `config.split` divides in each class; or such a pair for each
+            of "train", "valid" and "test".
 
     Raises:
-        DataError: pictures that cannot be read, see `etude.data.load`, or too few of a class.
+        DataError: pictures that cannot be read, see `etude.data.load`; too few of a class; or
+            arrays that are missing, not asked for, not finite or not as many as their labels.
 
     Attributes:
         splits: "train", "valid" and "test", in the coordinates of the domain.
@@ -109,9 +124,16 @@ class DataHandler:
             over the classes; None where nobody knows it.
     """
 
-    def __init__(self, config: DatasetConfig, domain: tuple[float, float], batch_size: int = 64):
+    def __init__(
+        self,
+        config: DatasetConfig,
+        domain: tuple[float, float],
+        batch_size: int = 64,
+        *,
+        arrays: Arrays | Mapping[str, Arrays] | None = None,
+    ):
         self.config, self.domain, self.batch_size = config, domain, batch_size
-        raw, self.shape = _pictures(config) if config.name in PICTURES else _plane(config)
+        raw, self.shape = _raw(config, arrays)
         self.classes = int(raw["train"].y.max()) + 1
         known = DENSITIES.get(config.name)
         self.scaling = Scaling.fit(_frame(config, raw["train"].x), domain)
@@ -177,15 +199,30 @@ class DataHandler:
         return samples.x[samples.y == label]
 
 
-def _plane(config: DatasetConfig) -> tuple[dict[str, Samples], tuple[int, ...]]:
-    """Drawn data, shuffled and split in each class."""
-    size = config.size
-    assert size is not None  # DatasetConfig refuses it
-    groups = _draw(config, size)
-    ends = np.round(np.cumsum(config.split) * size).astype(int)
+def _raw(
+    config: DatasetConfig, arrays: Arrays | Mapping[str, Arrays] | None
+) -> tuple[dict[str, Samples], tuple[int, ...]]:
+    """The splits in raw coordinates, and the shape of a sample."""
+    if (config.name == ARRAYS) != (arrays is not None):
+        raise DataError(
+            f"DataHandler: the data set is {config.name!r} and arrays are "
+            f"{'not given' if arrays is None else 'given'}. Your own samples go with the name "
+            f"{ARRAYS!r}: DataHandler(DatasetConfig(name={ARRAYS!r}), domain, arrays=(x, y))."
+        )
+    if arrays is not None:
+        return _own(config, arrays)
+    if config.pictures:
+        return _pictures(config)
+    assert config.size is not None  # DatasetConfig refuses it
+    return _divided(config, _draw(config, config.size)), (2,)
+
+
+def _divided(config: DatasetConfig, groups: list[np.ndarray]) -> dict[str, Samples]:
+    """Samples of each class shuffled and split."""
     random = np.random.default_rng(config.split_seed)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in SPLITS}
     for group in groups:
+        ends = np.round(np.cumsum(config.split) * len(group)).astype(int)
         pieces = np.split(random.permutation(group), ends[:2])
         for name, piece in zip(SPLITS, pieces, strict=True):
             parts[name].append(piece)
@@ -195,12 +232,13 @@ def _plane(config: DatasetConfig) -> tuple[dict[str, Samples], tuple[int, ...]]:
         order = random.permutation(len(labels))
         x = np.concatenate(pieces)[order].astype(np.float32)
         if min(len(piece) for piece in pieces) == 0:
+            least = min(len(group) for group in groups)
             raise DataError(
-                f"{config.name!r}: {size} samples per class leave {name!r} without one. Give it "
-                "a larger share, or the set a larger size."
+                f"{config.name!r}: {least} samples of a class leave {name!r} without one. Give it "
+                "a larger share, or the class more samples."
             )
         splits[name] = Samples(x, labels[order].astype(np.int32))
-    return splits, (2,)
+    return splits
 
 
 def _draw(config: DatasetConfig, size: int) -> list[Float[np.ndarray, "samples 2"]]:
@@ -233,6 +271,44 @@ def _spirals(
         arm = sign * np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
         arms.append(arm + noise * random.normal(size=(size, 2)))
     return arms
+
+
+def _own(
+    config: DatasetConfig, arrays: Arrays | Mapping[str, Arrays]
+) -> tuple[dict[str, Samples], tuple[int, ...]]:
+    """Samples that are given, laid in rows."""
+    given = arrays if isinstance(arrays, Mapping) else {"all": arrays}
+    if isinstance(arrays, Mapping) and set(arrays) != set(SPLITS):
+        raise DataError(
+            f"DataHandler: arrays of {', '.join(map(repr, arrays))}; expected a pair (x, y), or "
+            f"one for each of {', '.join(SPLITS)}."
+        )
+    classes = 1 + max(int(np.max(y, initial=0)) for _, y in given.values())
+    found, shapes = {}, set()
+    for name, (x, y) in given.items():
+        x, y = np.asarray(x), np.asarray(y)
+        if length_of({"x": x, "y": y}) and (x.ndim < 2 or y.ndim != 1):
+            raise DataError(
+                f"DataHandler: x of {name!r} has shape {x.shape} and y {y.shape}; expected "
+                "(samples, ...) and (samples,)."
+            )
+        check_labels(y, classes)
+        check_finite({"x": x}, f"arrays of {name!r}: ")
+        shapes.add(x.shape[1:])
+        x = x.reshape(len(x), -1).astype(np.float32)
+        if config.scaler == "binary":
+            x = (x > config.threshold).astype(np.float32)
+        found[name] = Samples(x, y.astype(np.int32))
+    if len(shapes) > 1:
+        raise DataError(f"DataHandler: samples of several shapes, {shapes}; expected one.")
+    if "all" in found:
+        x, y = found["all"]
+        found = _divided(config, [x[y == label] for label in range(classes)])
+    elif len(np.unique(found["train"].y)) < classes:
+        raise DataError(
+            f"DataHandler: 'train' lacks some of {classes} classes. Give it samples of each."
+        )
+    return found, shapes.pop()
 
 
 def _pictures(config: DatasetConfig) -> tuple[dict[str, Samples], tuple[int, ...]]:
@@ -268,7 +344,10 @@ def _limited(samples: Samples, size: int, config: DatasetConfig) -> Samples:
 
 def _frame(config: DatasetConfig, train: np.ndarray) -> np.ndarray:
     """Samples whose range the scaling takes to the domain."""
-    ends = {**dict.fromkeys(PICTURES, (0.0, 1.0)), **dict.fromkeys(DENSITIES, SUPPORT)}
-    if config.name not in ends:
+    if config.pictures or config.scaler == "binary":
+        ends = (0.0, 1.0)
+    elif config.name in DENSITIES:
+        ends = SUPPORT
+    else:
         return train
-    return np.repeat(np.asarray(ends[config.name])[:, None], train.shape[1], axis=1)
+    return np.repeat(np.asarray(ends)[:, None], train.shape[1], axis=1)

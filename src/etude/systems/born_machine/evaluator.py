@@ -1,7 +1,9 @@
 """`PerformanceEvaluator`: all numbers about a Born machine, each with its own frequency.
 
 Every number is a function of the machine alone: samples and random starts of attacks are drawn
-from the same random numbers each time, so that epochs are compared by what was learned.
+from the same random numbers each time, so that epochs are compared by what was learned. Every
+split has random numbers of its own, so that a choice made in validation is not fitted to those of
+the test.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Integer, Key
 
 from etude.config import refuse
 from etude.systems.born_machine.attacks import evade
@@ -22,7 +24,8 @@ from etude.systems.born_machine.config_parts import (
     CriterionConfig,
     MetricsConfig,
 )
-from etude.systems.born_machine.data import DataHandler
+from etude.systems.born_machine.criteria import AbstractCriterion
+from etude.systems.born_machine.data import SPLITS, DataHandler
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.metrics import (
     Moments,
@@ -37,8 +40,6 @@ from etude.systems.born_machine.sampling import sample
 
 #: (machine, key, label, count) -> samples of that class
 Sampler = Callable[[Any, Array, int, int], Array]
-#: (machine, x, labels) -> what is minimised, sample by sample
-Criterion = Callable[[Any, Array, Array], Array]
 
 LIKELIHOODS = ("loss", "acc", "clsloss", "nll", "genloss")
 DISTANCES = ("fid", "mmd", "swd")
@@ -66,7 +67,7 @@ class PerformanceEvaluator:
         datahandler: the data.
         train_cfg: configuration of a trainer, whose `metrics` and criterion are taken.
         sampler: draws samples of one class; None: `sample`, as `cfg.tracking.sampling` says.
-        criterion: a loss of the user's own.
+        criterion: a criterion of the user's own.
         folder: where figures go.
 
     Raises:
@@ -80,7 +81,7 @@ class PerformanceEvaluator:
         train_cfg: Any,
         *,
         sampler: Sampler | None = None,
-        criterion: Criterion | None = None,
+        criterion: AbstractCriterion | None = None,
         folder: Path | None = None,
     ):
         self.tracking, self.data, self.folder = cfg.tracking, datahandler, folder
@@ -101,9 +102,9 @@ class PerformanceEvaluator:
             means = self._over(split, partial(self._likelihoods, bornmachine))
             found |= {name: value for name, value in means.items() if name in due}
         if "rob" in due:
-            found |= self._over(split, partial(self._resisted, bornmachine))
+            found |= self._over(split, partial(self._resisted, bornmachine, split))
         if set(due) & {*DISTANCES, "viz"}:
-            samples = self._samples(bornmachine)
+            samples = self._samples(bornmachine, split)
             for name in (name for name in DISTANCES if name in due):
                 found[name] = self.distance(name, split)(samples)
             if "viz" in due:
@@ -111,17 +112,17 @@ class PerformanceEvaluator:
         return found
 
     def likelihoods(
-        self, machine: Any, x: Array, labels: Int[Array, " batch"], indices: Array
+        self, machine: Any, x: Array, labels: Integer[Array, " batch"], indices: Array
     ) -> dict[str, Array]:
         """Likelihoods and loss of each sample; may be compiled. The indices are not used."""
         del indices
         found = likelihoods(machine, x, labels)
         if self.own is not None:
-            return {**found, "loss": self.own(machine, x, labels)}
+            return {**found, "loss": self.own.each(machine, x, labels)}
         return {**found, "loss": self._loss(found)}
 
     def resisted(
-        self, machine: Any, x: Array, labels: Int[Array, " batch"], indices: Array
+        self, machine: Any, split: str, x: Array, labels: Integer[Array, " batch"], indices: Array
     ) -> dict[str, Array]:
         """Whether each sample is classified rightly under attack, at every strength, and the mean.
 
@@ -129,7 +130,7 @@ class PerformanceEvaluator:
         depend on the batch it is in.
         """
         evasion, found = self.tracking.evasion, {}
-        keys = jax.vmap(partial(jax.random.fold_in, self._key(0)))(indices)
+        keys = jax.vmap(partial(jax.random.fold_in, self._key(0, split)))(indices)
         for strength in evasion.strengths:
             moved = evade(
                 evasion, machine.log_weights, x, labels, keys,
@@ -139,12 +140,15 @@ class PerformanceEvaluator:
             found[f"rob/{strength:g}"] = right.astype(x.dtype)
         return {**found, "rob": jnp.mean(jnp.stack([*found.values()]), axis=0)}
 
-    def samples(self, machine: Any) -> Float[Array, "classes n sites"]:
-        """Samples of every class, drawn in parts, so that memory is bounded; may be compiled."""
+    def samples(self, machine: Any, split: str) -> Float[Array, "classes n sites"]:
+        """Samples of every class to be compared with a split; may be compiled.
+
+        They are drawn in parts, so that memory is bounded.
+        """
         sampler, config, classes = self.sampler, self.tracking.sampling, []
         parts = -(-config.num_spc // config.batch_spc)
         for label in range(self.data.classes):
-            keys = jax.random.split(jax.random.fold_in(self._key(1), label), parts)
+            keys = jax.random.split(jax.random.fold_in(self._key(1, split), label), parts)
             drawn = jax.lax.map(
                 lambda key, label=label: sampler(machine, key, label, config.batch_spc), keys
             )
@@ -159,7 +163,7 @@ class PerformanceEvaluator:
         self, machine: Any, split: str, epoch: int | None = None
     ) -> Path | Float[np.ndarray, "classes n sites"]:
         """What `evaluate` has as viz."""
-        return self._picture(self._samples(machine), split, epoch)
+        return self._picture(self._samples(machine, split), split, epoch)
 
     # Compiled with the evaluator as a constant: it compares by identity.
     @eqx.filter_jit
@@ -167,12 +171,12 @@ class PerformanceEvaluator:
         return self.likelihoods(machine, *batch)
 
     @eqx.filter_jit
-    def _resisted(self, machine: Any, *batch: Array) -> dict[str, Array]:
-        return self.resisted(machine, *batch)
+    def _resisted(self, machine: Any, split: str, *batch: Array) -> dict[str, Array]:
+        return self.resisted(machine, split, *batch)
 
     @eqx.filter_jit
-    def _samples(self, machine: Any) -> Float[Array, "classes n sites"]:
-        return self.samples(machine)
+    def _samples(self, machine: Any, split: str) -> Float[Array, "classes n sites"]:
+        return self.samples(machine, split)
 
     def _loss(self, found: Mapping[str, Array]) -> Array:
         names = {
@@ -210,7 +214,7 @@ class PerformanceEvaluator:
                 width = median_distance(train[: len(train) // 2], train[len(train) // 2 :])
                 value = maximum_mean_discrepancy(real, drawn, width)
             else:
-                value = sliced_wasserstein(real, drawn, self._key(2))
+                value = sliced_wasserstein(real, drawn, self._key(2, split))
             found.append(float(value))
         return float(np.mean(found))
 
@@ -228,8 +232,9 @@ class PerformanceEvaluator:
         plot_samples(list(samples), self.data).savefig(path, dpi=140)
         return path
 
-    def _key(self, purpose: int) -> Key[Array, ""]:
-        return jax.random.fold_in(jax.random.key(self.tracking.seed), purpose)
+    def _key(self, purpose: int, split: str) -> Key[Array, ""]:
+        key = jax.random.fold_in(jax.random.key(self.tracking.seed), purpose)
+        return jax.random.fold_in(key, SPLITS.index(split))
 
     def _problems(self, cfg: Config) -> list[str]:
         problems = []

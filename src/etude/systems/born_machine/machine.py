@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Int, Key, Real
+from jaxtyping import Array, Float, Inexact, Int, Integer, Key, Real
 
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.initial import initial_tensors
+from etude.systems.born_machine.labels import of_label
 from etude.systems.born_machine.mps import amplitudes, log_square
 from etude.systems.born_machine.partition import log_class_norms
 
@@ -166,11 +167,14 @@ class BornMachine(eqx.Module):
         return self.log_weights(x) - self.log_partition()
 
     def log_conditional(
-        self, x: Real[Array, "batch sites"], labels: Int[Array, " batch"]
+        self, x: Real[Array, "batch sites"], labels: Integer[Array, " batch"]
     ) -> Float[Array, " batch"]:
-        """log p(x | c) of the label of each sample."""
+        """log p(x | c) of the label of each sample.
+
+        Raises ValueError for a class that is not there; compiled, its sample is NaN.
+        """
         log_density = self.log_weights(x) - self.class_log_partition()
-        return jnp.take_along_axis(log_density, labels[:, None], 1)[:, 0]
+        return of_label(log_density, labels, "log_conditional")
 
     def log_marginal(self, x: Real[Array, "batch sites"]) -> Float[Array, " batch"]:
         """log p(x)."""

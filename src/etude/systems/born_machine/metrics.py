@@ -13,12 +13,15 @@ Wasserstein distance do.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Real
+from jaxtyping import Array, Float, Integer, Key, Real
+
+from etude.systems.born_machine.labels import allowed, checked, of_label
 
 Points = Float[Array, "samples sites"]
 Others = Float[Array, "others sites"]
@@ -29,7 +32,7 @@ WIDTHS = (1.0, 0.5, 0.25, 0.125)
 
 
 def likelihoods(
-    machine: Any, x: Real[Array, "batch sites"], labels: Int[Array, " batch"]
+    machine: Any, x: Real[Array, "batch sites"], labels: Integer[Array, " batch"]
 ) -> dict[str, Float[Array, " batch"]]:
     """What the machine says of each sample, from one contraction.
 
@@ -42,18 +45,19 @@ def likelihoods(
         "acc": 1 where the most probable class is the label; "clsloss": -log p(c|x); "nll":
         -log p(x|c); "genloss": -log p(x,c). Densities are with respect to dx in the domain's
         coordinates and may be above one, so that their -log is negative.
+
+    Raises:
+        ValueError: a class that is not there; compiled, all values of its sample are NaN.
     """
     weights, partition = machine.log_weights(x), machine.class_log_partition()
-
-    def of_label(values: Array) -> Array:
-        return jnp.take_along_axis(values, labels[:, None], axis=1)[:, 0]
-
-    right = jnp.argmax(weights, axis=1) == labels
+    labels = checked("likelihoods", labels, weights.shape[1])
+    right = (jnp.argmax(weights, axis=1) == labels).astype(weights.dtype)
+    mine = partial(of_label, labels=labels, owner="likelihoods")
     return {
-        "acc": right.astype(weights.dtype),
-        "clsloss": -of_label(jax.nn.log_softmax(weights, axis=1)),
-        "nll": -of_label(weights - partition),
-        "genloss": -of_label(weights - jax.nn.logsumexp(partition)),
+        "acc": jnp.where(allowed(labels, weights.shape[1]), right, jnp.nan),
+        "clsloss": -mine(jax.nn.log_softmax(weights, axis=1)),
+        "nll": -mine(weights - partition),
+        "genloss": -mine(weights - jax.nn.logsumexp(partition)),
     }
 
 

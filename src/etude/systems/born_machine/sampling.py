@@ -12,9 +12,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
-from jaxtyping import Array, Float, Inexact, Int, Key
+from jaxtyping import Array, Float, Inexact, Int, Integer, Key
 
 from etude.systems.born_machine.embeddings import ProductIntegrals
+from etude.systems.born_machine.labels import allowed, checked
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.mps import rescale
 from etude.systems.born_machine.partition import environments, through_class
@@ -27,7 +28,7 @@ REFINEMENTS = 16  # steps of Newton's method, or bisections where it would leave
 def sample(
     machine: BornMachine,
     key: Key[Array, ""],
-    labels: int | Int[Array, ""] | Int[Array, " n"],
+    labels: int | Integer[Array, ""] | Integer[Array, " n"],
     n: int | None = None,
     *,
     method: str = "exact",
@@ -54,8 +55,8 @@ def sample(
         bins: number of intervals, for `bins` and `secant`.
 
     Raises:
-        ValueError: an unknown method, a class that is not there, fewer than one bin, or `n`
-            missing or not the number of labels.
+        ValueError: an unknown method, a class that is not there (compiled, its samples are NaN),
+            fewer than one bin or sample, or `n` missing or not the number of labels.
 
     >>> import jax
     >>> from etude.systems.born_machine import BornMachine, Embedding
@@ -69,20 +70,22 @@ def sample(
         raise ValueError(f"sample(method): got {method!r}, expected {get_args(Method)}.{hint}")
     if bins < 1:
         raise ValueError(f"sample(bins): got {bins}, expected 1 or more.")
-    if isinstance(labels, int) and not 0 <= labels < machine.classes:
-        raise ValueError(
-            f"sample(labels): got class {labels}, expected 0 to {machine.classes - 1}."
-        )
-    labels = jnp.asarray(labels)
+    labels = checked("sample", labels, machine.classes)
+    if labels.ndim > 1:
+        raise ValueError(f"sample(labels): got shape {labels.shape}, expected one class or (n,).")
     if labels.ndim == 0 and n is None:
         raise ValueError("sample(n): with one class for all samples, say how many: n=100.")
     if labels.ndim == 1 and n not in (None, len(labels)):
         raise ValueError(f"sample(n): got {n} but {len(labels)} labels; leave n out.")
-    return _sample(machine, key, labels, n or len(labels), method, bins)
+    n = len(labels) if n is None else n
+    _check_count("sample", n)
+    return _sample(machine, key, labels, n, method, bins)
 
 
 def sample_labels(machine: BornMachine, key: Key[Array, ""], n: int) -> Int[Array, " n"]:
     """Classes drawn from p(c) = Z_c / Z; `sample` with them gives samples of p(x, c).
+
+    Raises ValueError for fewer than one.
 
     >>> import jax
     >>> from etude.systems.born_machine import BornMachine, Embedding
@@ -90,14 +93,20 @@ def sample_labels(machine: BornMachine, key: Key[Array, ""], n: int) -> Int[Arra
     >>> sample_labels(machine, jax.random.key(1), 3).tolist()
     [0, 0, 0]
     """
+    _check_count("sample_labels", n)
     return jax.random.categorical(key, machine.class_log_partition(), shape=(n,))
+
+
+def _check_count(owner: str, n: int) -> None:
+    if n < 1:
+        raise ValueError(f"{owner}(n): got {n}, expected 1 or more.")
 
 
 @eqx.filter_jit
 def _sample(
     machine: BornMachine,
     key: Key[Array, ""],
-    labels: Int[Array, ""] | Int[Array, " n"],
+    labels: Integer[Array, ""] | Integer[Array, " n"],
     n: int,
     method: str,
     bins: int,
@@ -125,7 +134,8 @@ def _sample(
     v, before = jax.lax.scan(visit, v, (machine.left, after_left, uniform[:split]))
     v, _ = rescale(jnp.einsum("nl,lnr->nr", v, chosen[:, which]), 1)
     _, behind = jax.lax.scan(visit, v, (machine.right, after_right[:, None], uniform[split:]))
-    return jnp.concatenate([before, behind]).T
+    drawn = jnp.concatenate([before, behind])
+    return jnp.where(allowed(labels, machine.classes), drawn, jnp.nan).T
 
 
 def _density_matrix(

@@ -24,10 +24,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Int, PyTree, Real
+from jaxtyping import Array, Float, Inexact, Integer, PyTree, Real
 
 from etude.engine.errors import ConfigurationError, RuleError
 from etude.engine.rule import Context, Proposal
+from etude.systems.born_machine.labels import allowed, checked, read_batch
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.mps import log_square, rescale
 from etude.systems.born_machine.pair import amplitudes, fitted, normalised, split
@@ -54,7 +55,8 @@ class TwoSiteSweep(eqx.Module):
         cutoff: singular values below this fraction of a bond's largest are dropped.
 
     Raises ConfigurationError for values out of range, RuleError for another model, for a learner
-    that trains a part of the machine only, and for a batch that does not fit it.
+    that trains a part of the machine only, and for a batch that does not fit it. A label that is
+    no class of the machine makes the loss NaN.
 
     >>> TwoSiteSweep(steps=4).cutoff
     0.0001
@@ -91,28 +93,17 @@ class TwoSiteSweep(eqx.Module):
             )
         if machine.sites == machine.classes == 1:
             raise RuleError("TwoSiteSweep: one site and one class make no pair to fit.")
-        x, labels = _read(machine, batch)
+        x, labels = read_batch("TwoSiteSweep", machine.classes, batch)
+        labels = checked("TwoSiteSweep", labels, machine.classes)
         swept, metrics = sweep(machine, x, labels, self)
         return Proposal(metrics=metrics, model=swept)
-
-
-def _read(machine: BornMachine, batch: PyTree) -> tuple[Array, Array]:
-    parts = batch if isinstance(batch, tuple | list) else (batch,)
-    if len(parts) == 2:
-        return parts[0], parts[1]
-    if len(parts) == 1 and machine.classes == 1:
-        return parts[0], jnp.zeros(len(parts[0]), jnp.int32)
-    raise RuleError(
-        f"TwoSiteSweep: the batch has {len(parts)} part(s), the machine {machine.classes} "
-        "class(es). Pass (x, labels), or x alone to a machine of one class."
-    )
 
 
 @eqx.filter_jit
 def sweep(
     machine: BornMachine,
     x: Real[Array, "batch sites"],
-    labels: Int[Array, " batch"],
+    labels: Integer[Array, " batch"],
     rule: TwoSiteSweep,
 ) -> tuple[BornMachine, dict[str, Float[Array, ""]]]:
     """One sweep from the first site to the last and back: the new machine and its metrics.
@@ -164,14 +155,16 @@ class Swept(NamedTuple):
 
 
 def chain_of(
-    machine: BornMachine, x: Real[Array, "batch sites"], labels: Int[Array, " batch"]
+    machine: BornMachine, x: Real[Array, "batch sites"], labels: Integer[Array, " batch"]
 ) -> Chain:
     """The sites of a machine with their data, in up to three parts.
 
     A class site of one state stands for nothing, and no bond beside it could grow beyond the
     other: its matrix goes to a neighbour.
     """
-    features, cut = machine.features(x), machine.out_position
+    # A label that is no class, unseen under jit, becomes NaN rather than a class of its own.
+    known = allowed(labels, machine.classes)[None, :, None]
+    features, cut = jnp.where(known, machine.features(x), jnp.nan), machine.out_position
     left, right = machine.left, machine.right
     middle = []
     if machine.classes > 1:

@@ -1,7 +1,7 @@
 """The two sides of a Born machine. They hold the machine itself: there is nothing to copy."""
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int, Key, Real
+from jaxtyping import Array, Float, Int, Integer, Key, Real
 
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.sampling import sample
@@ -31,7 +31,7 @@ class Generator(eqx.Module):
     machine: BornMachine
 
     def __call__(
-        self, x: Real[Array, "batch sites"], labels: Int[Array, " batch"]
+        self, x: Real[Array, "batch sites"], labels: Integer[Array, " batch"]
     ) -> Float[Array, " batch"]:
         """log p(x | c) of the label of each sample, in nats."""
         return self.machine.log_conditional(x, labels)
@@ -39,7 +39,7 @@ class Generator(eqx.Module):
     def sample(
         self,
         key: Key[Array, ""],
-        labels: int | Int[Array, ""] | Int[Array, " n"],
+        labels: int | Integer[Array, ""] | Integer[Array, " n"],
         n: int | None = None,
         *,
         method: str = "exact",

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from etude.losses._targets import check_temperature, unit_rows
+from etude.losses._reductions import check_temperature, unit_rows
 
 _EXCLUDED = -1e9  # finite, for a row may hold nothing else
 

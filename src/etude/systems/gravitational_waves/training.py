@@ -25,6 +25,7 @@ from etude.engine.learner import Learner
 from etude.engine.phase import Epochs, Phase, Validation
 from etude.engine.rule import Context, Gradient
 from etude.losses import cross_entropy
+from etude.metrics import Accuracy
 from etude.systems.gravitational_waves.encoder import CPCEncoder
 from etude.systems.gravitational_waves.losses import Predictors, cpc_loss
 from etude.systems.gravitational_waves.network import SpikingNetwork
@@ -271,5 +272,4 @@ def _spiking(model: SpikingNetwork) -> Any:
 
 def _accuracy(logits: Array, labels: Array) -> Array:
     """Labels may be soft, after mixup: then the likelier class counts."""
-    classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
-    return jnp.mean(logits.argmax(axis=1) == classes, dtype=jnp.float32)
+    return Accuracy.empty().update(logits, labels).compute()

@@ -22,6 +22,7 @@ from etude.data.arrays import ArrayData
 from etude.engine.learner import Learner
 from etude.engine.phase import Best, Epochs, Phase, Steps, Validation
 from etude.engine.rule import Gradient
+from etude.metrics import compute_accuracy, compute_confusion_matrix
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.quickstart.data import digits
 from etude.systems.quickstart.losses import augment_labelled, classification, info_nce
@@ -73,12 +74,10 @@ def trainer(config: Digits, method: str, seed: int, /, **options: Any) -> Traine
 def evaluate(model: Network, split: str) -> dict[str, Any]:
     """Accuracy and confusion matrix on a split."""
     data = digits()[split]
-    predicted = np.asarray(model.logits(jnp.asarray(data.images))).argmax(axis=1)
-    matrix = np.zeros((10, 10), int)
-    np.add.at(matrix, (data.labels, predicted), 1)
+    logits = np.asarray(model.logits(jnp.asarray(data.images)))
     return {
-        "accuracy": float(np.mean(predicted == data.labels)),
-        "confusion_matrix": matrix.tolist(),
+        "accuracy": compute_accuracy(logits, data.labels),
+        "confusion_matrix": compute_confusion_matrix(logits, data.labels).tolist(),
     }
 
 

@@ -13,17 +13,17 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from etude.data.arrays import ArrayData
 from etude.data.named import load
 from etude.engine.learner import Learner
 from etude.engine.phase import Best, Epochs, Phase, Validation
 from etude.engine.rule import Context, Gradient
-from etude.recipe import Configuration, Outcome, Recipe, Trial
+from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
+from etude.systems.attractor.data import standardised
 from etude.systems.attractor.learning import contrastive_updates, local_updates
 from etude.systems.attractor.metrics import accuracy
 from etude.systems.attractor.modules import sign
@@ -49,7 +49,7 @@ CONTRASTIVE_READ_OUT, PERCEPTRON = "read-out of the uncoupled", "perceptron"
 BEST = Best("valid/accuracy", mode="max")
 
 
-class Pictures(Configuration, frozen=True):
+class Pictures(DataConfiguration, frozen=True):
     """Every choice of `attractor/digits` and, with other defaults, `attractor/fashion-mnist`."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
@@ -79,51 +79,32 @@ class Pictures(Configuration, frozen=True):
     decay: float = Field(0.0, ge=0, description="weight decay of the contrastive rule")
     perceptron_rate: float = Field(1e-3, gt=0, description="the same, of the perceptron")
     forth: float = Field(3.0, description="strength of the input")
-    teaching: float = Field(5.0, description="strength of the label's field")
-    error_teaching: float = Field(0.3, description="strength of the error's field, contrastive")
+    teaching: float = Field(5.0, description="root mean square of the label's field")
+    error_teaching: float = Field(
+        0.3, description="the same of the field that teaches errors, for labels of ±1; contrastive"
+    )
     graded_teaching: float = Field(0.1, description="the same with graded units")
     self_coupling: float = Field(5.0, description="self-coupling")
     threshold: float = Field(1.0, ge=0, description="stability asked for in the hidden layer")
-
-    @property
-    def root(self) -> str | None:
-        """The folder of the files; these digits need none."""
-        return None
-
-
-class Data(BaseModel):
-    """Where the files are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    root: str | None = Field(
-        None, description="folder of the IDX files; none: the variable ETUDE_DATA, else OpenML"
-    )
 
 
 class FashionMNIST(Pictures, frozen=True):
     """`Pictures` with defaults for 28 x 28 clothes."""
 
-    data: Data = Field(Data(root=None), description="where the files are")
-
+    data: str = Field("fashion-mnist", description="data set, or its files; see attractor/digits")
     epochs: int = Field(8, ge=1, description="passes over the training images")
     batch: int = Field(64, ge=1, description="images per step")
     hidden: int = Field(500, ge=1, description="hidden units of the coupled network")
 
-    @property
-    def root(self) -> str | None:
-        """The folder of the files."""
-        return self.data.root
 
-
-def picture_trials(name: str, config: Pictures) -> list[Trial]:
+def picture_trials(config: Pictures) -> list[Trial]:
     """All methods with each seed."""
     return [
         Trial(
             method,
             seed,
-            partial(_picture_trainer, name, config, method, seed),
-            partial(_picture_accuracy, name, config.root, method),
+            partial(_picture_trainer, config, method, seed),
+            partial(_picture_accuracy, config, method),
         )
         for method in config.methods
         for seed in range(config.seed, config.seed + config.repeats)
@@ -132,35 +113,31 @@ def picture_trials(name: str, config: Pictures) -> list[Trial]:
 
 @cache
 def pictures(name: str, root: str | None = None) -> Splits:
-    """Flat images of mean zero and mean square one (over the training images); labels of ±1."""
+    """A data set in the terms of the networks; a sixth of the training images for validation."""
     found = load(name, root, valid=1 / 6)
     assert found.valid is not None
-    flat = [s.x.reshape(len(s.x), -1) for s in (found.train, found.valid, found.test)]
-    mean = flat[0].mean(0)
-    scale = np.sqrt(((flat[0] - mean) ** 2).mean())
-    labels = [
-        2 * np.eye(10, dtype=np.float32)[s.y] - 1 for s in (found.train, found.valid, found.test)
-    ]
-    arrays = [
-        (jnp.asarray((x - mean) / scale), jnp.asarray(y)) for x, y in zip(flat, labels, strict=True)
-    ]
-    return dict(zip(("train", "valid", "test"), arrays, strict=True))
+    parts = {"train": found.train, "valid": found.valid, "test": found.test}
+    return standardised(parts)
 
 
-def _picture_trainer(
-    name: str, config: Pictures, method: str, seed: int, /, **options: Any
-) -> Trainer:
-    splits = pictures(name, config.root)
+def sizes_for(splits: Splits, units: int) -> tuple[int, int, int]:
+    """Inputs, hidden units and classes."""
+    x, y = splits["train"]
+    return x.shape[1], units, y.shape[1]
+
+
+def _picture_trainer(config: Pictures, method: str, seed: int, /, **options: Any) -> Trainer:
+    splits = pictures(config.data, config.root)
     data = ArrayData(splits["train"], config.batch, drop_last=True)
     length = Epochs(config.epochs)
     uncoupled = method in (CONTRASTIVE, GRADED, CONTRASTIVE_READ_OUT)
     units = config.uncoupled_hidden if uncoupled else config.hidden
-    sizes = (splits["train"][0].shape[1], units, 10)
+    sizes = sizes_for(splits, units)
     schedule = partial(_falling, steps=config.epochs * data.steps_per_epoch)
     options |= {"seed": seed}
     if method == PERCEPTRON:
         width = perceptron_width(sizes)
-        model = eqx.nn.MLP(sizes[0], 10, width, 1, key=jax.random.key(seed))
+        model = eqx.nn.MLP(sizes[0], sizes[2], width, 1, key=jax.random.key(seed))
         validation = Validation(
             ArrayData(splits["valid"], min(1000, len(splits["valid"][0]))), _perceptron_accuracy
         )
@@ -209,21 +186,19 @@ def _picture_trainer(
     )
 
 
-def _picture_accuracy(
-    name: str, root: str | None, method: str, model: Any, split: str
-) -> dict[str, Any]:
-    x, y = pictures(name, root)[split]
+def _picture_accuracy(config: Pictures, method: str, model: Any, split: str) -> dict[str, Any]:
+    x, y = pictures(config.data, config.root)[split]
     if method == PERCEPTRON:
         return measured(model, lambda model, x: jax.vmap(model)(x), x, y)
     return measured(model, predicted, x, y)
 
 
-def draw_pictures(name: str, config: Pictures, outcomes: Sequence[Outcome], folder: Path) -> None:
+def draw_pictures(config: Pictures, outcomes: Sequence[Outcome], folder: Path) -> None:
     """The four figures of the first trial; patterns: the majority of each class."""
     network = outcomes[0].model()
     if not isinstance(network, SequentialOrchestrator):
         return
-    x, y = pictures(name, config.root)["valid"]
+    x, y = pictures(config.data, config.root)["valid"]
     x, y = x[:500], y[:500]
     hidden = settle_freely(network, sizes_of(network), x)[1]
     draw_network(network, x, jnp.sign((y > 0).astype(hidden.dtype).T @ hidden), folder)
@@ -263,16 +238,16 @@ digits_recipe = Recipe(
     "attractor/digits",
     "Local rules, back-propagation and the read-out alone on scikit-learn's digits.",
     Pictures,
-    partial(picture_trials, "digits"),
+    picture_trials,
     {"test accuracy": "accuracy"},
-    draw=partial(draw_pictures, "digits"),
+    draw=draw_pictures,
 )
 
 fashion_recipe = Recipe(
     "attractor/fashion-mnist",
     "Local rules, back-propagation and the read-out alone on Fashion-MNIST.",
     FashionMNIST,
-    partial(picture_trials, "fashion-mnist"),
+    picture_trials,
     {"test accuracy": "accuracy"},
-    draw=partial(draw_pictures, "fashion-mnist"),
+    draw=draw_pictures,
 )

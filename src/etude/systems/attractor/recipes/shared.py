@@ -15,6 +15,7 @@ from etude.data.arrays import ArrayData
 from etude.engine.learner import Learner
 from etude.engine.phase import Epochs, Phase
 from etude.engine.rule import Gradient
+from etude.metrics import compute_accuracy, compute_confusion_matrix
 from etude.systems.attractor import plots
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 from etude.systems.attractor.settling import trace
@@ -63,10 +64,11 @@ def measured(
     """Accuracy and confusion matrix of a model with scores `predict(model, x)`."""
     compiled = eqx.filter_jit(predict)
     parts = [np.asarray(compiled(model, x[k : k + 2000])) for k in range(0, len(x), 2000)]
-    found, label = np.concatenate(parts).argmax(1), np.asarray(y).argmax(1)
-    matrix = np.zeros((y.shape[1], y.shape[1]), int)
-    np.add.at(matrix, (label, found), 1)
-    return {"accuracy": float((found == label).mean()), "confusion_matrix": matrix.tolist()}
+    found, label = np.concatenate(parts), np.asarray(y).argmax(1)
+    return {
+        "accuracy": compute_accuracy(found, label),
+        "confusion_matrix": compute_confusion_matrix(found, label).tolist(),
+    }
 
 
 def draw_network(network: SequentialOrchestrator, x: Array, patterns: Array, folder: Path) -> None:

@@ -18,10 +18,11 @@ from jaxtyping import Array, Float32
 from pydantic import Field
 
 from etude.data import ArrayData, load
+from etude.engine.errors import DataError
 from etude.engine.learner import Learner
 from etude.engine.phase import Phase, Steps
 from etude.engine.rule import Context, Gradient
-from etude.recipe import Configuration, Outcome, Recipe, Trial
+from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.plots import plot_likelihoods
@@ -31,12 +32,11 @@ from etude.trainer import Trainer
 Method = Literal["sweep", "Adam"]
 
 
-class Capacity(Configuration, frozen=True):
+class Capacity(DataConfiguration, frozen=True):
     """Every choice of the experiment."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
-    data: Literal["fashion-mnist", "mnist"] = Field("fashion-mnist", description="data set")
-    root: str | None = Field(None, description="folder of its files; none: ETUDE_DATA")
+    data: str = Field("fashion-mnist", description="data set, or its files; see born/digits")
     pictures: int = Field(1000, ge=10, description="training pictures, the first of the set")
     threshold: float = Field(0.5, gt=0, lt=1, description="intensity above which a pixel is 1")
     bond_dims: tuple[int, ...] = Field((10, 20, 30), description="bond dimensions D")
@@ -112,8 +112,17 @@ def source_of(config: Capacity) -> tuple[str, str | None, int, float]:
 def pictures(
     name: str, root: str | None, count: int, threshold: float
 ) -> dict[str, Float32[np.ndarray, "n sites"]]:
-    """Binarised pictures, as many for training as for the test."""
+    """Binarised pictures, as many for training as for the test.
+
+    Raises DataError if there are fewer.
+    """
     found = load(name, root)
+    least = min(len(found.train.y), len(found.test.y))
+    if least < count:
+        raise DataError(
+            f"{name!r} has {len(found.train.y)} pictures for training and {len(found.test.y)} for "
+            f"the test, fewer than pictures={count}. Ask for {least} (--pictures {least})."
+        )
     return {
         name: (part.x[:count].reshape(count, -1) > threshold).astype(np.float32)
         for name, part in (("train", found.train), ("test", found.test))

@@ -14,7 +14,7 @@ from pydantic import Field
 from etude.data import ArrayData
 from etude.engine.learner import Learner
 from etude.engine.phase import Phase, Steps
-from etude.recipe import Configuration, Outcome, Recipe, Trial
+from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.canonical import entanglement_entropy
 from etude.systems.born_machine.config import ClassificationConfig, Config
 from etude.systems.born_machine.config_setup import DatasetConfig
@@ -29,7 +29,6 @@ from etude.systems.born_machine.training import ClassificationTrainer, Generativ
 from etude.trainer import Trainer
 
 Method = Literal["classifier", "generative", "mixed", "sweep"]
-Pictures = Literal["digits", "fashion-mnist", "mnist"]
 
 MEASURED = ClassificationConfig.model_validate(
     {"stop_crit": "acc", "metrics": {"acc": 1, "clsloss": 1, "nll": 1}}
@@ -38,7 +37,7 @@ MEASURED = ClassificationConfig.model_validate(
 DRAWN = 100
 
 
-class PictureConfig(Configuration, frozen=True):
+class PictureConfig(DataConfiguration, frozen=True):
     """Every choice of `born/digits` and, with other defaults, `born/fashion-mnist`."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
@@ -46,8 +45,6 @@ class PictureConfig(Configuration, frozen=True):
         ("classifier", "sweep", "mixed", "generative"),
         description="what is minimised: -log p(c|x), -log p(x,c) by sweeps, between, -log p(x|c)",
     )
-    data: Pictures = Field("digits", description="data set")
-    root: str | None = Field(None, description="folder of its files; none: ETUDE_DATA")
     in_dim: int = Field(2, ge=2, description="functions of the Legendre embedding")
     bond_dim: int = Field(16, ge=1, description="bond dimension")
     batch: int = Field(64, ge=1, description="pictures per step")
@@ -63,7 +60,7 @@ class FashionConfig(PictureConfig, frozen=True):
     """`born/fashion-mnist`."""
 
     methods: tuple[Method, ...] = Field(("classifier",), description="what is minimised")
-    data: Pictures = Field("fashion-mnist", description="data set")
+    data: str = Field("fashion-mnist", description="data set, or its files; see born/digits")
     bond_dim: int = Field(20, ge=1, description="bond dimension")
     epochs: int = Field(20, ge=1, description="passes over the training pictures at most")
     rate: float = Field(3e-5, gt=0, description="learning rate (Adam), falls along a cosine")
@@ -122,7 +119,7 @@ def settings(config: PictureConfig, method: Method) -> Config:
 
 
 @cache
-def data(name: Pictures, root: str | None) -> DataHandler:
+def data(name: str, root: str | None) -> DataHandler:
     """The pictures, in the domain of the Legendre embedding."""
     return DataHandler(DatasetConfig(name=name, root=root), (-1.0, 1.0))
 
@@ -143,7 +140,7 @@ def draws(machine: BornMachine, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def recogniser(name: Pictures, root: str | None) -> Any:
+def recogniser(name: str, root: str | None) -> Any:
     """A support-vector machine of scikit-learn, trained on at most 6000 training pictures."""
     from sklearn.svm import SVC
 

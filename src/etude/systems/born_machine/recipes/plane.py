@@ -12,7 +12,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 from pydantic import Field
 
 from etude.recipe import Configuration, Outcome, Recipe, Trial
@@ -219,7 +219,7 @@ def evaluate(name: Toy, model: BornMachine | Game, split: str) -> dict[str, Any]
 def withstood(
     machine: BornMachine,
     x: Float[Array, "n 2"],
-    labels: Int[Array, " n"],
+    labels: Integer[Array, " n"],
     radius: float,
     domain: tuple[float, float],
 ) -> Float[Array, ""]:

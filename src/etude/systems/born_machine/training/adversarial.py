@@ -78,8 +78,8 @@ def adversarial_loss(
         config.evasion, machine.log_weights, x, labels, context.key,
         strength=strength, domain=domain,
     )  # fmt: skip
-    attacked = jnp.mean(criterion(machine, moved, labels))
-    clean = jnp.mean(criterion(machine, x, labels))
+    attacked = criterion(machine, (moved, labels))
+    clean = criterion(machine, batch)
     loss = (1 - config.clean_weight) * attacked + config.clean_weight * clean
     epsilon = radius_of(config, strength, domain)
     return loss, {"epsilon": epsilon, "adv_loss": attacked, "clean_loss": clean}
@@ -94,7 +94,7 @@ def trades_loss(
     domain: tuple[float, float],
 ) -> Loss:
     """The criterion at the clean inputs, and the divergence to the worst ones near them."""
-    x, labels = batch
+    x, _ = batch
     evasion, strength = config.evasion, strength_at(config, context.progress)
     epsilon = radius_of(config, strength, domain)
     clean = machine.class_log_probabilities(x)
@@ -113,7 +113,7 @@ def trades_loss(
         step_size=None if given is None else evasion.radius(given, domain),
     )
     apart = jnp.mean(divergence(clean, machine.class_log_probabilities(moved)))
-    natural = jnp.mean(criterion(machine, x, labels))
+    natural = criterion(machine, batch)
     metrics = {"epsilon": epsilon, "kl_loss": apart, "clean_loss": natural}
     return natural + config.trades_beta * apart, metrics
 

@@ -10,7 +10,6 @@ from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.training.trainer import (
     AbstractBornTrainer,
     Metrics,
-    mean_criterion,
     phase_of,
 )
 
@@ -57,5 +56,4 @@ class GenerativeTrainer(AbstractBornTrainer):
 
     def main_phases(self, goal: Metrics | None) -> list[Phase]:
         data = self.datahandler.batches("train", self.train_cfg.batch_size)
-        loss = mean_criterion(self.criterion)
-        return [phase_of(loss, self.train_cfg, self.stage, data, self.evaluator, goal)]
+        return [phase_of(self.criterion, self.train_cfg, self.stage, data, self.evaluator, goal)]

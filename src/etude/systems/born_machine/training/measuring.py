@@ -39,7 +39,7 @@ def validations(
     for every, names in _by_frequency(evaluator, LIKELIHOODS):
         found.append(Validation(each, _likelihoods(evaluator, machine_of, names), every))
     for every, _ in _by_frequency(evaluator, ("rob",)):
-        found.append(Validation(each, _robustness(evaluator, machine_of), every))
+        found.append(Validation(each, _robustness(evaluator, machine_of, split), every))
     for every, names in _by_frequency(evaluator, DISTANCES):
         found.append(Validation(once, _distances(evaluator, machine_of, names, split), every))
     return found
@@ -90,9 +90,9 @@ def _likelihoods(evaluator: PerformanceEvaluator, machine_of: MachineOf, names: 
     return measure
 
 
-def _robustness(evaluator: PerformanceEvaluator, machine_of: MachineOf) -> Any:
+def _robustness(evaluator: PerformanceEvaluator, machine_of: MachineOf, split: str) -> Any:
     def measure(model: Any, batch: Any, context: Context) -> dict[str, Array]:
-        found = evaluator.resisted(machine_of(model), *batch)
+        found = evaluator.resisted(machine_of(model), split, *batch)
         return {name: jnp.mean(values) for name, values in found.items()}
 
     return measure
@@ -104,7 +104,7 @@ def _distances(
     distances = {name: evaluator.distance(name, split) for name in names}
 
     def measure(model: Any, batch: Any, context: Context) -> dict[str, Distance]:
-        samples = evaluator.samples(machine_of(model))
+        samples = evaluator.samples(machine_of(model), split)
         return {name: Distance(samples, distance) for name, distance in distances.items()}
 
     return measure

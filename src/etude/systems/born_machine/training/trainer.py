@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from etude.callbacks import Callback, EarlyStopping, GradientMonitor, Timing
@@ -87,7 +86,7 @@ class AbstractBornTrainer(abc.ABC):
         """A phase of classification by a configuration."""
         evaluator = evaluator_of(self.cfg, self.datahandler, config)
         data = self.datahandler.batches("train", config.batch_size)
-        loss = mean_criterion(criterion_of(config.criterion), self.machine_of)
+        loss = within(criterion_of(config.criterion), self.machine_of)
         return phase_of(loss, config, stage, data, evaluator, goal, self.machine_of)
 
     def model(self) -> Any:
@@ -174,11 +173,11 @@ def phase_of(
     )
 
 
-def mean_criterion(criterion: AbstractCriterion, machine_of: MachineOf = itself) -> Any:
-    """The mean of a criterion over a batch, as a loss of the engine."""
+def within(criterion: AbstractCriterion, machine_of: MachineOf) -> Any:
+    """The criterion as a loss of a model that the machine is a part of."""
 
     def loss(model: Any, batch: tuple[Array, Array], context: Context) -> Float[Array, ""]:
-        return jnp.mean(criterion(machine_of(model), *batch))
+        return criterion(machine_of(model), batch, context)
 
     return loss
 

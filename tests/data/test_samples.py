@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from etude.data.files import read_samples
+from etude.data.samples import read_samples
 from etude.engine.errors import DataError
 
 

@@ -1,0 +1,187 @@
+"""One turn of a learner on a batch: its rule, and what becomes of what the rule returns."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, PyTree
+
+from etude.engine.accumulation import accumulated
+from etude.engine.errors import RuleError
+from etude.engine.learner import Learner, Probe
+from etude.engine.metric import checked_metrics, split
+from etude.engine.part import Part
+from etude.engine.precision import LossScale, cast, cast_like, float_dtype
+from etude.engine.returned import checked, replaced
+from etude.engine.rule import Context, Proposal
+from etude.engine.state import LearnerState
+
+
+def first_state(learner: Learner, part: Part, arrays: PyTree) -> LearnerState:
+    """The state of a learner before its first step."""
+    trainable, _ = part.split(arrays)
+    optimizer = learner.optimizer
+    # Copies: an optimizer may keep the parameters themselves, and no buffer is donated twice.
+    return LearnerState(
+        optimizer=None if optimizer is None else jax.tree.map(jnp.copy, optimizer.init(trainable)),
+        ema=None if learner.ema is None else jax.tree.map(jnp.copy, trainable),
+        loss_scale=LossScale.first() if learner.precision == "float16" else None,
+        updates=jnp.int32(0),
+        skipped=jnp.int32(0),
+    )
+
+
+def propose(
+    learner: Learner,
+    part: Part,
+    arrays: PyTree,
+    static: PyTree,
+    batch: PyTree,
+    context: Context,
+    *,
+    unroll: bool,
+) -> Proposal:
+    """Calls the rule in the precision of the learner; updates and model come back as stored."""
+    parameters, others = eqx.partition(arrays, part.parameters)
+    computed = eqx.combine(cast(parameters, learner.precision), others)
+    trainable, rest = part.split(computed)
+    rest = eqx.combine(rest, static)
+    batch = cast(batch, learner.precision)
+    call = checked(learner, part)
+    if learner.accumulate == 1:
+        return call(trainable, rest, batch, context)
+    return accumulated(
+        call, learner.accumulate, trainable, rest, part.moved, batch, context, unroll
+    )
+
+
+def take_turn(
+    learner: Learner,
+    part: Part,
+    arrays: PyTree,
+    static: PyTree,
+    state: LearnerState,
+    batch: PyTree,
+    context: Context,
+    *,
+    skip: bool,
+    probes: tuple[Probe, ...] = (),
+    unroll: bool = False,
+) -> tuple[PyTree, LearnerState, dict[str, Any], Bool[Array, ""]]:
+    """One turn of a learner on a batch: `(arrays, state, metrics, fault)`.
+
+    With `skip`, or under float16, a turn whose updates are not finite changes nothing but the
+    count of skipped turns (and the loss scale). Otherwise `fault` says that they were not.
+    """
+    if state.loss_scale is not None:
+        context = eqx.tree_at(
+            lambda c: c.loss_scale, context, state.loss_scale.factor, is_leaf=lambda x: x is None
+        )
+    proposal = propose(learner, part, arrays, static, batch, context, unroll=unroll)
+    trainable, _ = part.split(arrays)
+    metrics = dict(proposal.metrics)
+    moved = replaced(arrays, proposal.model)
+    loss = split(metrics)[0].get("loss")
+    optimizer_state = state.optimizer
+    if learner.optimizer is None:
+        updated = part.split(moved)[0]
+        finite = _finite(updated)
+    else:
+        updates = cast_like(proposal.updates, trainable)
+        finite = _finite(updates)
+        for probe in probes:
+            metrics |= checked_metrics("The metrics of a callback", probe(updates, trainable))
+        updates, norms = _clip(learner, updates)
+        metrics |= norms
+        extra = {} if loss is None else {"value": loss}
+        optimizer = optax.with_extra_args_support(learner.optimizer)
+        # Optax mixes Python numbers and integer counts freely; ours stay strict.
+        with jax.numpy_dtype_promotion("standard"):
+            steps, optimizer_state = optimizer.update(updates, state.optimizer, trainable, **extra)
+        metrics |= _learning_rate(optimizer_state)
+        updated = optax.apply_updates(trainable, steps)
+    if learner.project is not None:
+        updated = _projected(learner, learner.project, part, updated)
+    if loss is not None:
+        finite &= jnp.isfinite(loss)
+    ema = state.ema
+    if learner.ema is not None:
+        decay = learner.ema
+        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, ema, updated)
+    after = eqx.combine(updated, moved)
+    new = LearnerState(optimizer_state, ema, state.loss_scale, state.updates + 1, state.skipped)
+    if not (skip or state.loss_scale is not None):
+        return after, new, metrics, ~finite
+    # Nothing moves in a skipped turn, so that it can be told from one that never was.
+    after, new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), (after, new), (arrays, state))
+    skipped = state.skipped + (~finite).astype(jnp.int32)
+    new = eqx.tree_at(lambda s: s.skipped, new, skipped)
+    fault = jnp.bool(False)
+    if state.loss_scale is not None:
+        scale = state.loss_scale.after(finite)
+        new = eqx.tree_at(lambda s: s.loss_scale, new, scale)
+        metrics["loss_scale"] = scale.factor
+        fault = ~finite & (state.loss_scale.factor <= 1) & (not skip)
+    metrics["skipped"] = new.skipped.astype(float_dtype())
+    return after, new, metrics, fault
+
+
+def _finite(tree: PyTree) -> Bool[Array, ""]:
+    # A product with a constant keeps NaN and infinity, is the fastest reduction on every device
+    # (XLA's own keep the order of additions and do not vectorise on a CPU), and a factor this
+    # small lets no finite values overflow. It is not zero, lest XLA think it knows the answer.
+    def seen(leaf: Array) -> Array:
+        values = leaf.astype(jnp.float32) if leaf.dtype.itemsize < 4 else leaf
+        rows = values.reshape(-1, leaf.shape[-1] if leaf.ndim else 1)
+        return jnp.isfinite(jnp.sum(rows @ jnp.full(rows.shape[1], 2.0**-64, rows.dtype)))
+
+    return jnp.stack([jnp.bool(True), *[seen(x) for x in jax.tree.leaves(tree) if x.size]]).all()
+
+
+def _clip(learner: Learner, updates: PyTree) -> tuple[PyTree, dict[str, Array]]:
+    metrics = {}
+    if learner.clip_value is not None:
+        bound = learner.clip_value
+        updates = jax.tree.map(lambda u: _clipped(u, bound), updates)
+    if learner.clip_norm is not None:
+        norm = optax.tree.norm(updates)
+        metrics["update_norm"] = norm
+        factor = jnp.minimum(1.0, learner.clip_norm / jnp.maximum(norm, 1e-12))
+        updates = jax.tree.map(lambda u: u * factor.astype(u.dtype), updates)
+    return updates, metrics
+
+
+def _learning_rate(state: PyTree) -> dict[str, Array]:
+    """The learning rate in use, if the optimizer was made with `optax.inject_hyperparams`."""
+    kinds = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
+    for node in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, kinds)):
+        if isinstance(node, kinds) and "learning_rate" in node.hyperparams:
+            return {"learning_rate": jnp.asarray(node.hyperparams["learning_rate"])}
+    return {}
+
+
+def _clipped(update: Array, bound: float) -> Array:
+    if not jnp.iscomplexobj(update):
+        return jnp.clip(update, -bound, bound)
+    size = jnp.abs(update)
+    return update * (bound / jnp.maximum(size, bound)).astype(update.dtype)
+
+
+def _projected(
+    learner: Learner, project: Callable[[Any], Any], part: Part, trainable: PyTree
+) -> PyTree:
+    """The updated part as `project` returns it."""
+    before = part.pick(trainable)
+    after = project(before)
+    wanted, found = jax.tree.leaves(before), jax.tree.leaves(after)
+    shapes = [jnp.shape(x) for x in found], [jnp.shape(x) for x in wanted]
+    if shapes[0] != shapes[1]:
+        raise RuleError(
+            f"project of learner {learner.name!r} must return the part that it got, with new "
+            f"values: got {len(found)} arrays {shapes[0]}, expected {len(wanted)} arrays "
+            f"{shapes[1]}. Leaves that do not learn are None in it, and stay so."
+        )
+    return part.put(cast_like(found, wanted), trainable)

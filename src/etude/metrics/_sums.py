@@ -1,0 +1,48 @@
+"""A sum over everything that was seen: counts of tokens, of events, of mistakes."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from etude.metrics._averages import Pair, add, pair
+
+
+class Sum(eqx.Module):
+    """The sum of numbers. Of booleans and masks: how many are true.
+
+    Returned by a loss under `accumulate`, it is the sum over the whole batch; by a measure, over
+    all samples.
+
+    >>> import jax.numpy as jnp
+    >>> mask = jnp.array([[True, True, False], [True, False, False]])
+    >>> float(Sum.of(mask[:1]).merge(Sum.of(mask[1:])).compute())
+    3.0
+    """
+
+    total: Pair
+
+    @classmethod
+    def empty(cls) -> "Sum":
+        """Nothing seen yet."""
+        return cls(jnp.zeros(2))
+
+    @classmethod
+    def of(
+        cls, values: Float[Array, "*shape"] | Int[Array, "*shape"] | Bool[Array, "*shape"]
+    ) -> "Sum":
+        """The sum of one batch."""
+        return cls.empty().update(values)
+
+    def update(
+        self, values: Float[Array, "*shape"] | Int[Array, "*shape"] | Bool[Array, "*shape"]
+    ) -> "Sum":
+        """Add numbers of any shape."""
+        return self.merge(Sum(pair(values.astype(jnp.float32).sum())))
+
+    def merge(self, other: "Sum") -> "Sum":
+        """Both together."""
+        return Sum(add(self.total, other.total))
+
+    def compute(self) -> Float[Array, ""]:
+        """The sum."""
+        return self.total.sum()

@@ -1,0 +1,155 @@
+"""What decides the bits of a training, as a flat mapping that two sittings can compare.
+
+It holds settings, never code, devices or paths: lengths, learners, the constants of optimizers,
+sizes and order of the data, validations, callbacks that change the training, seed and numerics.
+
+>>> before = {"seed": 0, "phases.fit.length": 100}
+>>> compare(before, before | {"phases.fit.length": 200})
+{'phases.fit.length': (100, 200)}
+"""
+
+import dataclasses
+import enum
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import optax
+
+from etude.engine.learner import Learner, Part
+from etude.engine.phase import Phase, Validation
+from etude.engine.roles import is_array
+from etude.engine.source import Fingerprinted
+from etude.training.checks import Bound
+from etude.training.constants import constants
+from etude.training.settings import Settings
+
+#: Stands for a setting that only the other side has.
+ABSENT = "(absent)"
+
+#: Options of JAX that change numbers.
+NUMERICS = (
+    "jax_enable_x64",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_default_matmul_precision",
+)
+
+Changes = dict[str, tuple[Any, Any]]
+
+
+def fingerprint(settings: Settings) -> dict[str, Any]:
+    """The settings of a training by name, `phases.fit.learner.clip_norm`; values are JSON."""
+    found: dict[str, Any] = {
+        "seed": settings.seed,
+        "nonfinite": settings.nonfinite.policy,
+        **{name.removeprefix("jax_"): getattr(jax.config, name) for name in NUMERICS},
+        "phases": ", ".join(phase.name for phase in settings.phases),
+    }
+    for name, bound in settings.bound.items():
+        found |= _flat(_phase(bound), f"phases.{name}")
+    for callback in settings.hooks.callbacks:
+        found |= _flat(described(callback.fingerprint()), f"callbacks.{type(callback).__name__}")
+    return found
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes:
+    """What differs: `{name: (before, after)}`."""
+    names = dict.fromkeys([*before, *after])
+    pairs = {name: (before.get(name, ABSENT), after.get(name, ABSENT)) for name in names}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
+
+
+def described(value: Any, depth: int = 0) -> Any:
+    """A setting as JSON: numbers and names as they are, containers and dataclasses by their parts.
+
+    Functions and other objects are named by their kind: that there is one counts, its code does
+    not. Arrays are named by dtype and shape.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, Phase):
+        return value.name  # it has entries of its own
+    if isinstance(value, optax.GradientTransformation):
+        return constants(value)
+    if is_array(value):
+        return f"{value.dtype}{list(value.shape)}"
+    if depth > 20:
+        return type(value).__name__
+    if isinstance(value, Mapping):
+        return {str(key): described(inner, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return {str(place): described(inner, depth + 1) for place, inner in enumerate(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"type": type(value).__name__} | _fields(value, depth=depth + 1)
+    return type(value).__name__
+
+
+def _fields(value: Any, *leave_out: str, depth: int = 0) -> dict[str, Any]:
+    return {
+        field.name: described(getattr(value, field.name), depth)
+        for field in dataclasses.fields(value)
+        if field.name not in leave_out
+    }
+
+
+def _phase(bound: Bound) -> dict[str, Any]:
+    phase = bound.plan.phase
+    found = _fields(phase, "name", "learners", "data", "length", "validation", "limit")
+    found["length"] = phase.total_steps
+    found["limit"] = None if phase.limit is None else phase.limit.count
+    found["data"] = _source(phase.data)
+    turns = list(zip(phase.turns, bound.plan.parts, strict=True))
+    if len(turns) == 1:
+        found["learner"] = _learner(*turns[0])
+    else:
+        found["learners"] = {one.name: _learner(one, part) for one, part in turns}
+        found["turns"] = ", ".join(one.name for one, _ in turns)
+    validations = [_validation(phase, one) for one in phase.validations]
+    return found | dict(zip(_numbered("validation", validations), validations, strict=True))
+
+
+def _learner(learner: Learner, part: Part) -> dict[str, Any]:
+    return _fields(learner, "where") | {"trains": _trained(part)}
+
+
+def _trained(part: Part) -> str:
+    """Which leaves a learner trains; long lists are told apart by a digest."""
+    flags = jax.tree_util.tree_leaves_with_path(part.trained)
+    names = [jax.tree_util.keystr(path) or "(the model)" for path, flag in flags if flag]
+    text = ", ".join(names)
+    if len(text) <= 120:
+        return text
+    return f"{len(names)} leaves ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
+
+
+def _validation(phase: Phase, validation: Validation) -> dict[str, Any]:
+    found = _fields(validation, "data", "every")
+    return found | {"every": phase.in_steps(validation.every), "data": _source(validation.data)}
+
+
+def _source(source: Any) -> dict[str, Any]:
+    common = {"type": type(source).__name__, "steps_per_epoch": source.steps_per_epoch}
+    return common | (described(source.fingerprint()) if isinstance(source, Fingerprinted) else {})
+
+
+def _numbered(name: str, items: list[Any]) -> list[str]:
+    return [name] if len(items) == 1 else [f"{name}.{place}" for place in range(len(items))]
+
+
+def _flat(value: Any, prefix: str) -> dict[str, Any]:
+    return dict(_entries(value, prefix))
+
+
+def _entries(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        yield prefix, value
+        return
+    for key, inner in value.items():
+        yield from _entries(inner, f"{prefix}.{key}")
