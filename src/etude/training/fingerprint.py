@@ -18,7 +18,8 @@ from typing import Any
 import jax
 import optax
 
-from etude.engine.learner import Learner, Part
+from etude.engine.learner import Learner
+from etude.engine.part import Part
 from etude.engine.phase import Phase, Validation
 from etude.engine.roles import is_array
 from etude.engine.source import Fingerprinted
