@@ -12,9 +12,12 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import signal
+
 import hypothesis
 import jax
 import jaxtyping
+import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 hypothesis.settings.register_profile("etude", deadline=None, max_examples=30)
@@ -22,3 +25,17 @@ hypothesis.settings.load_profile("etude")
 
 # Before the first import of etude, so that every annotation in it is checked at run time.
 jaxtyping.install_import_hook("etude", "typecheck.checked")
+
+
+@pytest.fixture
+def listening():
+    """Signals have the handlers of a foreground process; a shell starts `make test &` without."""
+    wanted = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

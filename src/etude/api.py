@@ -28,20 +28,25 @@ from etude.data import (
     Turns as Turns,
     load as load,
 )
+from etude.engine.criteria import (
+    AtLeast as AtLeast,
+    AtMost as AtMost,
+    Best as Best,
+    Fallen as Fallen,
+)
 from etude.engine.errors import (
     ConfigurationError as ConfigurationError,
     DataError as DataError,
     EtudeError as EtudeError,
     ModelError as ModelError,
     NonFiniteError as NonFiniteError,
+    OutOfMemoryError as OutOfMemoryError,
     RuleError as RuleError,
 )
 from etude.engine.evaluation import evaluate as evaluate
 from etude.engine.learner import Learner as Learner
 from etude.engine.phase import (
-    Best as Best,
     Epochs as Epochs,
-    Fallen as Fallen,
     Phase as Phase,
     Rescue as Rescue,
     Seconds as Seconds,

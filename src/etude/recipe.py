@@ -30,7 +30,7 @@ are runs in `trials/` within it.
 
 import json
 import re
-import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,19 +45,17 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 from pydantic import Field
 
+from etude.callbacks.unfailing import Unfailing
 from etude.config import Config
 from etude.data.named import NAMES, DataSet, load
 from etude.engine.errors import ConfigurationError
 from etude.run import History, Run, RunError, from_recipe, way_on, write_report
-from etude.run.directory import is_run
+from etude.run.folder import TRIALS, is_run
 from etude.run.report import TABLE
 from etude.table import Table
 from etude.trainer import Trainer
 from etude.training.store import restore_model
 from etude.verbs import Verb
-
-#: Folder of all trials but the first, in the folder of an experiment.
-TRIALS = "trials"
 
 #: Data sets that have no name.
 OWN = "or a folder of IDX files, or an .npz file with x and y"
@@ -181,13 +179,13 @@ class Recipe(Generic[C]):
         at: tuple[Path, str] | None = None,
         overwrite: bool = False,
         progress: bool = True,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] | None = None,
     ) -> Table:
         """Trains, evaluates, draws and reports; or goes on where it was interrupted.
 
         With `resume`, trainings that another configuration finished go on with this one: `changes`
         is that of `Trainer.resume`. `at` is the folder of a trial and the checkpoint that it goes
-        back to.
+        back to. `say` is told each step, as a line; None prints, and goes on if nobody reads.
 
         Raises `RunError` if there is a run in `folder` and neither `resume` nor `overwrite`, and
         what `Trainer.fit` or `Trainer.resume` raises.
@@ -197,6 +195,7 @@ class Recipe(Generic[C]):
                 f"{folder} holds a run already: go on with it ({way_on(folder)}), give the new "
                 "one another name (--run), or replace it (--overwrite)."
             )
+        say = say or Unfailing(sys.stdout).line
         trials = self.trials(config)
         if at is not None:
             self._number_of(trials, folder, at[0])
@@ -242,8 +241,6 @@ class Recipe(Generic[C]):
             if done is None:
                 say(f"[{number + 1}/{len(trials)}] {trial.method}, seed {trial.seed}")
                 fresh = not is_run(place) or not going
-                if number and not is_run(place):  # torn by a kill while it was being created
-                    shutil.rmtree(place, ignore_errors=True)
                 trainer = trial.build(
                     run=place, config=record, overwrite=overwrite, progress=progress
                 )

@@ -12,6 +12,7 @@
 (1.0, 'LENGTH')
 """
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from typing import Any, Literal
 from jaxtyping import PyTree
 
 from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
-from etude.engine.errors import ConfigurationError
+from etude.engine.errors import ConfigurationError, memory_explained
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.run import PackedHistory, Run
@@ -71,7 +72,8 @@ class Trainer:
         progress: show progress on standard error.
         config: what `config.yaml` of the run says, so that it can be repeated.
         overwrite: replace the run folder if it exists.
-        executor: "loop" or "dispatch" instead of the engine's own choice.
+        executor: "loop" or "dispatch" instead of the engine's own choice. Under
+            `jax.disable_jit()` steps are dispatched one by one in any case.
         on_full_disk: "stop", or "continue" without checkpoints, when one cannot be written.
 
     Raises `ConfigurationError`, `ModelError` or `DataError` before any work starts, with all
@@ -95,7 +97,8 @@ class Trainer:
     ):
         if isinstance(nonfinite, str):
             nonfinite = NonFinite(nonfinite)
-        self.folder = None if run is None else Path(run)
+        # Absolute at once: a callback may change the working directory.
+        self.folder = None if run is None else Path(run).absolute()
         self.config, self.overwrite = config, overwrite
         listed = [Progress(), *callbacks] if progress else list(callbacks)
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
@@ -108,9 +111,9 @@ class Trainer:
                 stacklevel=2,
             )
         phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
-        bound = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
+        bound, reports = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
         self.settings = Settings(
-            model, phases, bound, hooks, nonfinite, seed, executor, on_full_disk
+            model, phases, bound, reports, hooks, nonfinite, seed, executor, on_full_disk
         )
 
     def fit(self) -> Result:
@@ -118,7 +121,8 @@ class Trainer:
 
         Raises:
             NonFiniteError: a loss or update was not finite, and the policy could not help.
-            Interrupted: SIGTERM or Ctrl-C; the state is saved if there is a run folder.
+            Interrupted: SIGTERM, SIGHUP or Ctrl-C; the state is saved if there is a run folder.
+            OutOfMemoryError: the model, its optimizer or a batch does not fit.
             CheckpointError: a checkpoint could not be written, and `on_full_disk="stop"`.
         """
         if self.folder is None:
@@ -173,8 +177,10 @@ class Trainer:
             return Training(self.settings, None).load(opened, checkpoint)
 
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
-        training = Training(self.settings, run)
-        training.run_through(how)
+        # A training closes its run itself; here it is freed if it cannot even be begun.
+        with contextlib.nullcontext() if run is None else run, memory_explained():
+            training = Training(self.settings, run)
+            training.run_through(how)
         return Result(
             model=training.model(),
             reason=training.reasons[-1][1],

@@ -4,15 +4,14 @@ import os
 import signal
 import warnings
 
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from scored import phase, trainer
 
 import etude as et
 from etude.training.pace import Pace
 
-DATA = jnp.arange(12, dtype=jnp.float32)
+pytestmark = pytest.mark.usefixtures("listening")
 
 
 class Signal(et.Callback):
@@ -39,33 +38,11 @@ class Epochs(et.Callback):
         self.told.append((event.phase, event.visit, "end", event.epoch))
 
 
-def counter(trainable, rest, batch, context):
-    """A rule that counts the steps."""
-    return et.Proposal(jnp.array(-1.0), {})
-
-
-def phase(name="fit", steps=40, scores=None, **options):
-    """One number that counts its steps; a validation every two steps looks it up in `scores`."""
-    if scores is not None:
-        values = jnp.asarray(scores, jnp.float32)
-
-        def measure(model, batch, context):
-            return {"score": values[context.step // 2 - 1]}
-
-        options["validation"] = et.Validation(et.ArrayData(DATA, 12), measure, et.Steps(2))
-    learner = et.Learner(counter, optax.sgd(1.0))
-    return et.Phase(name, learner, et.ArrayData(DATA, 3), et.Steps(steps), **options)
-
-
-def trainer(*phases, **options):
-    return et.Trainer(jnp.zeros(()), phases, progress=False, **options)
-
-
 def test_patience_goes_on_counting_after_a_resume(tmp_path):
     scores = [5, 4, 6, 6, 6, 6, 6, 6, 6, 6]
 
     def make(*callbacks):
-        stopping = et.EarlyStopping("valid/score", patience=4)
+        stopping = et.EarlyStopping("valid/score", patience=4, mode="min")
         one = phase(steps=20, scores=scores)
         return trainer(one, run=tmp_path / "run", callbacks=[stopping, *callbacks])
 
@@ -82,7 +59,7 @@ def test_a_rescue_does_not_disturb_the_count_of_its_phase():
         phase("mend", steps=4, scores=[0, 0]), lambda seen: seen[-1]["valid/score"] == 5
     )
     one = phase(steps=20, scores=[4, 5, 6, 7, 3, 3, 3, 3, 3, 3], rescue=rescue)
-    stopping = et.EarlyStopping("valid/score", patience=3)
+    stopping = et.EarlyStopping("valid/score", patience=3, mode="min")
     result = trainer(one, callbacks=[stopping]).fit()
     assert result.reasons == (("mend", et.Reason.LENGTH), ("fit", et.Reason.PATIENCE))
     assert (result.history[-1]["step"], result.history[-1]["global_step"]) == (8, 12)
@@ -96,7 +73,7 @@ def test_the_best_and_the_last_checkpoints_are_kept(interrupted, tmp_path):
 
     def make(*callbacks):
         keeper = et.ModelCheckpoint(
-            et.Steps(2), monitor="valid/score", top_k=3, keep_last=1
+            et.Steps(2), monitor="valid/score", mode="min", top_k=3, keep_last=1
         )  # fmt: skip
         one = phase(steps=20, scores=scores)
         return trainer(one, run=tmp_path / "run", callbacks=[keeper, *callbacks])
@@ -190,7 +167,7 @@ def test_a_time_limit_is_seen_in_the_middle_of_a_long_phase():
 
 def test_the_best_weights_are_those_of_the_best_validation_after_a_resume(tmp_path):
     def make(*callbacks):
-        one = phase(steps=12, scores=[5, 4, 1, 2, 3, 4], keep=et.Best("valid/score"))
+        one = phase(steps=12, scores=[5, 4, 1, 2, 3, 4], keep=et.Best("valid/score", "min"))
         after = phase("after", steps=3)
         return trainer(one, after, run=tmp_path / "run", callbacks=list(callbacks))
 

@@ -16,6 +16,7 @@ import etude as et
 from etude.engine import randomness
 
 TABLE = Path(__file__).parents[2] / "docs" / "callbacks.md"
+pytestmark = pytest.mark.usefixtures("listening")
 HOOKS = [name for name in vars(et.Callback) if name.startswith("on_")]
 DATA = np.arange(12, dtype=np.float32)
 
@@ -110,8 +111,8 @@ def stop():
 
 TERMINATIONS = {
     "length": {},
-    "goal": {"goal": {"valid/score": 0.01}},
-    "patience": {"callbacks": [et.EarlyStopping("valid/score", patience=1)], "steps": 40},
+    "goal": {"goal": et.AtLeast("valid/score", 0.01)},
+    "patience": {"callbacks": [et.EarlyStopping("valid/score", 1, "min")], "steps": 40},
     "time limit": {"limit": et.Seconds(3), "steps": 10**8},
     "callback stop": {"recorder": Recorder("on_epoch_end", 1, stop)},
     "NaN, stop": {"fault": 7},
@@ -123,6 +124,7 @@ TERMINATIONS = {
     "exception in a callback": {"recorder": Recorder("on_epoch_end", 2, lambda: 1 / 0)},
     "exception in the data": {"broken": True},
     "SIGTERM": {"recorder": Recorder("on_epoch_end", 2, kill(signal.SIGTERM))},
+    "SIGHUP": {"recorder": Recorder("on_epoch_end", 2, kill(signal.SIGHUP))},
     "Ctrl-C": {"recorder": Recorder("on_epoch_end", 2, kill(signal.SIGINT))},
 }  # fmt: skip
 

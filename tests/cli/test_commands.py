@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -212,7 +213,11 @@ def test_bad_use_is_a_sentence_and_exit_code_2(etude, arguments, code, words):
 
 
 def test_yaml_that_is_none_is_refused(etude, tmp_path):
-    for text, words in [("a: [", "is not YAML"), ("- 1", "holds a list"), ("\x00", "is not YAML")]:
+    for text, words in [
+        ("a: [", "is not clear YAML"),
+        ("- 1", "holds a list"),
+        ("\x00", "is not clear YAML"),
+    ]:
         (tmp_path / "c.yaml").write_text(text)
         code, _, err = etude("train", "tiny", "--config", "c.yaml")
         assert code == 2
@@ -241,6 +246,13 @@ def test_training_that_fails_is_exit_code_1(etude):
     assert code == 1
     assert "not finite" in err
     assert "etude resume runs/tiny --changes allow --FIELD VALUE" in err
+    assert "Traceback" not in err
+
+
+def test_a_model_that_is_too_large_is_refused_with_its_size(etude):
+    code, _, err = etude("train", "digits-two-phase", "--width", 10**8)
+    assert code == 1
+    assert re.search(r"^etude: Out of memory: 37,252,903\.0 GiB were asked for", err, re.MULTILINE)
     assert "Traceback" not in err
 
 

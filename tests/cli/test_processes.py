@@ -1,6 +1,8 @@
 """The command as a process: interrupted by a signal, resumed to the same bytes; quick to answer."""
 
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 
 import etude
 
+pytestmark = pytest.mark.usefixtures("listening")
 TINY = Path(__file__).with_name("tiny_recipe.py")
 #: Long enough to be interrupted, short enough to wait for.
 LENGTH = ["--steps", "600", "--repeats", "1"]
@@ -47,7 +50,7 @@ def test_interrupted_training_exits_with_3_and_resumes_to_the_same_bytes(tmp_pat
     process.send_signal(number)
     code, _, err = finish(process)
     assert code == 3, err
-    assert "etude resume cut" in err
+    assert f"etude resume {tmp_path / 'cut'}" in err
     assert "Traceback" not in err
     code, resumed, err = finish(start("resume", "cut", folder=tmp_path))
     assert code == 0, err
@@ -70,3 +73,28 @@ sys.exit(f"loaded {{heavy}}" if heavy else code)
     environment = {**os.environ, "PYTHONPATH": str(Path(etude.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_terminal_that_is_closed_ends_training_with_everything_saved(tmp_path):
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(Path(etude.__file__).parents[1])}
+    command = [sys.executable, str(TINY), "train", "tiny", *LENGTH, "--run", "cut"]
+    # A session of its own, whose terminal this is: closing it sends SIGHUP.
+    take = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    take += f"os.execv({command[0]!r}, {command!r})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", take], cwd=tmp_path, env=environment, start_new_session=True,
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    history = tmp_path / "cut/history.jsonl"
+    deadline = time.monotonic() + 100
+    while not history.exists() or history.read_bytes().count(b"\n") < 50:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+        while select.select([ours], [], [], 0)[0]:
+            os.read(ours, 4096)
+    os.close(ours)
+    assert process.wait(100) == 3
+    assert list(tmp_path.glob("cut/checkpoints/*/manifest.json"))

@@ -12,6 +12,8 @@ import pytest
 
 import etude as et
 
+pytestmark = pytest.mark.usefixtures("listening")
+
 
 class Source:
     """Yields so many batches in all, then hangs or ends."""

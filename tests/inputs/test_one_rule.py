@@ -149,10 +149,10 @@ def _same(got, expected):
 
 
 @pytest.mark.parametrize("name", [*CASES, *HOST])
-@settings(max_examples=10)
+@settings(max_examples=8)
 @given(
     st.integers(0, 10**6),
-    st.sampled_from([2, 3, 150, 300]),
+    st.sampled_from([3, 300]),
     st.sampled_from([*WIDTHS, np.bool_]),
     st.sampled_from(FLOATS),
     st.sampled_from(sorted(FORMS)),

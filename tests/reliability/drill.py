@@ -116,7 +116,7 @@ def trainer(
             source((X, Y), 8),
             et.Steps(30),
             validation(6, ema=True),
-            rescue=et.Rescue(mend, et.Fallen("valid/loss", 0.0, mode="min")),
+            rescue=et.Rescue(mend, et.Fallen("valid/loss", 0.0)),
             keep="ema",
         ),
         et.Phase("last", [head, body], source((X, Y), 8), et.Steps(15), validation(8)),

@@ -1,6 +1,7 @@
 """A full disk, by a limit on the size of files: the policy holds, the last good one survives."""
 
 import resource
+import warnings
 
 import drill
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from etude.run import CheckpointError
 LARGE = np.random.default_rng(0).normal(size=50_000).astype(np.float32)
 
 pytestmark = [
+    pytest.mark.usefixtures("listening"),
     # Orbax closes its event loop while writes that failed still report to it.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     # What they leave may have been removed in time, or not.
@@ -107,9 +109,11 @@ def test_no_room_for_the_history_stops(whole, tmp_path):
     assert (drill.weights(result), drill.history(tmp_path / "run")) == whole
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_no_room_for_the_history_is_waited_for(whole, tmp_path):
-    freed = drill.At("on_steps_end", 5, limit)
+def test_no_room_for_the_history_is_waited_for_and_told_once(whole, tmp_path):
+    freed = drill.At("on_checkpoint", 5, limit)
     folder = tmp_path / "run"
-    result = trainer(folder, full_at(2, size=600), freed, policy="continue").fit()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        result = trainer(folder, full_at(2, size=600), freed, policy="continue").fit()
+    assert sum("goes on without it" in str(warning.message) for warning in told) == 1
     assert (drill.weights(result), drill.history(folder)) == whole

@@ -14,6 +14,8 @@ import small
 import etude as et
 from etude.training.pace import Pace
 
+pytestmark = pytest.mark.usefixtures("listening")
+
 
 def same(a, b):
     assert drill.weights_of(a) == drill.weights_of(b)

@@ -39,7 +39,7 @@ ONE, BOTH = [part("a")], [part("a", ema=0.9), part("b")]
 CASES = {
     "last": (ONE, "last", [OFTEN, RARELY]),
     "best": (ONE, et.Best("often/loss"), [OFTEN, RARELY]),
-    "best of the rare": (ONE, et.Best("rarely/distance"), [OFTEN, RARELY]),
+    "best of the rare": (ONE, et.Best("rarely/distance", "min"), [OFTEN, RARELY]),
     "average": (BOTH, "ema", [OFTEN, AVERAGED]),
     "last of averaged": (BOTH, "last", [AVERAGED, OFTEN]),
     "best average": (BOTH, et.Best("averaged/loss"), [OFTEN, AVERAGED]),
@@ -74,6 +74,13 @@ def test_metrics_are_those_of_the_model_also_after_a_resume(case, tmp_path):
     assert drill.weights(again) == drill.weights(result)
     measured = (tmp_path / "run" / "timing.jsonl").read_text().removeprefix(timing)
     assert '"valid"' not in measured
+
+
+def test_what_was_measured_on_the_best_is_not_measured_again(tmp_path):
+    keep = et.Best("often/loss")
+    result = fit(*ONE, folder=tmp_path / "run", validation=OFTEN, keep=keep).fit()
+    made = [record for record in result.history if "often/loss" in record]
+    assert (tmp_path / "run" / "timing.jsonl").read_text().count('"valid"') == len(made) == 4
 
 
 def test_an_interrupted_training_ends_with_the_same_metrics(tmp_path):

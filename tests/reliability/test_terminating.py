@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the state is saved, callbacks are closed, the message says how to go on."""
+"""Signals: the state is saved, callbacks are closed, the message says how to go on."""
 
 import signal
 import threading
@@ -9,6 +9,7 @@ import pytest
 import small
 
 import etude as et
+from etude.training.signals import NUMBERS
 
 
 class Closing(et.Callback):
@@ -21,16 +22,17 @@ class Closing(et.Callback):
         self.errors.append(error)
 
 
+pytestmark = pytest.mark.usefixtures("listening")
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
 
 
 def interrupt(folder, kind, *callbacks):
     """Trains until the interruption that a callback makes; checks that it ends well."""
     closing = Closing()
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = [signal.getsignal(number) for number in NUMBERS]
     with pytest.raises(et.Interrupted) as caught:
         drill.train(drill.trainer(folder, kind, (*callbacks, closing)))
-    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
+    assert [signal.getsignal(n) for n in NUMBERS] == before
     assert closing.errors == [caught.value]
     assert f"saved in {folder}; go on with: trainer.resume()" in str(caught.value)
     return str(caught.value)
@@ -50,7 +52,7 @@ def test_interrupted_again_and_again(whole, tmp_path):
         ("on_steps_end", 4, signal.SIGTERM),
         ("on_validation_end", 3, signal.SIGINT),  # of the phase, or in its rescue
         ("on_checkpoint", 5, signal.SIGINT),
-        ("on_phase_begin", 2, signal.SIGTERM),  # before the second compilation
+        ("on_phase_begin", 2, signal.SIGHUP),  # before the second compilation
     ]
     for hook, count, number in interruptions:
         message = interrupt(folder, "loop", drill.At(hook, count, lambda n=number: drill.send(n)))
@@ -176,3 +178,14 @@ def test_in_another_thread_signals_are_left_alone():
     thread.join()
     assert found[0].reason is et.Reason.LENGTH
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda n: n.name)
+def test_a_signal_that_is_ignored_stays_ignored(number):
+    """Shells start background jobs with SIGINT ignored, and `nohup` ignores SIGHUP."""
+    signal.signal(number, signal.SIG_IGN)
+    at = drill.At("on_epoch_end", 2, lambda: drill.send(number))
+    result = small.trainer(small.phase(), callbacks=[at]).fit()
+    assert at.left <= 0
+    assert result.reason is et.Reason.LENGTH
+    assert signal.getsignal(number) is signal.SIG_IGN

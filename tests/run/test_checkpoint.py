@@ -351,8 +351,8 @@ def test_a_full_disk_is_explained_and_the_older_checkpoint_survives(small_disk):
 
 
 def test_poll_tells_a_failure_without_blocking(tmp_path):
-    store = store_at(tmp_path / "file" / "checkpoints")
-    (tmp_path / "file").write_text("in the way")
+    store = store_at(tmp_path)
+    (tmp_path / "a").write_text("in the way")
     store.save("a", {}, {})
     failures = []
     for _ in range(100):

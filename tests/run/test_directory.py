@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from etude.run.directory import Run, RunError
+from etude.run import Run, RunError
 from etude.run.history import History
 from etude.run.lock import LockedError
 

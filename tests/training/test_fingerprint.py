@@ -48,8 +48,9 @@ LEARNERS = {
     "accumulate": (learner(accumulate=2), 1, 2),
     "clip_norm": (learner(clip_norm=1.0), None, 1.0),
     "clip_value": (learner(clip_value=1.0), None, 1.0),
+    "project": (learner(project=lambda part: part), None, "function"),
     "ema": (learner(ema=0.5), None, 0.5),
-    "precision": (learner(precision="bfloat16"), "float32", "bfloat16"),
+    "watch": (learner(watch="loss"), None, "loss"),
     "trains": (learner(where=lambda m: m["a"]), "['a'], ['b']", "['a']"),
     "optimizer.0.b1": (learner(optimizer=optax.adam(0.1, b1=0.8)), 0.9, 0.8),
     "optimizer.1.step_size": (learner(optimizer=optax.adam(0.2)), -0.1, -0.2),
@@ -62,11 +63,22 @@ def test_settings_of_a_learner(name):
     assert changed(learners=other) == {f"phases.fit.learner.{name}": (before, after)}
 
 
+def test_the_precision_of_a_learner_and_what_it_casts():
+    half = learner(precision="bfloat16", inputs=lambda batch: batch)
+    assert changed(learners=half) == {
+        "phases.fit.learner.precision": ("float32", "bfloat16"),
+        "phases.fit.learner.inputs": (None, "function"),
+    }
+
+
 def test_settings_of_a_phase():
     assert changed(length=et.Epochs(7)) == {"phases.fit.length": (20, 21)}
     assert changed(length=et.Steps(20)) == {}
     assert changed(limit=et.Seconds(5)) == {"phases.fit.limit": (None, 5)}
     assert changed(keep=et.Best("valid/loss")).keys() >= {"phases.fit.keep.metric"}
+    goal = et.AtMost("valid/loss", 0.5)
+    assert changed(goal=goal)["phases.fit.goal.0.value"][1] == 0.5
+    assert changed(goal=goal) == changed(goal=[goal])
     assert changed(augment=lambda batch, key: batch) == {
         "phases.fit.augment": (None, "function")
     }  # fmt: skip

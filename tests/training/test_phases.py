@@ -213,7 +213,7 @@ def damage_and_repair(limit=math.inf):
         return et.Proposal(jax.tree.map(jnp.negative, proposal.updates), proposal.metrics)
 
     repair = et.Phase(
-        "repair", learner(), data, et.Epochs(20), validation, goal={"valid/accuracy": 0.9}
+        "repair", learner(), data, et.Epochs(20), validation, goal=et.AtLeast("valid/accuracy", 0.9)
     )
     return et.Phase(
         "ruin",
@@ -221,7 +221,7 @@ def damage_and_repair(limit=math.inf):
         data,
         et.Steps(32),
         et.Validation(data, lambda m, b, c: cross_entropy(m, b, c)[1], every=et.Steps(8)),
-        rescue=et.Rescue(repair, when=et.Fallen("valid/accuracy", 0.05, reference=0.9)),
+        rescue=et.Rescue(repair, when=et.Fallen("valid/accuracy", 0.05, "max", reference=0.9)),
     )
 
 
@@ -316,7 +316,7 @@ def test_ends_by_patience_goal_and_time():
 
     patience = fit(mlp(), phase(), callbacks=[et.EarlyStopping("valid/loss", 3, min_delta=0.05)])
     assert patience.reason is et.Reason.PATIENCE
-    goal = fit(mlp(), phase(goal={"valid/accuracy": 0.8}))
+    goal = fit(mlp(), phase(goal=et.AtLeast("valid/accuracy", 0.8)))
     assert goal.reason is et.Reason.GOAL
     values = [r["valid/accuracy"] for r in goal.history if "valid/accuracy" in r]
     assert values[-1] >= 0.8 > max(values[:-1], default=0)

@@ -17,13 +17,15 @@ made); what it returns is collected, never raised.
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Float, PyTree
+
+from etude.callbacks.watching import Reported
 
 
 class Reason(enum.Enum):
@@ -56,6 +58,18 @@ class Save:
 Request = Stop | Save | None
 
 
+@runtime_checkable
+class BuildModel(Protocol):
+    """Builds a copy of a model."""
+
+    def __call__(self, *, ema: bool = False) -> Any:
+        """The model; with `ema`, averaged where a learner of the phase keeps an average.
+
+        Raises `ConfigurationError` if none does.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Event:
     """Where a training stands."""
@@ -71,7 +85,7 @@ class Event:
     #: the run folder, if there is one
     folder: Path | None
     #: builds a copy of the newest model; in `on_steps_end` alone it may be a chunk ahead of `step`
-    model: Callable[[], Any]
+    model: BuildModel
 
     @property
     def epoch(self) -> int:
@@ -148,11 +162,10 @@ class Callback:
         """Metrics computed inside the compiled step from the updates of a learner (traced)."""
         return {}
 
-    def problems(self, metrics: frozenset[str]) -> list[str]:
-        """What cannot work, given the names of the metrics that validations will report.
+    def problems(self, phases: Mapping[str, Reported]) -> list[str]:
+        """What cannot work, given the phases by name, rescues included, and what they report.
 
-        Called before training; a validation whose metrics are not known by name contributes
-        its prefix with a star, `valid/*`.
+        Called before training, and again when names of metrics show that were not known then.
         """
         return []
 

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from etude.callbacks.base import Callback, Event, Request, Save
-from etude.callbacks.stopping import unknown_metric
+from etude.callbacks.watching import Reported, unknown_metric
+from etude.engine.direction import Mode, better, cost, mode_of
 from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Epochs, Seconds, Steps
 
@@ -18,7 +19,8 @@ class ModelCheckpoint(Callback):
     Args:
         every: `Steps(n)`, `Epochs(n)` or `Seconds(s)`; also at the end of every phase.
         monitor: a validation metric; its best `top_k` checkpoints are kept beside the last.
-        mode: whether smaller ("min") or larger ("max") is better.
+        mode: "min" if small values are better, "max" if large ones are. Of a metric called
+            "loss" it is "min"; of any other it must be said.
         top_k: how many of the best to keep.
         keep_last: how many of the last to keep.
 
@@ -32,7 +34,7 @@ class ModelCheckpoint(Callback):
         self,
         every: Steps | Epochs | Seconds = MINUTE,
         monitor: str | None = None,
-        mode: Literal["min", "max"] = "min",
+        mode: Mode | None = None,
         top_k: int = 1,
         keep_last: int = 2,
     ):
@@ -40,13 +42,16 @@ class ModelCheckpoint(Callback):
             raise ConfigurationError(
                 f"ModelCheckpoint: every is Steps(n), Epochs(n) or Seconds(s); got {every!r}."
             )
-        if mode not in ("min", "max"):
-            raise ConfigurationError(f"ModelCheckpoint: mode is 'min' or 'max'; got {mode!r}.")
+        if monitor is None and mode is not None:
+            raise ConfigurationError(
+                f"ModelCheckpoint: mode={mode!r} is of no metric; pass monitor='valid/loss'."
+            )
         if top_k < 1 or keep_last < 1:
             raise ConfigurationError(
                 f"ModelCheckpoint: top_k and keep_last are at least 1; got {top_k}, {keep_last}."
             )
-        self.every, self.monitor, self.mode = every, monitor, mode
+        self.every, self.monitor = every, monitor
+        self.mode: Mode = "min" if monitor is None else mode_of("ModelCheckpoint", monitor, mode)
         self.top_k, self.keep_last = top_k, keep_last
         #: name of a kept checkpoint -> value of the metric
         self.best: dict[str, float] = {}
@@ -82,21 +87,18 @@ class ModelCheckpoint(Callback):
         value = float(metrics[self.monitor])
         if value != value:
             return None
-        kept = sorted(self._cost(v) for v in self.best.values())
-        if len(kept) < self.top_k or self._cost(value) < kept[-1]:
+        beats = any(better(self.mode, value, kept) for kept in self.best.values())
+        if len(self.best) < self.top_k or beats:
             self._measured = value
             return Save({self.monitor: value})
         return None
-
-    def _cost(self, value: float) -> float:
-        return value if self.mode == "min" else -value
 
     def on_checkpoint(self, event: Event, name: str) -> Request:
         self._saved = time.monotonic()
         if self._measured is not None:
             self.best[name] = self._measured
             self._measured = None
-            ranked = sorted(self.best, key=lambda n: self._cost(self.best[n]))
+            ranked = sorted(self.best, key=lambda n: cost(self.mode, self.best[n]))
             self.best = {n: self.best[n] for n in ranked[: self.top_k]}
         return None
 
@@ -108,10 +110,10 @@ class ModelCheckpoint(Callback):
         self.best = {name: value for name, value in self.best.items() if name in names}
         return [name for name in names[: -self.keep_last] if name not in self.best]
 
-    def problems(self, metrics: frozenset[str]) -> list[str]:
+    def problems(self, phases: Mapping[str, Reported]) -> list[str]:
         if self.monitor is None:
             return []
-        return unknown_metric("ModelCheckpoint", self.monitor, metrics)
+        return unknown_metric("ModelCheckpoint", self.monitor, phases)
 
     def state(self) -> dict[str, Any]:
         return {"best": self.best, "measured": self._measured}

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from etude.callbacks.base import Callback, Event, Request, StepMetrics
 from etude.engine.errors import ConfigurationError
+from etude.engine.precision import float_dtype
 
 GLOBAL = "gradient_norm"
 
@@ -95,9 +96,9 @@ def norms(updates: PyTree) -> dict[str, Float[Array, ""]]:
     {'gradient_norm': 5.0, 'gradient_norm/head': 5.0}
     """
     squares: dict[str, Array] = {}
-    total = jnp.float32(0)
+    total = jnp.zeros((), float_dtype())
     for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
-        square = jnp.sum(jnp.square(jnp.abs(leaf).astype(jnp.float32)))
+        square = jnp.sum(jnp.square(jnp.abs(leaf).astype(float_dtype())))
         total += square
         module = _module(path)
         if module:

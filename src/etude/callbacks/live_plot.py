@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
+from etude.callbacks.watching import Reported, reports, suggestion
 from etude.engine.errors import ConfigurationError
 
 #: Points of a curve, at most twice as many; and the share of the time that drawing may take.
@@ -72,6 +73,16 @@ class LivePlot(Callback):
         self._next = 0.0
         self._draw()
         return None
+
+    def problems(self, phases: Mapping[str, Reported]) -> list[str]:
+        names: set[str] = set()
+        for found in phases.values():
+            names |= found.steps | {_short(name) for name in found.validations}
+        return [
+            f"LivePlot draws {name!r}, which nothing reports. {suggestion(name, names)}"
+            for name in self.metrics or ()
+            if not reports(names, name)
+        ]
 
     def _add(
         self, name: str, steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"]

@@ -4,6 +4,8 @@ import csv
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
+
 from etude.callbacks.base import Event
 from etude.callbacks.loggers import Logger, place
 from etude.callbacks.writer import Scalars
@@ -45,9 +47,11 @@ class CSVLogger(Logger):
     def write(self, scalars: Scalars) -> None:
         assert self._file is not None
         where, names = (scalars.phase, scalars.visit), scalars.names
+        # As in the history: read back exactly, float32 (the steps) and float64 (validations).
+        text = repr if scalars.values.dtype == np.float64 else "{:.9g}".format
         # Step by step, so that the first lines are the same however steps were chunked.
         csv.writer(self._file).writerows(
-            (*where, step, name, f"{value:.9g}")
+            (*where, step, name, text(value))
             for step, row in zip(scalars.steps.tolist(), scalars.values.tolist(), strict=True)
             for name, value in zip(names, row, strict=True)
         )
@@ -59,7 +63,11 @@ class CSVLogger(Logger):
 
 
 def _cut(path: Path, lines: int) -> None:
+    """Keep the first lines of a file, or as many as are whole."""
+    end = 0
     with path.open("r+b") as file:
         for _ in range(lines):
-            file.readline()
-        file.truncate(file.tell())
+            if not file.readline().endswith(b"\n"):  # torn by a kill
+                break
+            end = file.tell()
+        file.truncate(end)

@@ -1,5 +1,6 @@
 """Metrics for TensorBoard."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,12 @@ class TensorBoardLogger(Logger):
         folder = place(self.folder, event, "tensorboard")
         folder.mkdir(parents=True, exist_ok=True)
         first = event.global_step + 1
-        writer = SummaryWriter(str(folder), purge_step=first, max_queue=1000)
+        # Files are named by the second: without more, a quick resume would replace one. TensorBoard
+        # reads them in the order of their names.
+        suffix = f".{time.time_ns()}"
+        writer = SummaryWriter(
+            str(folder), purge_step=first, max_queue=1000, filename_suffix=suffix
+        )
         self._writer_of_events = writer
         config = run_config(event)
         if config:
@@ -51,4 +57,5 @@ class TensorBoardLogger(Logger):
         self._writer_of_events.flush()
 
     def close(self, failed: bool) -> None:
-        self._writer_of_events.close()
+        if self._writer_of_events is not None:
+            self._writer_of_events.close()

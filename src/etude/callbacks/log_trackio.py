@@ -3,18 +3,20 @@
 from typing import Any
 
 from etude.callbacks.base import Event
-from etude.callbacks.loggers import Logger, run_config
+from etude.callbacks.loggers import FROM, Logger, run_config
 from etude.callbacks.writer import Scalars
 
 
 class TrackioLogger(Logger):
     """Writes a run of Trackio, shown by `trackio show`; metrics are `phase/train/loss`.
 
-    A resume goes on with the run of the same name.
+    Trackio takes nothing back, so what a resume or a roll-back makes again goes into a run of its
+    own: no run has a step twice. The runs of one training are a group, named by its identity; its
+    configuration says in `etude/from_step` where each one went on.
 
     Args:
         project: its name.
-        name: of the run; one that is unique, if None.
+        name: of the run, with a suffix after a resume; one that is unique, if None.
         every: of each so many steps, the first is written.
 
     Needs the extra `trackio`.
@@ -36,9 +38,9 @@ class TrackioLogger(Logger):
         self._trackio = trackio
         trackio.init(
             project=self.project,
-            name=self.name or self.identity,
-            config=run_config(event),
-            resume="allow",
+            name=self._unique_name(),
+            group=self.identity,
+            config=run_config(event) | {FROM: event.global_step},
         )
 
     def write(self, scalars: Scalars) -> None:
@@ -46,4 +48,11 @@ class TrackioLogger(Logger):
             self._trackio.log(row, step=step)
 
     def close(self, failed: bool) -> None:
-        self._trackio.finish()
+        if self._trackio is not None:
+            self._trackio.finish()
+
+    def _unique_name(self) -> str:
+        """The name that was given, with the sitting behind it after the first."""
+        if self.name is None:
+            return self.sitting
+        return self.name + self.sitting.removeprefix(self.identity)

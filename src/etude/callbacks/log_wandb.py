@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from etude.callbacks.base import Event
-from etude.callbacks.loggers import Logger, run_config
+from etude.callbacks.loggers import FROM, Logger, run_config
 from etude.callbacks.writer import Scalars
 
 AXIS = "global_step"
@@ -14,8 +14,9 @@ Mode = Literal["online", "offline", "disabled"]
 class WandbLogger(Logger):
     """Writes a run of Weights & Biases; metrics are `phase/train/loss` over `global_step`.
 
-    A resume goes on with the same run; the steps that are made again are there twice, at the
-    same place on the axis.
+    W&B takes nothing back, so what a resume or a roll-back makes again goes into a run of its own:
+    no run has a step twice. The runs of one training are a group, named by its identity; its
+    configuration says in `etude/from_step` where each one went on.
 
     Args:
         project: on the server.
@@ -51,11 +52,11 @@ class WandbLogger(Logger):
         self._run = wandb.init(
             project=self.project,
             name=self.name,
-            id=self.identity,
+            id=self.sitting,
+            group=self.identity,
             mode=self.mode,
             dir=str(self.folder or event.folder or "."),
-            config=run_config(event),
-            resume="allow",
+            config=run_config(event) | {FROM: event.global_step},
             reinit="create_new",  # beside a run that the user may have open
             # The console belongs to the training, not to a thread beside it.
             settings=wandb.Settings(console="off", silent=True),
@@ -69,4 +70,5 @@ class WandbLogger(Logger):
             self._run.log({AXIS: step, **row})
 
     def close(self, failed: bool) -> None:
-        self._run.finish(exit_code=int(failed))
+        if self._run is not None:
+            self._run.finish(exit_code=int(failed))

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import yaml
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
+from etude.callbacks.watching import Reported
 from etude.callbacks.writer import Scalars, Writer
 from etude.engine.errors import ConfigurationError
+from etude.yaml_reader import read_yaml
+
+#: In the configuration of what cannot take back: the step from which a run of a store goes on.
+FROM = "etude/from_step"
 
 
 class Logger(Callback, ABC):
@@ -47,8 +51,12 @@ class Logger(Callback, ABC):
             name = type(self).__name__
             raise ConfigurationError(f"{name}: every is at least 1; got {every}.")
         self.every = every
-        #: one and the same before and after a resume
-        self.identity = uuid.uuid4().hex[:8]
+        #: of a training: one and the same before and after a resume; empty before it begins
+        self.identity = ""
+        #: of what is written without a break: another one after a resume or a roll-back
+        self.sitting = ""
+        #: roll-backs so far, whose abandoned steps a store may be unable to take back
+        self.branch = 0
         #: numbers handed over up to the last resume or roll-back; zero in a training that is new
         self.written = 0
         self._offered = 0
@@ -65,9 +73,10 @@ class Logger(Callback, ABC):
 
     @abstractmethod
     def close(self, failed: bool) -> None:
-        """Training has ended, by an exception if `failed`."""
+        """Training has ended; by an exception if `failed`, or this logger has failed, perhaps in
+        `open`."""
 
-    def problems(self, metrics: frozenset[str]) -> list[str]:
+    def problems(self, phases: Mapping[str, Reported]) -> list[str]:
         name = self.package
         if name is None or name in sys.modules or importlib.util.find_spec(name) is not None:
             return []
@@ -79,6 +88,9 @@ class Logger(Callback, ABC):
     def on_phase_begin(self, event: Event) -> Request:
         # Not at the beginning of the training, because a roll-back closes it.
         if self._writer is None:
+            first = not self.identity
+            self.identity = self.identity or _unique(8)
+            self.sitting = self.identity if first else f"{self.identity}-{_unique(4)}"
             self._writer = Writer(lambda: self.open(event), self.write, self.close)
         return None
 
@@ -101,6 +113,12 @@ class Logger(Callback, ABC):
             self._offer(Scalars(event.phase, event.visit, tuple(scalars), step, row))
         return None
 
+    def on_checkpoint(self, event: Event, name: str) -> Request:
+        # A resume goes on after the numbers that the checkpoint counts: they should be written.
+        if self._writer is not None:
+            self._writer.flush()
+        return None
+
     def on_phase_end(self, event: Event, reason: Reason) -> Request:
         if self._writer is not None:
             self._writer.flush()
@@ -115,11 +133,13 @@ class Logger(Callback, ABC):
         return None
 
     def state(self) -> dict[str, Any]:
-        return {"identity": self.identity, "written": self._offered}
+        return {"identity": self.identity, "written": self._offered, "branch": self.branch}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._end(failed=False)  # a roll-back; it is opened again at the step gone back to
+        rolled_back = self._writer is not None
+        self._end(failed=False)  # it is opened again at the step gone back to
         self.identity, self.written = state["identity"], state["written"]
+        self.branch = self.branch + 1 if rolled_back else state["branch"]
         self._offered = self.written
 
     def _offer(self, block: Scalars) -> None:
@@ -155,6 +175,10 @@ class Logger(Callback, ABC):
             warnings.warn(text, stacklevel=2)
 
 
+def _unique(length: int) -> str:
+    return uuid.uuid4().hex[:length]
+
+
 def place(folder: str | Path | None, event: Event, name: str) -> Path:
     """Where a logger writes: what it was told, or `name` in the run folder or, without, here."""
     if folder is not None:
@@ -167,7 +191,7 @@ def run_config(event: Event) -> dict[str, Any]:
     if event.folder is None:
         return {}
     text = (event.folder / "config.yaml").read_text(encoding="utf-8")
-    return dict(_flat(yaml.safe_load(text) or {}, ""))
+    return dict(_flat(read_yaml(text) or {}, ""))
 
 
 def _flat(value: Any, name: str) -> list[tuple[str, Any]]:

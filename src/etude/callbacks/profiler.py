@@ -1,12 +1,14 @@
 """A trace of chosen steps."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 from etude.callbacks.loggers import place
+from etude.callbacks.watching import Reported, unknown_phase
 from etude.engine.errors import ConfigurationError
 
 
@@ -69,6 +71,9 @@ class Profiler(Callback):
     def on_exception(self, event: Event, error: BaseException) -> Request:
         self._end()
         return None
+
+    def problems(self, phases: Mapping[str, Reported]) -> list[str]:
+        return unknown_phase("Profiler", self.phase, phases)
 
     def _here(self, event: Event) -> bool:
         return self._visit == (event.phase, event.visit)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
+from etude.callbacks.unfailing import Unfailing
 
 #: Seconds between updates: on a terminal, and in a file or pipe.
 LIVE, PLAIN = 0.2, 10.0
@@ -13,6 +14,8 @@ LIVE, PLAIN = 0.2, 10.0
 
 class Progress(Callback):
     """Shows phase, epoch, steps per second, latest metrics and remaining time.
+
+    It never ends a training: where it cannot write, it goes silent.
 
     Args:
         stream: a text file to write to; standard error, if None.
@@ -23,7 +26,7 @@ class Progress(Callback):
     """
 
     def __init__(self, stream: Any = None):
-        self.stream = sys.stderr if stream is None else stream
+        self.stream = Unfailing(sys.stderr if stream is None else stream)
         self.live = self.stream.isatty()
         self._bar: Any = None
         self._task: Any = None
@@ -76,12 +79,13 @@ class Progress(Callback):
         from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
         self._close()
+        stream: Any = self.stream  # as much of a text file as rich needs
         self._bar = Bar(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=24),
             TimeRemainingColumn(),
             TextColumn("{task.fields[text]}"),
-            console=Console(file=self.stream),
+            console=Console(file=stream),
             refresh_per_second=4,
             transient=True,
         )
@@ -96,8 +100,7 @@ class Progress(Callback):
 
     def _say(self, event: Event, text: str) -> None:
         again = f" ({event.visit + 1})" if event.visit else ""
-        self.stream.write(f"{event.phase}{again}: {text}\n")
-        self.stream.flush()
+        self.stream.line(f"{event.phase}{again}: {text}")
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:

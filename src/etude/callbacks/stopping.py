@@ -1,11 +1,12 @@
 """Ends a phase when a metric stops improving."""
 
-import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from etude.callbacks.base import Callback, Event, Reason, Request, Stop
-from etude.engine.errors import ConfigurationError, suggest
+from etude.callbacks.watching import Reported, unknown_metric, unknown_phase
+from etude.engine.direction import Mode, better, mode_of
+from etude.engine.errors import ConfigurationError
 
 
 class EarlyStopping(Callback):
@@ -17,7 +18,8 @@ class EarlyStopping(Callback):
     Args:
         monitor: a validation metric, `valid/loss`.
         patience: validations without improvement before the phase ends.
-        mode: whether smaller ("min") or larger ("max") is better.
+        mode: "min" if small values are better, "max" if large ones are. Of a metric called
+            "loss" it is "min"; of any other it must be said.
         min_delta: an improvement must be larger than this.
         phase: only in the phase of this name; in all that report the metric, if None.
 
@@ -31,17 +33,16 @@ class EarlyStopping(Callback):
         self,
         monitor: str = "valid/loss",
         patience: int = 10,
-        mode: Literal["min", "max"] = "min",
+        mode: Mode | None = None,
         min_delta: float = 0.0,
         phase: str | None = None,
     ):
-        if mode not in ("min", "max"):
-            raise ConfigurationError(f"EarlyStopping: mode is 'min' or 'max'; got {mode!r}.")
         if patience < 1:
             raise ConfigurationError(f"EarlyStopping: patience is at least 1; got {patience}.")
-        if min_delta < 0:
+        if not min_delta >= 0:
             raise ConfigurationError(f"EarlyStopping: min_delta is not negative; got {min_delta}.")
-        self.monitor, self.patience, self.mode = monitor, patience, mode
+        self.mode: Mode = mode_of("EarlyStopping", monitor, mode)
+        self.monitor, self.patience = monitor, patience
         self.min_delta, self.phase = min_delta, phase
         #: of each phase that is under way: the best value and the validations since
         self.counts: dict[str, tuple[float | None, int]] = {}
@@ -57,18 +58,18 @@ class EarlyStopping(Callback):
         # A rescue has a count of its own, and leaves that of the phase it helps alone.
         best, waited = self.counts.get(event.phase, (None, 0))
         value = float(metrics[self.monitor])
-        sign = 1 if self.mode == "min" else -1
-        if not math.isnan(value) and (best is None or sign * value < sign * best - self.min_delta):
+        if better(self.mode, value, best, by=self.min_delta):
             self.counts[event.phase] = (value, 0)
             return None
         self.counts[event.phase] = (best, waited + 1)
         if waited + 1 < self.patience:
             return None
-        told = "never finite" if best is None else f"{best:.6g}"
-        return Stop(Reason.PATIENCE, f"{self.monitor} was best at {told}")
+        told = "was always NaN" if best is None else f"was best at {best:.6g}"
+        return Stop(Reason.PATIENCE, f"{self.monitor} {told}")
 
-    def problems(self, metrics: frozenset[str]) -> list[str]:
-        return unknown_metric("EarlyStopping", self.monitor, metrics)
+    def problems(self, phases: Mapping[str, Reported]) -> list[str]:
+        unknown = unknown_phase("EarlyStopping", self.phase, phases)
+        return unknown or unknown_metric("EarlyStopping", self.monitor, phases, self.phase)
 
     def fingerprint(self) -> dict[str, Any]:
         return {
@@ -84,13 +85,3 @@ class EarlyStopping(Callback):
 
     def restore(self, state: dict[str, Any]) -> None:
         self.counts = {name: (best, waited) for name, (best, waited) in state["counts"].items()}
-
-
-def unknown_metric(component: str, monitor: str, metrics: frozenset[str]) -> list[str]:
-    """A sentence if no validation will report a metric; nothing otherwise."""
-    prefix = monitor.split("/")[0] + "/*"
-    if monitor in metrics or prefix in metrics:
-        return []
-    if not metrics:
-        return [f"{component} watches {monitor!r}, but no phase has a validation. Add one."]
-    return [f"{component} watches {monitor!r}, which nothing reports. {suggest(monitor, metrics)}"]

@@ -39,7 +39,8 @@ class Scalars:
 class Writer:
     """A thread that opens something, writes what it is offered every half second, and closes it.
 
-    Whatever fails there is kept in `failure`, and ends the writing but nothing else.
+    Whatever fails there is kept in `failure`, and ends the writing but nothing else. It is closed
+    as failed then, even if it could not be opened.
 
     >>> seen = []
     >>> writer = Writer(lambda: None, lambda block: seen.append(block.steps), lambda failed: None)
@@ -91,17 +92,18 @@ class Writer:
     def _run(self) -> None:
         try:
             self._open()
-            try:
-                while not self._ending:
-                    self._wake.wait(INTERVAL)
-                    self._wake.clear()
-                    self._drain()
+            while not self._ending:
+                self._wake.wait(INTERVAL)
+                self._wake.clear()
                 self._drain()
-            finally:
-                self._close(self._failed)
+            self._drain()
         except BaseException as error:
             self.failure = error
             self._blocks.clear()
+        try:  # also what could be opened in part: a store should not show it as running
+            self._close(self._failed or self.failure is not None)
+        except BaseException as error:
+            self.failure = self.failure or error
 
     def _drain(self) -> None:
         with self._lock:

@@ -131,7 +131,8 @@ def _run(recipe: Any, config: Any, folder: Path, **how: Any) -> None:
     try:
         print(recipe.run(config, folder, **how))
     except KeyboardInterrupt as error:
-        from etude.run.directory import is_run, way_on
+        from etude.run import way_on
+        from etude.run.folder import is_run
 
         if str(error) or not is_run(folder):  # a trainer has said how to go on, or nobody can
             raise

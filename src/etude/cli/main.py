@@ -16,12 +16,12 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from etude.cli import commands, verbs
 from etude.cli.options import UsageError
-from etude.engine.errors import ConfigurationError, EtudeError, suggest
+from etude.engine.errors import ConfigurationError, EtudeError, memory_explained, suggest
 from etude.entry_points import COMMANDS as OF_SYSTEMS, offered
 
 DONE, FAILED, BAD_USE, INTERRUPTED = 0, 1, 2, 3
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _terminable(), _plain_warnings():
+        with _terminable(), _plain_warnings(), memory_explained():
             return _run(arguments)
     except KeyboardInterrupt as error:
         return _interrupted(error)
@@ -164,32 +164,39 @@ def _kinds(error: Exception) -> tuple[bool, bool]:
         return True, True
     if isinstance(error, EtudeError | OSError):
         return True, False
-    from etude.run import CheckpointError, LockedError, RunError
+    from etude.run import CheckpointError, LockedError, RunError, RunLostError
 
-    return isinstance(error, RunError | CheckpointError | LockedError), isinstance(error, RunError)
+    failures = CheckpointError | LockedError | RunError | RunLostError
+    return isinstance(error, failures), isinstance(error, RunError)
 
 
 def _say(text: str) -> None:
-    sys.stdout.flush()
+    """To standard error; a terminal that was closed changes nothing about the exit code."""
+    with suppress(OSError):
+        sys.stdout.flush()
     # Names of files may hold what no encoding can show.
-    print(text.encode(errors="backslashreplace").decode(), file=sys.stderr)
+    with suppress(OSError):
+        print(text.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM interrupts as Ctrl-C does, also outside training (a trainer handles both itself)."""
+    """SIGTERM and SIGHUP interrupt as Ctrl-C does, also outside training (a trainer handles all
+    three itself). One that is ignored, as under nohup, stays so."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextmanager

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from etude.cli.options import UsageError
 from etude.engine.errors import suggest
+from etude.yaml_reader import YamlError, read_yaml
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -44,6 +44,8 @@ class Leaf:
     #: takes several values
     many: bool
     flag: bool
+    #: is made of numbers alone, which pydantic would take from booleans as 0 and 1
+    numbers: bool
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[Leaf]:
@@ -55,6 +57,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[Leaf]:
             yield from leaves(part, f"{prefix}{name}.")
         many = any(typing.get_origin(part) in (list, tuple, set, frozenset) for part in parts)
         if not nested:
+            members = set(_members(field.annotation))
             default = field.get_default(call_default_factory=not _needs_data(field))
             yield Leaf(
                 f"{prefix}{name}",
@@ -63,19 +66,19 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[Leaf]:
                 field.description or "",
                 many,
                 bool in parts,
+                not members.isdisjoint({int, float}) and bool not in members,
             )
 
 
 def read_file(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises `UsageError` if it is missing or something else."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError([f"The configuration file {path} cannot be read: {reason}."]) from None
-    except (yaml.YAMLError, ValueError) as error:
-        problem = " ".join(str(error).split())
-        raise UsageError([f"The configuration file {path} is not YAML: {problem}"]) from None
+    except YamlError as error:
+        raise UsageError([f"The configuration file {path} is not clear YAML: {error}."]) from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -110,6 +113,12 @@ def configure(
             continue
         value = _value(known[name], values, problems)
         _put(content, name.split("."), value)
+    problems += [
+        f"{'--' if leaf.name in options else ''}{leaf.name} takes {leaf.kind}; got a boolean. "
+        "Write a number."
+        for leaf in known.values()
+        if leaf.numbers and _has_boolean(_get(content, leaf.name.split(".")))
+    ]
     try:
         configured = model.model_validate(content)
     except ValidationError as error:
@@ -132,23 +141,26 @@ def _value(leaf: Leaf, values: Sequence[str], problems: list[str]) -> Any:
     if leaf.flag and not values:
         return True
     if leaf.many and (len(values) != 1 or not values[0].startswith(("[", "{"))):
-        return [_scalar(value) for value in values]
+        return [_scalar(leaf, value, problems) for value in values]
     if len(values) != 1:
         got = " ".join(values) or "none"
         problems.append(f"--{leaf.name} takes one value, {leaf.kind}; got {got}.")
         return leaf.default
-    return _scalar(values[0])
+    return _scalar(leaf, values[0], problems)
 
 
-def _scalar(text: str) -> Any:
+def _scalar(leaf: Leaf, text: str, problems: list[str]) -> Any:
     """A text, which pydantic reads by the type of its field; null, lists and mappings by YAML."""
     if text.lower() in ("none", "null"):
         return None
     if text.startswith(("[", "{")):
         try:
-            return yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError):
-            return text
+            return read_yaml(text)
+        except YamlError as error:
+            if "STR" in leaf.kind:
+                return text
+            problems.append(f"--{leaf.name} is not clear YAML: {error}.")
+            return leaf.default
     return text
 
 
@@ -165,6 +177,19 @@ def _put(content: dict[Any, Any], path: Sequence[str], value: Any) -> None:
             content[group] = {}
         content = content[group]
     content[last] = value
+
+
+def _get(content: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content
+
+
+def _has_boolean(value: Any) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value
+    if isinstance(inner, list | tuple) or isinstance(value, Mapping):
+        return any(map(_has_boolean, inner))
+    return isinstance(value, bool)
 
 
 def _sentence(item: Any, known: Mapping[str, Leaf], options: Mapping[str, Any]) -> str:
@@ -192,6 +217,16 @@ def _parts(annotation: Any) -> Iterator[Any]:
         yield from _parts(typing.get_args(annotation)[0])
     else:
         yield annotation
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """The plain types of an annotation, those inside containers included."""
+    for part in _parts(annotation):
+        if isinstance(part, type) and not typing.get_origin(part):
+            yield part
+        else:
+            for argument in typing.get_args(part):
+                yield from _members(argument)
 
 
 def _kind(annotation: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
 from etude.data.checks import (
@@ -24,6 +25,7 @@ from etude.data.checks import (
     sample_of,
     to_numpy,
 )
+from etude.engine.place import Place
 
 
 class ArrayData:
@@ -99,12 +101,11 @@ class ArrayData:
 
     def sequential(self) -> Iterator[tuple[PyTree, int]]:
         """Batches in the order of the arrays, the last one short."""
+        place = Place.of(self.arrays)
+        arrays = place.put(self.arrays)
         for start in range(0, self.length, self.batch_size):
             size = min(self.batch_size, self.length - start)
-            yield self._slice(start, size), size
-
-    def _slice(self, start: int, size: int) -> PyTree:
-        return _sliced(self.arrays, jax.device_put(start), size)
+            yield _sliced(arrays, place.put(np.int32(start)), size), size
 
     def _fetch(self, size: int) -> Any:
         def fetch(arrays: PyTree, order: Array, position: Array) -> PyTree:
@@ -118,8 +119,8 @@ class ArrayData:
 def _on_device(leaf: Any, name: str) -> Array:
     if isinstance(leaf, jax.Array):
         return leaf
-    # A copy: JAX may otherwise share the memory of a NumPy array, which its owner can change.
-    return jnp.array(to_numpy(leaf, name), copy=True)
+    # A copy, lest JAX share the memory of a NumPy array, which its owner can change.
+    return jax.device_put(np.array(to_numpy(leaf, name)))
 
 
 @partial(jax.jit, static_argnums=2)

@@ -22,7 +22,7 @@ def to_numpy(leaf: Any, name: str) -> np.ndarray:
     dtype('float32')
     """
     try:
-        array = np.asarray(leaf)
+        array = np.asarray(jax.device_get(leaf) if isinstance(leaf, jax.Array) else leaf)
     except Exception as error:
         raise DataError(
             f"{name} is a {type(leaf).__name__} that NumPy cannot read ({error}). Convert it to "
@@ -100,8 +100,9 @@ def first_nonfinite(array: Any) -> tuple[int, ...] | None:
     if not jnp.issubdtype(array.dtype, jnp.inexact):
         return None
     if isinstance(array, jax.Array):
-        if bool(jnp.isfinite(array).all()):
+        if jax.device_get(jnp.isfinite(array).all()):
             return None
+        array = jax.device_get(array)
     else:
         # A sum is several times faster than a look at each value, and passes NaN and inf on. It
         # may overflow by itself, so only a finite one decides.
@@ -120,7 +121,7 @@ def check_labels(labels: Any, classes: int, indices: Any = None) -> None:
     >>> import numpy as np
     >>> check_labels(np.array([0, 2]), classes=3)
     """
-    labels = np.asarray(labels)
+    labels = np.asarray(jax.device_get(labels))
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
             f"Labels must be integers; got {labels.dtype}. Convert them: labels.astype(int)."

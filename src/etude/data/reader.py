@@ -19,6 +19,7 @@ from etude.data.checks import (
     to_numpy,
 )
 from etude.engine.errors import DataError
+from etude.engine.surroundings import setting
 
 #: The structure of a sample, and the shape and type of each of its arrays.
 Form = tuple[Any, list[tuple[tuple[int, ...], Any]]]
@@ -76,9 +77,19 @@ class Reader:
                 + ("." if self.transform is None else ", and `transform` on it.")
             ) from error
 
-    @cached_property
+    @property
     def _form(self) -> Form:
-        """What every sample must be like: the first."""
+        """What every sample must be like: the first, read with or without double precision."""
+        double = setting("enable_x64")
+        if double not in self._forms:
+            self._forms[double] = self._first_form()
+        return self._forms[double]
+
+    @cached_property
+    def _forms(self) -> dict[bool, Form]:
+        return {}
+
+    def _first_form(self) -> Form:
         sample = self._item(0)
         arrays = [to_numpy(leaf, name) for name, leaf in named_leaves(sample, "sample 0: data")]
         if not arrays:

@@ -18,6 +18,7 @@ from jaxtyping import PyTree
 
 from etude.data.checks import check_finite, length_of, named_leaves, to_numpy
 from etude.engine.errors import DataError
+from etude.engine.surroundings import setting
 
 
 class StreamData:
@@ -61,7 +62,8 @@ class StreamData:
             raise DataError(f"steps_per_epoch must be at least 1; got {steps_per_epoch}.")
         self.steps_per_epoch = _length(batches) if steps_per_epoch is None else steps_per_epoch
         self.allow_nonfinite = allow_nonfinite
-        self._form: Any = None
+        #: that of the first batch, with and without double precision
+        self._forms: dict[bool, Any] = {}
         next(self._pass(0))
 
     def batches(self, entropy: tuple[int, ...], epoch: int, position: int) -> Iterator[PyTree]:
@@ -114,12 +116,11 @@ class StreamData:
             raise DataError(f"No array: {where} is {batch!r}. Yield arrays, or dicts of arrays.")
         treedef = jax.tree.structure(batch)
         form = treedef, [(leaf.ndim, leaf.dtype) for leaf in leaves]
-        if self._form is None:
-            self._form = form
-        if form != self._form:
+        first = self._forms.setdefault(setting("enable_x64"), form)
+        if form != first:
             raise DataError(
                 f"The structure changes: {where} has {_said(form)}, the first batch "
-                f"{_said(self._form)}. Yield the same structure, axes and types every time; for "
+                f"{_said(first)}. Yield the same structure, axes and types every time; for "
                 "several kinds of batch, combine sources with Turns."
             )
         batch = jax.tree.unflatten(treedef, leaves)

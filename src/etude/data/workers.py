@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import PyTree
 
 from etude.data.reader import Reader
 from etude.engine.errors import DataError
+from etude.engine.surroundings import Surroundings
 
 #: Batches on their way, for each worker.
 AHEAD = 2
@@ -27,11 +29,11 @@ class Workers:
     """
 
     def __init__(self, reader: Reader, count: int, kind: str):
-        self._ahead = AHEAD * count
+        self._ahead, self._kind = AHEAD * count, kind
         self._pool: Executor
-        self._read: Callable[[np.ndarray], PyTree]
+        self._read: Callable[[Surroundings, np.ndarray], PyTree]
         if kind == "thread":
-            self._pool, self._read = ThreadPoolExecutor(count), reader
+            self._pool, self._read = ThreadPoolExecutor(count), partial(_read, reader)
         else:
             # Spawned, because a fork of a process that runs JAX may hang. The copy of the reader
             # has nothing cached in it that might not pickle.
@@ -42,11 +44,17 @@ class Workers:
     def map(self, groups: Iterator[np.ndarray]) -> Iterator[PyTree]:
         """The batches of the groups, each started a few before it is asked for."""
         pending: deque[Future[PyTree]] = deque()
+        # The settings of JAX decide about types, and hold in no thread or process but this one.
+        here = Surroundings.here() if self._kind == "thread" else Surroundings.here().portable()
+
+        def submit(group: np.ndarray) -> Future[PyTree]:
+            return self._pool.submit(self._read, here, group)
+
         try:
-            pending.extend(self._pool.submit(self._read, g) for g in islice(groups, self._ahead))
+            pending.extend(map(submit, islice(groups, self._ahead)))
             while pending:
                 batch = pending.popleft().result()
-                pending.extend(self._pool.submit(self._read, g) for g in islice(groups, 1))
+                pending.extend(map(submit, islice(groups, 1)))
                 yield batch
         except BrokenProcessPool as error:
             raise DataError(
@@ -67,5 +75,10 @@ def _install(reader: Reader) -> None:
     _installed[:] = [reader]
 
 
-def _read_installed(indices: np.ndarray) -> PyTree:
-    return _installed[0](indices)
+def _read_installed(surroundings: Surroundings, indices: np.ndarray) -> PyTree:
+    return _read(_installed[0], surroundings, indices)
+
+
+def _read(reader: Reader, surroundings: Surroundings, indices: np.ndarray) -> PyTree:
+    with surroundings.entered():
+        return reader(indices)

@@ -42,7 +42,7 @@ def write(rows: Array, metrics: dict[str, Array], index: Any) -> Array:
     """The buffer with the metrics of one step in row `index`."""
     if not metrics:
         return rows
-    row = jnp.stack([value.astype(jnp.float32) for value in metrics.values()])
+    row = jnp.stack([value.astype(rows.dtype) for value in metrics.values()])
     return jax.lax.dynamic_update_slice(rows, row[None], (index, jnp.zeros_like(index)))
 
 

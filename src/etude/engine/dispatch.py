@@ -14,6 +14,8 @@ from jaxtyping import Array, PyTree
 
 from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
 from etude.engine.errors import RuleError
+from etude.engine.place import Place
+from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan
@@ -25,7 +27,8 @@ Step = Callable[[State, Any], tuple[State, dict[str, Array]]]
 class Dispatcher:
     """Runs chunks step by step, over flat arrays, because flattening a model is not free."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
+        self.place = place
         self.metrics: tuple[str, ...] | None = None
         self._jitted: dict[Any, Any] = {}
 
@@ -38,7 +41,7 @@ class Dispatcher:
     ) -> tuple[State, Chunk]:
         """Dispatches a chunk of `(kind, step, argument)`, until `stop`."""
         leaves, treedef = jax.tree.flatten(state)
-        origin = jax.device_put(np.int32(first))
+        origin = self.place.put(np.int32(first))
         rows = reached = None
         for kind, step, argument in batches:
             if kind not in self._jitted:
@@ -46,12 +49,13 @@ class Dispatcher:
                 self._jitted[kind] = _flat(step, treedef)
             if rows is None:
                 columns = len(self.metrics or ())
-                rows = jax.device_put(np.zeros((CAPACITY, columns), np.float32))
+                rows = self.place.put(np.zeros((CAPACITY, columns), float_dtype()))
             leaves, rows, reached = self._jitted[kind](leaves, rows, origin, argument)
             if stop():
                 break
         if rows is None or reached is None:  # stopped while the first batch was waited for
-            rows, reached = np.zeros((0, len(self.metrics or ())), np.float32), np.array([first, 0])
+            rows = np.zeros((0, len(self.metrics or ())), float_dtype())
+            reached = np.array([first, 0])
         return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)
 
     def _learn_metrics(self, step: Step, state: State, argument: Any) -> None:
@@ -76,8 +80,8 @@ def _flat(step: Step, treedef: Any) -> Any:
 class ResidentSteps:
     """The steps of a resident source, for a `Dispatcher`."""
 
-    def __init__(self, plan: Plan, source: Resident):
-        self.source = source
+    def __init__(self, plan: Plan, source: Resident, arrays: PyTree, place: Place):
+        self.source, self.arrays, self.place = source, arrays, place
         self._kinds = _kinds(source)
         self._draw = jax.jit(lambda key, epoch: source.order(jax.random.fold_in(key, epoch)))
         self._order: tuple[int, PyTree] = (-1, None)
@@ -101,9 +105,11 @@ class ResidentSteps:
         for number in range(first, first + steps):
             epoch, position = divmod(number, self.source.steps_per_epoch)
             if self._order[0] != epoch:
-                self._order = epoch, self._draw(key, jax.device_put(np.int32(epoch)))
+                order = self._draw(key, self.place.put(np.int32(epoch)))
+                # An order that needs no key is made on the default device.
+                self._order = epoch, self.place.put(order)
             kind = int(self._kinds[position])
-            yield kind, self._steps[kind], (self.source.arrays, self._order[1])
+            yield kind, self._steps[kind], (self.arrays, self._order[1])
 
     def enter(self, entropy: tuple[int, ...]) -> None:
         """Another visit to the phase: another order, which the key of its state gives."""
@@ -115,7 +121,7 @@ def _kinds(source: Resident) -> np.ndarray:
     count = source.steps_per_epoch
     kinds = np.zeros(count, np.int32)
     if len(source.fetches) > 1:
-        kinds = np.asarray(jax.device_get(jax.vmap(source.kind)(jnp.arange(count))))
+        kinds = jax.device_get(jax.jit(jax.vmap(source.kind))(jnp.arange(count)))
     if source.tail is not None:
         kinds = np.append(kinds[:-1], len(source.fetches))
     return kinds

@@ -1,7 +1,9 @@
 """What goes wrong by the user's doing, each with a sentence that says the cure."""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class EtudeError(Exception):
@@ -26,6 +28,46 @@ class DataError(EtudeError, ValueError):
 
 class NonFiniteError(EtudeError, ArithmeticError):
     """A loss or an update became NaN or infinite."""
+
+
+class OutOfMemoryError(EtudeError, MemoryError):
+    """What was asked for does not fit into the memory of the device or of the computer."""
+
+
+@contextmanager
+def memory_explained() -> Iterator[None]:
+    """Within, an error of XLA or NumPy for lack of memory becomes an OutOfMemoryError.
+
+    >>> try:
+    ...     with memory_explained():
+    ...         raise MemoryError("Unable to allocate 8589934592 bytes")
+    ... except OutOfMemoryError as error:
+    ...     print(str(error)[:50])
+    Out of memory: 8.0 GiB were asked for at once. Mak
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OutOfMemoryError) or not (
+            isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+        ):
+            raise
+        told = OutOfMemoryError(
+            f"Out of memory: {_size(str(error))} asked for at once. Make the model or the batch "
+            "smaller, or compute the batch in parts: Learner(accumulate=...)."
+        )
+        for note in getattr(error, "__notes__", []):
+            told.add_note(note)
+        raise told from error
+
+
+def _size(text: str) -> str:
+    """The size that the message of an allocator names."""
+    found = re.search(r"(\d+) ?(?:bytes|B)\b", text)
+    if found:
+        return f"{int(found[1]) / 2**30:,.1f} GiB were"
+    found = re.search(r"[\d.]+ ?[KMGTPE]i?B", text)
+    return f"{found[0]} were" if found else "more than there is was"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from etude.engine.explaining import explained
 from etude.engine.learner import Learner
 from etude.engine.metric import Metric, checked_metrics, checked_weight
 from etude.engine.phase import Measure
+from etude.engine.place import Place
 from etude.engine.precision import widened
 from etude.engine.roles import inference, is_array
 from etude.engine.rule import Context, Gradient, read_loss
@@ -72,11 +73,13 @@ class Evaluator:
     """
 
     def __init__(self, measure: Measure, static: PyTree, name: str = "an evaluation"):
-        def run(arrays: PyTree, batch: PyTree, context: Context) -> dict[str, Any]:
+        def run(arrays: PyTree, batch: PyTree, context: Context, index: Any) -> dict[str, Any]:
+            key = jax.random.fold_in(context.key, index)
+            context = eqx.tree_at(lambda c: c.key, context, key)
             model = inference(eqx.combine(arrays, static))
             with explained(name, batch):
                 found = measure(model, batch, context)
-            if isinstance(found, tuple):  # a loss serves as a measure as it is
+            if isinstance(found, tuple) or is_array(found):  # a loss serves as a measure as it is
                 value, metrics, _ = read_loss(found, model)
                 found = {"loss": value, **metrics}
             return checked_metrics("What a measure returns", found)
@@ -95,32 +98,39 @@ class Evaluator:
         poll: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """The metrics of a model on all samples. `poll` is called between batches."""
-        context = Context.at(key, step, progress)
+        context, place = Context.at(key, step, progress), None
         results, sizes = [], []
         for index, (batch, size) in enumerate(source.sequential()):
             poll()
-            here = eqx.tree_at(lambda c: c.key, context, jax.random.fold_in(key, index))
-            results.append(self._run(arrays, batch, here))
+            if place is None:
+                place = Place.of(arrays, batch)
+                arrays, context = place.put((arrays, context))
+            results.append(self._run(arrays, *place.put((batch, context, np.uint32(index)))))
             sizes.append(size)
         if not results:
             raise ConfigurationError("The validation data are empty. Give them at least a sample.")
-        weights = np.asarray(sizes, np.float64) / sum(sizes)
+        counts = np.asarray(sizes, np.float64)
         found: dict[str, Any] = {}
         for name in results[0]:
-            found |= self._total(name, [result[name] for result in results], weights)
+            found |= self._total(name, [result[name] for result in results], counts)
         return found
 
     def names(self, arrays: PyTree, source: Source) -> frozenset[str]:
         """The names of the metrics, found by tracing the measure on the first batch."""
         batch, _ = next(iter(source.sequential()))
-        shapes = self._run.eval_shape(arrays, batch, Context.at(jax.random.key(0)))
+        shapes = self._run.eval_shape(arrays, batch, Context.at(_key()), np.uint32(0))
         merged = {name for name, value in shapes.items() if isinstance(value, Metric)}
         return frozenset(shapes) | {f"{name}/*" for name in merged}
 
-    def _total(self, name: str, values: list[Any], weights: np.ndarray) -> dict[str, Any]:
+    def _total(self, name: str, values: list[Any], counts: np.ndarray) -> dict[str, Any]:
         if not isinstance(values[0], Metric):
-            return {name: float(np.dot(weights, np.asarray(jax.device_get(values), np.float64)))}
-        total = jax.device_get(self._merged(values).compute())
+            # Divided last, so that the mean of equal values is that value to the bit.
+            sums = np.dot(counts, np.asarray(jax.device_get(values), np.float64))
+            return {name: float(sums / counts.sum())}
+        # Once in a validation, and in the words of whoever wrote the metric: not to be forbidden
+        # by a guard against transfers, which is meant for what happens at every step.
+        with jax.transfer_guard("allow"):
+            total = jax.device_get(self._merged(values).compute())
         if isinstance(total, Mapping):
             return {f"{name}/{part}": _plain(value) for part, value in total.items()}
         return {name: _plain(total)}
@@ -165,4 +175,9 @@ def evaluate(
     """
     arrays, static = eqx.partition(model, is_array)
     evaluator = Evaluator(measure, static)
-    return evaluator(arrays, source, jax.random.key(0) if key is None else key)
+    return evaluator(arrays, source, _key() if key is None else key)
+
+
+@jax.jit
+def _key() -> Key[Array, ""]:
+    return jax.random.key(0)

@@ -1,4 +1,4 @@
-"""Reads hosted data ahead of the training, in a thread, onto the device."""
+"""Reads hosted data ahead of the training, in a thread, to where the state is."""
 
 import queue
 import threading
@@ -8,8 +8,10 @@ from typing import Any
 import jax
 
 from etude.engine.errors import DataError
+from etude.engine.place import Place
 from etude.engine.source import Hosted
 from etude.engine.state import State
+from etude.engine.surroundings import Surroundings
 
 Step = Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
 
@@ -20,8 +22,10 @@ AHEAD, PATIENCE = 4, 0.1
 class Feed:
     """The steps of a hosted source, for a `Dispatcher`; a jump in the steps seeks."""
 
-    def __init__(self, source: Hosted, step: Step, clock: Callable[[], float]):
-        self.source, self.step, self.clock = source, step, clock
+    def __init__(self, source: Hosted, step: Step, place: Place, clock: Callable[[], float]):
+        self.source, self.step, self.place, self.clock = source, step, place, clock
+        # Those of the training, not of a chunk, which forbids what a data set may do.
+        self._surroundings = Surroundings.here()
         #: seconds spent waiting for batches, by the clock
         self.waited = 0.0
         self.entropy: tuple[int, ...] = ()
@@ -37,7 +41,7 @@ class Feed:
         """
         if self._next != first:
             self.close()
-            self._reader = _Reader(self._from(first))
+            self._reader = _Reader(self._from(first), self.place, self._surroundings)
         assert self._reader is not None
         for number in range(first, first + steps):
             began = self.clock()
@@ -76,9 +80,10 @@ class Feed:
 
 
 class _Reader:
-    """A thread that keeps a few batches on the device."""
+    """A thread that keeps a few batches at a place."""
 
-    def __init__(self, batches: Iterator[Any]):
+    def __init__(self, batches: Iterator[Any], place: Place, surroundings: Surroundings):
+        self._place, self._surroundings = place, surroundings
         self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, args=(batches,), daemon=True)
@@ -86,9 +91,10 @@ class _Reader:
 
     def _read(self, batches: Iterator[Any]) -> None:
         try:
-            for batch in batches:
-                if not self._put((jax.device_put(batch), None)):
-                    return
+            with self._surroundings.entered():
+                for batch in batches:
+                    if not self._put((self._place.put(batch), None)):
+                        return
         except BaseException as error:
             self._put((None, error))
 

@@ -31,7 +31,13 @@ class Learner:
         project: `project(part) -> part`, applied after every update: clipped weights, unit norms.
             It gets what `where` selects, with None for what is not trained.
         ema: decay of an exponential moving average of the part, used in validation on request.
-        precision: of the computation; the parameters stay float32.
+        precision: of the forward and backward pass: under "bfloat16" and "float16" the rule gets
+            the parameters and the inputs of the batch in it. What is stored stays as it is.
+        inputs: the part of a batch that is input, `lambda batch: batch["x"]`. None: the first of
+            a tuple or list; of a lone array or a dictionary nothing, so that targets are never
+            cast.
+        watch: the metric, of those it reports at a step, that its optimizer is told as `value`,
+            which a plateau schedule goes by. None: its "loss", if it reports one.
 
     Raises `ConfigurationError` for values outside their range.
 
@@ -51,6 +57,8 @@ class Learner:
     project: Callable[[Any], Any] | None = None
     ema: float | None = None
     precision: Precision = "float32"
+    inputs: Callable[[Any], Any] | None = None
+    watch: str | None = None
 
     def __post_init__(self):
         problems = []
@@ -74,6 +82,13 @@ class Learner:
             problems.append(
                 "accumulate, clip_norm and clip_value act on updates; this learner has no "
                 "optimizer to give them to. Pass optimizer=optax.sgd(...)"
+            )
+        if self.watch is not None and not isinstance(
+            self.optimizer, optax.GradientTransformationExtraArgs
+        ):
+            problems.append(
+                f"watch={self.watch!r} is told to the optimizer, and this one takes no value. "
+                "Leave watch out, or pass an optimizer such as optax.adam(schedule)"
             )
         if problems:
             raise ConfigurationError(f"Learner {self.name!r}: " + "; ".join(problems) + ".")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from etude.engine.chunk import CAPACITY, fetched_step, status, write
+from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan
@@ -15,7 +16,7 @@ from etude.engine.step import Plan
 Carry = tuple[State, Array]
 
 
-def trace_loop(plan: Plan, source: Resident, state: State, columns: int) -> Any:
+def trace_loop(plan: Plan, source: Resident, state: State, arrays: PyTree, columns: int) -> Any:
     """Traces `run_loop`; its `.lower().compile()` is called with (state, arrays, until)."""
 
     def run(state: State, arrays: PyTree, until: Int[Array, ""]):
@@ -23,7 +24,7 @@ def trace_loop(plan: Plan, source: Resident, state: State, columns: int) -> Any:
 
     # The arrays are arguments, so that XLA does not fold a data set into the program.
     until = jax.ShapeDtypeStruct((), jnp.int32)
-    return jax.jit(run, donate_argnums=0).trace(state, source.arrays, until)
+    return jax.jit(run, donate_argnums=0).trace(state, arrays, until)
 
 
 def run_loop(
@@ -69,7 +70,7 @@ def run_loop(
         at_tail = going(carry, until) & (carry[0].step == last)
         return jax.lax.cond(at_tail, lambda c: step(tail, c, order), lambda c: c, carry)
 
-    rows = jnp.zeros((CAPACITY, columns), jnp.float32)
+    rows = jnp.zeros((CAPACITY, columns), float_dtype())
     state, rows = jax.lax.while_loop(lambda c: going(c, until), epoch, (state, rows))
     return state, rows, status(state)
 

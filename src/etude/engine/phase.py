@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from jaxtyping import Array, Key, PyTree
 
+from etude.engine.criteria import Best, Fallen, Goal
 from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner
 from etude.engine.source import Hosted, NoData, Resident, Source
@@ -84,30 +85,6 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Best:
-    """At the end of a phase, the weights of its best validation are restored.
-
-    >>> Best("valid/accuracy", mode="max").better(0.9, 0.8)
-    True
-    """
-
-    metric: str
-    mode: Literal["min", "max"] = "min"
-
-    def __post_init__(self):
-        if self.mode not in ("min", "max"):
-            raise ConfigurationError(f"mode must be 'min' or 'max'; got {self.mode!r}.")
-
-    def better(self, new: float, old: float | None) -> bool:
-        """Whether a value beats the best so far (NaN never does)."""
-        if new != new:
-            return False
-        if old is None:
-            return True
-        return new < old if self.mode == "min" else new > old
-
-
-@dataclass(frozen=True)
 class Rescue:
     """Another phase that comes to the rescue when validation goes wrong.
 
@@ -125,31 +102,6 @@ class Rescue:
 
 
 @dataclass(frozen=True)
-class Fallen:
-    """True when a metric is worse than its best (or than `reference`) by more than `tolerance`.
-
-    >>> fallen = Fallen("valid/accuracy", tolerance=0.05)
-    >>> fallen([{"valid/accuracy": 0.95}, {"valid/accuracy": 0.85}])
-    True
-    """
-
-    metric: str
-    tolerance: float
-    mode: Literal["min", "max"] = "max"
-    reference: float | None = None
-
-    def __call__(self, validations: Sequence[Mapping[str, float]]) -> bool:
-        values = [v[self.metric] for v in validations if self.metric in v]
-        if not values or self.metric not in validations[-1]:
-            return False
-        sign = 1 if self.mode == "max" else -1
-        reference = self.reference
-        if reference is None:
-            reference = max(sign * v for v in values) * sign
-        return sign * (reference - values[-1]) > self.tolerance
-
-
-@dataclass(frozen=True)
 class Phase:
     """A stage of training.
 
@@ -161,9 +113,8 @@ class Phase:
         length: how long at most.
         validation: one, several, or None.
         augment: `augment(batch, key) -> batch`, inside the compiled step, training only.
-        goal: metrics that end the phase once all are reached, `{"valid/accuracy": 0.95}`; a
-            metric whose name ends in loss, error, nll, distance, fid, mmd or swd is reached from
-            above.
+        goal: ends the phase once it is reached, `AtLeast("valid/accuracy", 0.95)`; of several,
+            `AtMost` and `AtLeast`, all must hold in the same validation.
         limit: wall-clock time after which the phase ends.
         keep: what the next phase starts from: the "last" weights, their "ema" where learners
             keep one, or those of the `Best` validation.
@@ -178,7 +129,7 @@ class Phase:
     length: Steps | Epochs
     validation: Validation | Sequence[Validation] | None = ()
     augment: Callable[[PyTree, Key[Array, ""]], PyTree] | None = None
-    goal: Mapping[str, float] = field(default_factory=dict)
+    goal: Goal | Sequence[Goal] = ()
     limit: Seconds | None = None
     keep: Literal["last", "ema"] | Best = "last"
     rescue: Rescue | None = None
@@ -213,6 +164,25 @@ class Phase:
         return None if self.data is None else self.data.steps_per_epoch
 
     @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What must be reached, all of it, to end the phase; nothing if empty."""
+        return (self.goal,) if isinstance(self.goal, Goal) else tuple(self.goal)
+
+    def reached(self, metrics: Mapping[str, Any]) -> bool:
+        """Whether there is a goal, and the metrics of a validation reach all of it."""
+        return bool(self.goals) and all(goal.met(metrics) for goal in self.goals)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The metrics that the phase itself goes by."""
+        found = [goal.metric for goal in self.goals]
+        if isinstance(self.keep, Best):
+            found.append(self.keep.metric)
+        if self.rescue is not None and isinstance(self.rescue.when, Fallen):
+            found.append(self.rescue.when.metric)
+        return tuple(dict.fromkeys(found))
+
+    @property
     def total_steps(self) -> int | None:
         """The length in steps, if it is known."""
         if isinstance(self.length, Steps):
@@ -227,22 +197,6 @@ class Phase:
         per_epoch = self.steps_per_epoch
         assert per_epoch is not None  # refused in _contradictions
         return per_epoch * interval.count
-
-
-def reached(goal: Mapping[str, float], metrics: Mapping[str, float]) -> bool:
-    """Whether every metric of a goal is reached.
-
-    >>> reached({"valid/accuracy": 0.9}, {"valid/accuracy": 0.95, "valid/loss": 0.2})
-    True
-    """
-
-    def met(name: str, target: float) -> bool:
-        if name not in metrics:
-            return False
-        lower = name.endswith(("loss", "error", "nll", "distance", "fid", "mmd", "swd"))
-        return metrics[name] <= target if lower else metrics[name] >= target
-
-    return bool(goal) and all(met(name, target) for name, target in goal.items())
 
 
 def _wrong_types(phase: Phase):
@@ -263,13 +217,22 @@ def _wrong_types(phase: Phase):
     for validation in phase.validations:
         if not isinstance(validation, Validation):
             yield (f"validation must be Validation(data, ...); got {type(validation).__name__}.")
+    if isinstance(phase.goal, Mapping):
+        yield (
+            f"goal must say in which direction a metric is reached; got {dict(phase.goal)}. Pass "
+            "AtLeast('valid/accuracy', 0.95) or AtMost('valid/rmse', 0.05), or a list of these."
+        )
+    elif not isinstance(phase.goal, Goal | Sequence) or not all(
+        isinstance(goal, Goal) for goal in phase.goals
+    ):
+        yield f"goal must be AtLeast(metric, value) or AtMost(metric, value); got {phase.goal!r}."
 
 
 def _contradictions(phase: Phase):
-    if not re.fullmatch(r"\w[\w.=+-]*", phase.name):
+    if not re.fullmatch(r"\w[\w.=+-]*", phase.name) or len(phase.name.encode()) > 200:
         yield (
-            "its name stands in the names of files: use letters, digits and _ . = + -, as in "
-            "'fine-tune'."
+            "its name stands in the names of files: use letters, digits and _ . = + -, up to 200 "
+            "bytes, as in 'fine-tune'."
         )
     if not phase.turns:
         yield "it needs at least one learner."
@@ -285,8 +248,7 @@ def _contradictions(phase: Phase):
             "Steps(n), or pass steps_per_epoch to the source."
         )
     prefixes = [v.name for v in phase.validations]
-    watched = [*phase.goal, *([phase.keep.metric] if isinstance(phase.keep, Best) else [])]
-    for metric in watched:
+    for metric in phase.watched:
         if metric.split("/")[0] not in prefixes:
             yield (
                 f"{metric!r} is watched, but no validation measures it. Add "
@@ -294,7 +256,7 @@ def _contradictions(phase: Phase):
                 + (f" (prefixes here: {prefixes})." if prefixes else ".")
             )
     if phase.keep not in ("last", "ema") and not isinstance(phase.keep, Best):
-        yield f"keep is 'last', 'ema' or Best(metric); got {phase.keep!r}."
+        yield f"keep is 'last', 'ema' or Best(metric, mode); got {phase.keep!r}."
     averaging = any(learner.ema is not None for learner in phase.turns)
     if not averaging and (phase.keep == "ema" or any(v.ema for v in phase.validations)):
         yield "no learner keeps an average to use; pass Learner(..., ema=0.999)."

@@ -12,9 +12,11 @@ from etude.engine.dispatch import Dispatcher, ResidentSteps
 from etude.engine.errors import RuleError
 from etude.engine.feed import Feed
 from etude.engine.loop import has_convolution, trace_loop
+from etude.engine.place import Place
 from etude.engine.source import Resident
 from etude.engine.state import State
 from etude.engine.step import Plan, train_step
+from etude.engine.surroundings import setting
 
 Executor = Literal["loop", "dispatch"]
 
@@ -24,8 +26,9 @@ class Program:
 
     The compiled loop and asynchronous dispatch agree to rounding. Data on the device run in the
     loop, except on a CPU where the step holds a convolution; a run keeps the way that it began
-    with, so that resuming stays bitwise. The engine has no clock of its own: `clock`, in seconds,
-    measures the wait for data that come from the host.
+    with, so that resuming stays bitwise. Under `jax_disable_jit` every phase goes step by step,
+    uncompiled. Data are put where the state is. The engine has no clock of its own: `clock`, in
+    seconds, measures the wait for data that come from the host.
     """
 
     def __init__(
@@ -37,24 +40,27 @@ class Program:
         clock: Callable[[], float] = lambda: 0.0,
     ):
         source = plan.phase.source
+        self._place = place = Place.of(state.step)
         self._loop: Any = None
         self._steps: ResidentSteps | Feed
         if isinstance(source, Resident):
             self._columns = columns(plan, state) if metrics is None else metrics
-            if executor != "dispatch":
-                traced = trace_loop(plan, source, state, len(self._columns))
+            arrays = place.put(source.arrays)
+            # JAX without compilation, for debugging, has no loop to compile.
+            if executor != "dispatch" and not setting("disable_jit"):
+                traced = trace_loop(plan, source, state, arrays, len(self._columns))
                 on_cpu = jax.default_backend() == "cpu"
                 if executor == "loop" or not (on_cpu and has_convolution(traced.jaxpr.jaxpr)):
                     self._loop = traced.lower().compile()
-                    self._arrays = source.arrays
+                    self._arrays = arrays
                     return
-            self._steps = ResidentSteps(plan.unrolled(), source)
+            self._steps = ResidentSteps(plan.unrolled(), source, arrays, place)
         else:
             unrolled = plan.unrolled()
             self._steps = Feed(
-                source, lambda state, batch: train_step(unrolled, state, batch), clock
+                source, lambda state, batch: train_step(unrolled, state, batch), place, clock
             )
-        self._dispatcher = Dispatcher()
+        self._dispatcher = Dispatcher(place)
 
     @property
     def executor(self) -> Executor:
@@ -80,7 +86,7 @@ class Program:
         if self._loop is None:
             batches = self._steps.take(state, first, steps, stop)
             return self._dispatcher.run(state, first, batches, stop)
-        until = jax.device_put(np.int32(first + steps))
+        until = self._place.put(np.int32(first + steps))
         state, rows, status = self._loop(state, self._arrays, until)
         return state, Chunk(first, rows, status)
 

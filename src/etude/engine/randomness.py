@@ -6,7 +6,10 @@ No key is carried from step to step, so none can be lost by a kill or repeated b
 import zlib
 
 import jax
+import numpy as np
 from jaxtyping import Array, Int, Key
+
+from etude.engine.place import Place
 
 
 def phase_key(seed: int, phase: str, visit: int, attempt: int = 0) -> Key[Array, ""]:
@@ -30,6 +33,17 @@ def order_entropy(seed: int, phase: str, visit: int) -> tuple[int, ...]:
 def learner_key(key: Key[Array, ""], step: Int[Array, ""], learner: int) -> Key[Array, ""]:
     """The key of one learner at one step of a phase."""
     return jax.random.fold_in(jax.random.fold_in(key, step), learner)
+
+
+def validation_key(key: Key[Array, ""], step: int) -> Key[Array, ""]:
+    """The key of the validations at one step of a phase."""
+    # Put there explicitly, for those who guard against what moves by itself.
+    return _validation_key(key, Place.of(key).put(np.int32(step)))
+
+
+@jax.jit
+def _validation_key(key: Key[Array, ""], step: Int[Array, ""]) -> Key[Array, ""]:
+    return learner_key(key, step, VALIDATION)
 
 
 # Streams beside those of the learners; far from their small numbers.

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from etude.engine.errors import ModelError
+from etude.engine.selection import SelectionError, indices
 
 
 class Role(enum.Enum):
@@ -130,30 +131,15 @@ def selected(model: PyTree, where: Callable[[Any], Any] | None) -> PyTree:
     They count in the order of `jax.tree.leaves(model)`. Raises `ModelError` if `where` fails, or
     selects nothing of the model.
     """
-    leaves, treedef = jax.tree.flatten(model)
-    # Every leaf is replaced by its own number, so that whatever `where` returns names leaves.
-    numbered = jax.tree.unflatten(treedef, [_Number(i) for i in range(len(leaves))])
+    if where is None:
+        return jax.tree.unflatten(jax.tree.structure(model), range(len(jax.tree.leaves(model))))
     try:
-        part = numbered if where is None else where(numbered)
-        found = jax.tree.leaves(part)
-    except Exception as error:
+        return indices(model, where)
+    except SelectionError as error:
         raise ModelError(
-            f"`where` could not be applied to the model: {type(error).__name__}: {error}. "
-            "It gets the model and must return a part of it, as in `where=lambda m: m.encoder`."
+            f"`where` {error}. It gets the model and must return a part of the model itself, as in "
+            "`where=lambda m: m.encoder` or `where=lambda m: (m.encoder, m.head)`."
         ) from error
-    if where is not None and not any(isinstance(leaf, _Number) for leaf in found):
-        raise ModelError(
-            "`where` selects no leaf of the model. It must return a part of the model itself, "
-            "as in `where=lambda m: m.encoder` or `where=lambda m: (m.encoder, m.head)`."
-        )
-    return jax.tree.map(lambda leaf: leaf.index if isinstance(leaf, _Number) else None, part)
-
-
-class _Number:
-    """Stands for a leaf while `where` is applied."""
-
-    def __init__(self, index: int):
-        self.index = index
 
 
 def names(model: PyTree) -> list[str]:

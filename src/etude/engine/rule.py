@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from etude.engine.errors import RuleError
@@ -35,7 +36,8 @@ class Context(eqx.Module):
     key: Key[Array, ""]
     #: steps done in this phase
     step: Int[Array, ""]
-    #: how much of the phase is over, 0 to 1
+    #: the share of the phase that is done: 0 at the first step of N, (N-1)/N at the last, and 1
+    #: in a validation at the end
     progress: Float[Array, ""]
     #: factor of the loss under float16, or None; `Gradient` applies it and takes it out again
     loss_scale: Float[Array, ""] | None = None
@@ -47,7 +49,8 @@ class Context(eqx.Module):
         >>> int(Context.at(jax.random.key(0), step=3).step)
         3
         """
-        return cls(key, jnp.asarray(step, jnp.int32), jnp.asarray(progress, jnp.float32))
+        at = jax.device_put((np.asarray(step, np.int32), np.asarray(progress, np.float32)))
+        return cls(key, *at)
 
 
 class Proposal(eqx.Module):
@@ -65,6 +68,24 @@ class Proposal(eqx.Module):
     metrics: Mapping[str, Any] = eqx.field(default_factory=dict)
     model: PyTree = None
     weight: Array | float | None = None
+
+    def __check_init__(self):
+        if not isinstance(self.metrics, Mapping):
+            got = type(self.metrics).__name__
+            raise RuleError(f"The metrics of a Proposal are a dict; got {got}. {_PROPOSAL}")
+        for name, value in self.metrics.items():
+            if not isinstance(name, str) or isinstance(value, _NO_METRIC):
+                raise RuleError(
+                    f"A metric of a Proposal is a scalar with a name; got {name!r}: {value!r}. "
+                    + _PROPOSAL
+                )
+        for leaf in jax.tree.leaves(self.updates):
+            if isinstance(leaf, _NO_METRIC):
+                raise RuleError(f"The updates of a Proposal are arrays; got {leaf!r}. {_PROPOSAL}")
+
+
+_PROPOSAL = 'Return `Proposal(updates, {"loss": value})`.'
+_NO_METRIC = (str, bytes, list, tuple, Mapping, type(None))
 
 
 @runtime_checkable
@@ -137,8 +158,8 @@ def read_loss(returned: Any, model: PyTree) -> tuple[Array, dict[str, Any], PyTr
         model = parts[2]
     if not is_array(value) or jnp.shape(value) != ():
         # An array is a tracer here, whose name would mean nothing to the reader.
-        shape = f"an array of shape {jnp.shape(value)}"
-        raise _bad_loss(shape if is_array(value) else type(value).__name__)
+        is_one = is_array(value)
+        raise _bad_loss(f"an array of shape {value.shape}" if is_one else type(value).__name__)
     if not isinstance(metrics, Mapping):
         raise RuleError(
             f"The metrics of a loss must be a dict of scalars; got {type(metrics).__name__}. "

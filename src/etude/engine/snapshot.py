@@ -36,21 +36,26 @@ def expected(tree: PyTree) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def from_host(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
-    """A tree like `like` with the values of `arrays`, on the device.
+    """A tree like `like` with the values of `arrays`, on the devices of its arrays.
 
-    Only the shapes and dtypes of `like` count: its leaves may be `jax.ShapeDtypeStruct`.
+    Only the shapes and dtypes of `like` count where its leaves are `jax.ShapeDtypeStruct`.
     """
 
     def take(path: Any, leaf: Any) -> Any:
         stored = arrays[jax.tree_util.keystr(path)]
         # A scalar that Python gave is weakly typed, and must be again: it promotes differently.
         weak = stored.ndim == 0 and getattr(leaf, "weak_type", False)
-        # A copy: the state will be donated, and on a CPU `asarray` may share the memory.
-        value = jnp.array(stored.item()) if weak else jnp.array(stored)
-        if _is_key(leaf):
-            return jax.random.wrap_key_data(
-                value, impl=jax.random.key_impl(jnp.empty((), leaf.dtype))
-            )
-        return value
+        placed = isinstance(leaf, jax.Array) and leaf.committed
+        sharding = leaf.sharding if placed else None
+        if weak:
+            with jax.transfer_guard("allow"):
+                return jax.device_put(jnp.array(stored.item()), sharding)
+        # A copy: the state will be donated, and on a CPU a device shares the memory of the host.
+        own = np.array(stored)
+        if not _is_key(leaf):
+            return jax.device_put(own, sharding)
+        with jax.transfer_guard("allow"):
+            impl = jax.random.key_impl(jnp.empty((), leaf.dtype))
+        return jax.device_put(jax.random.wrap_key_data(jax.device_put(own), impl=impl), sharding)
 
     return jax.tree_util.tree_map_with_path(take, like)

@@ -8,17 +8,21 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine import randomness
+from etude.engine.errors import ConfigurationError
 from etude.engine.explaining import explained
 from etude.engine.inspection import inspect
 from etude.engine.learner import Learner, Probe
 from etude.engine.metric import merged, split, totals, unstacked
 from etude.engine.part import Part
 from etude.engine.phase import Phase
+from etude.engine.place import Place, refuse_scattered
 from etude.engine.roles import is_array
 from etude.engine.rule import Context
+from etude.engine.source import Resident
 from etude.engine.state import LearnerState, State
 from etude.engine.turn import first_state, take_turn
 
@@ -51,6 +55,7 @@ class Plan:
         Raises `ModelError` where a learner has nothing to train, and for what is no model.
         """
         inspect(model)
+        refuse_scattered(model)
         parts = tuple(Part.of(learner, model) for learner in phase.turns)
         static = eqx.filter(model, is_array, inverse=True)
         return cls(phase, parts, static, skip_nonfinite, probes)
@@ -65,16 +70,20 @@ class Plan:
         return self.phase.turns
 
     def arrays(self, state: State, *, ema: bool = False) -> PyTree:
-        """The arrays of the model; with `ema`, averaged where a learner keeps an average."""
-        arrays = state.model
-        if ema:
-            for learner in state.learners:
-                if learner.ema is not None:
-                    arrays = eqx.combine(learner.ema, arrays)
-        return arrays
+        """The arrays of the model; with `ema`, averaged where a learner keeps an average.
+
+        Raises `ConfigurationError` if none does.
+        """
+        averages = [learner.ema for learner in state.learners if learner.ema is not None]
+        if ema and not averages:
+            raise ConfigurationError(
+                f"No learner of phase {self.phase.name!r} keeps an average; pass "
+                "Learner(..., ema=0.999)."
+            )
+        return eqx.combine(*averages, state.model) if ema else state.model
 
     def model(self, state: State, *, ema: bool = False) -> PyTree:
-        """The model of a state."""
+        """The model of a state; with `ema` as `arrays` has it."""
         return eqx.combine(self.arrays(state, ema=ema), self.static)
 
 
@@ -97,7 +106,12 @@ def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> S
 
 
 def state_of(plan: Plan, arrays: PyTree, *, seed: int, visit: int, attempt: int = 0) -> State:
-    """The same of arrays that may be given away."""
+    """The same of arrays that may be given away.
+
+    They go where the model is committed to, or else the data of the phase.
+    """
+    data = plan.phase.source
+    arrays = Place.of(arrays, data.arrays if isinstance(data, Resident) else None).put(arrays)
 
     # One compilation instead of one for every shape of every optimizer's zeros.
     @partial(jax.jit, donate_argnums=0)
@@ -124,7 +138,9 @@ def copied(leaf: Any) -> Array:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = jnp.array(jax.random.key_data(leaf), copy=True)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-    return jnp.array(leaf, copy=True)
+    if isinstance(leaf, jax.Array):
+        return jnp.array(leaf, copy=True)
+    return jax.device_put(np.array(leaf))
 
 
 def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str, Array]]:

@@ -1,6 +1,6 @@
 """One turn of a learner on a batch: its rule, and what becomes of what the rule returns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -10,13 +10,14 @@ import optax
 from jaxtyping import Array, Bool, PyTree
 
 from etude.engine.accumulation import accumulated
-from etude.engine.errors import RuleError
+from etude.engine.errors import ConfigurationError, RuleError, suggest
 from etude.engine.learner import Learner, Probe
-from etude.engine.metric import checked_metrics, split
+from etude.engine.metric import checked_metrics, split, totals
 from etude.engine.part import Part
-from etude.engine.precision import LossScale, cast, cast_like, float_dtype
+from etude.engine.precision import LossScale, cast, cast_inputs, cast_like, float_dtype
 from etude.engine.returned import checked, replaced
 from etude.engine.rule import Context, Proposal
+from etude.engine.selection import SelectionError
 from etude.engine.state import LearnerState
 
 
@@ -49,13 +50,23 @@ def propose(
     computed = eqx.combine(cast(parameters, learner.precision), others)
     trainable, rest = part.split(computed)
     rest = eqx.combine(rest, static)
-    batch = cast(batch, learner.precision)
+    batch = _in_precision(learner, batch)
     call = checked(learner, part)
     if learner.accumulate == 1:
         return call(trainable, rest, batch, context)
     return accumulated(
         call, learner.accumulate, trainable, rest, part.moved, batch, context, unroll
     )
+
+
+def _in_precision(learner: Learner, batch: PyTree) -> PyTree:
+    try:
+        return cast_inputs(batch, learner.precision, learner.inputs)
+    except SelectionError as error:
+        raise ConfigurationError(
+            f"Learner {learner.name!r}: `inputs` {error}. It gets a batch and must return a part "
+            "of it, as in `inputs=lambda batch: batch['x']`."
+        ) from error
 
 
 def take_turn(
@@ -96,7 +107,7 @@ def take_turn(
             metrics |= checked_metrics("The metrics of a callback", probe(updates, trainable))
         updates, norms = _clip(learner, updates)
         metrics |= norms
-        extra = {} if loss is None else {"value": loss}
+        extra = {} if (told := _told(learner, metrics, loss)) is None else {"value": told}
         optimizer = optax.with_extra_args_support(learner.optimizer)
         # Optax mixes Python numbers and integer counts freely; ours stay strict.
         with jax.numpy_dtype_promotion("standard"):
@@ -127,6 +138,19 @@ def take_turn(
         fault = ~finite & (state.loss_scale.factor <= 1) & (not skip)
     metrics["skipped"] = new.skipped.astype(float_dtype())
     return after, new, metrics, fault
+
+
+def _told(learner: Learner, metrics: Mapping[str, Any], loss: Array | None) -> Array | None:
+    """What the optimizer is told beside the updates."""
+    if learner.watch is None:
+        return loss
+    known = totals(metrics)
+    if learner.watch not in known:
+        raise RuleError(
+            f"Learner {learner.name!r} watches {learner.watch!r}, which it does not report at its "
+            f"steps. {suggest(learner.watch, known)}"
+        )
+    return known[learner.watch]
 
 
 def _finite(tree: PyTree) -> Bool[Array, ""]:

@@ -7,9 +7,11 @@ updates, where the originals count epochs.
 >>> optimizer = create_adamw_optimizer(create_cosine_scheduler(1e-3, total_steps=1000))
 """
 
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import optax
+
+from etude.engine.direction import Mode
 
 from .optimizer import OptimizerConfig, Rate
 from .scheduler import SchedulerConfig
@@ -168,13 +170,16 @@ def create_exponential_scheduler(
 
 def create_plateau_scheduler(
     learning_rate: float,
-    mode: Literal["min", "max"] = "max",
+    mode: Mode = "min",
     factor: float = 0.1,
     patience: int = 10,
 ) -> optax.schedules.StatefulSchedule:
-    """Reduce on plateau; pass the watched value to each update as `value=`.
+    """Reduce on plateau; each update is told the watched value as `value=`.
 
-    >>> optimizer = create_sgd_optimizer(create_plateau_scheduler(0.1, mode="min"))
+    A `Learner` tells its loss, for which the default `mode="min"` is right. For a metric that
+    should rise, say both: `Learner(..., watch="accuracy")` and `mode="max"`.
+
+    >>> optimizer = create_sgd_optimizer(create_plateau_scheduler(0.1))
     """
     schedule = create_scheduler(
         "plateau", learning_rate, mode=mode, factor=factor, patience=patience

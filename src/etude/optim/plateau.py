@@ -1,10 +1,12 @@
 """Reduce the learning rate when a watched value stops improving."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from etude.engine.direction import Mode, cost, mode_of
 
 from .shapes import with_warmup
 
@@ -21,13 +23,14 @@ class ReduceOnPlateau(optax.schedules.StatefulSchedule):
 
     It wraps `optax.contrib.reduce_on_plateau` as a stateful schedule, so that the rate that a
     monitor reads is the one in use. The watched value is passed to each update:
-    `optimizer.update(gradients, state, parameters, value=loss)`. What one update shows changes
-    the rate from the next update on.
+    `optimizer.update(gradients, state, parameters, value=loss)`; a `Learner` passes its loss, or
+    the metric that its `watch` names. What one update shows changes the rate from the next update
+    on. NaN is no improvement.
 
     Args:
         peak: the rate to begin with.
         floor: the lowest rate.
-        mode: "min" if smaller values are better, "max" if larger ones are.
+        mode: "min" if small values are better, as of a loss, "max" if large ones are.
         factor: what the rate is multiplied by, in (0, 1).
         patience: looks without improvement before the rate falls.
         threshold: by how much, in units of the value, a look must beat the best so far. It is
@@ -51,7 +54,7 @@ class ReduceOnPlateau(optax.schedules.StatefulSchedule):
         self,
         peak: float,
         floor: float,
-        mode: Literal["min", "max"],
+        mode: Mode,
         factor: float = 0.1,
         patience: int = 10,
         threshold: float = 1e-4,
@@ -61,7 +64,7 @@ class ReduceOnPlateau(optax.schedules.StatefulSchedule):
     ):
         self._rate = with_warmup(lambda _: peak, warmup_steps)
         self._floor = floor
-        self._sign = {"min": 1.0, "max": -1.0}[mode]
+        self._mode: Mode = mode_of("ReduceOnPlateau", "value", mode)
         self._transform = optax.contrib.reduce_on_plateau(
             factor, patience, rtol=0.0, atol=threshold, cooldown=cooldown,
             accumulation_size=window, min_scale=floor / peak,
@@ -80,9 +83,10 @@ class ReduceOnPlateau(optax.schedules.StatefulSchedule):
         if value is None:
             raise ValueError(
                 "ReduceOnPlateau: the plateau schedule got no value to watch; "
-                "pass one: optimizer.update(gradients, state, parameters, value=loss)"
+                "pass one: optimizer.update(gradients, state, parameters, value=loss). A "
+                "Learner passes the 'loss' that its rule reports, or the metric in `watch`"
             )
-        seen = self._sign * jnp.asarray(value, state.plateau.avg_value.dtype)
+        seen = cost(self._mode, jnp.asarray(value, state.plateau.avg_value.dtype))
         with jax.numpy_dtype_promotion("standard"):  # optax divides an average by a count
             _, plateau = self._transform.update(jnp.zeros(()), state.plateau, None, value=seen)
         return PlateauState(optax.safe_increment(state.count), plateau)

@@ -13,6 +13,7 @@ import optax
 from pydantic import Field, model_validator
 
 from etude.config import Config, refuse
+from etude.engine.direction import Mode
 
 from . import shapes
 from .optimizer import Rate
@@ -111,8 +112,9 @@ class SchedulerConfig(Config, frozen=True):
         ge=1,
         description="onecycle: first rate over last rate, unless min_lr. Default 1e4.",
     )
-    mode: Literal["min", "max"] | None = Field(
-        default=None, description="plateau: whether small or large values are good. Default min."
+    mode: Mode | None = Field(
+        default=None,
+        description="plateau: whether small or large values are better. Default min, of a loss.",
     )
     factor: _Open | None = Field(
         default=None, description="plateau: factor at each drop. Default 0.1."

@@ -1,11 +1,13 @@
 """The run directory of a training: configuration, history, checkpoints, figures and report.
 
-It imports nothing of etude outside this folder, and loads Orbax and matplotlib when they are used.
+It imports nothing of etude outside this folder but the reader of YAML, and loads Orbax and
+matplotlib when they are used.
 """
 
 from etude.run.checkpoint import CheckpointError, CheckpointStore, Restored
 from etude.run.compare import compare_leaves
-from etude.run.directory import Run, RunError, from_recipe, way_on
+from etude.run.directory import Run, RunLostError
+from etude.run.folder import RunError, from_recipe, way_on
 from etude.run.history import Column, History, PackedHistory, as_columns
 from etude.run.lines import WriteError
 from etude.run.lock import LockedError
@@ -22,6 +24,7 @@ __all__ = [
     "Restored",
     "Run",
     "RunError",
+    "RunLostError",
     "Timing",
     "WriteError",
     "as_columns",

@@ -28,6 +28,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from etude.run.checkpoint_folder import (
+    ReplacedError,
+    files_of,
+    is_checkpoint,
+    read_whole,
+    remove_unfinished,
+    sequence_of,
+)
 from etude.run.manifest import (
     FILE_NAME,
     ArrayEntry,
@@ -36,7 +44,10 @@ from etude.run.manifest import (
     ManifestError,
     sync_directory,
 )
-from etude.run.storage import read_arrays, write_arrays
+from etude.run.storage import write_arrays
+
+#: How often a reader begins again because the training went on.
+ATTEMPTS = 20
 
 
 class CheckpointError(RuntimeError):
@@ -71,8 +82,9 @@ def _warn(sentence: str) -> None:
 class CheckpointStore:
     """The checkpoints of one run, in one folder; one thread of one process writes it.
 
-    A save runs in the background: its failure is raised by the next `wait`, `poll` or `save`, once,
-    and the store can be used again.
+    Others may read meanwhile, with `beside_writer=True`: they pass over what is being written
+    without a word. A save runs in the background: its failure is raised by the next `wait`, `poll`
+    or `save`, once, and the store can be used again.
 
     >>> import tempfile
     >>> store = CheckpointStore(Path(tempfile.mkdtemp()))
@@ -88,12 +100,15 @@ class CheckpointStore:
         folder: Path,
         *,
         ledger: Path | None = None,
+        beside_writer: bool = False,
         on_warning: Callable[[str], None] = _warn,
     ) -> None:
         self._folder = Path(folder)
+        if not beside_writer:  # here and not at a save: a run that is deleted later stays deleted
+            self._folder.mkdir(parents=True, exist_ok=True)
         #: gets the name of each checkpoint once it is whole; outlives the checkpoints
         self._ledger = ledger
-        self._on_warning = on_warning
+        self._beside_writer, self._on_warning = beside_writer, on_warning
         self._thread: threading.Thread | None = None
         self._failure: CheckpointError | None = None
 
@@ -184,13 +199,26 @@ class CheckpointStore:
         Raises CheckpointError if `name` is absent or damaged, or if none is whole.
         """
         self._join()
+        for _ in range(ATTEMPTS):
+            try:
+                return self._restore(name)
+            except ReplacedError as error:  # there is a newer one
+                replaced = error
+        raise CheckpointError(
+            f"Checkpoints in {self._folder} are replaced faster than they can be read: {replaced}. "
+            "Save less often, or read when the training has ended."
+        )
+
+    def _restore(self, name: str | None) -> Restored:
         if name is not None and not (self._folder / name).is_dir():
             name = self.find(name)
         skipped: list[str] = []
-        newest_first = sorted(self._folders(), key=_sequence, reverse=True)
+        newest_first = sorted(self._folders(), key=sequence_of, reverse=True)
         for folder in newest_first if name is None else [self._folder / name]:
+            if self._beside_writer and name is None and not (folder / FILE_NAME).exists():
+                continue  # being written, or removed
             try:
-                manifest, arrays = _read_whole(folder)
+                manifest, arrays = read_whole(folder)
             except ManifestError as error:
                 skipped.append(f"Checkpoint {folder.name!r} cannot be used: {error}.")
                 continue
@@ -223,32 +251,32 @@ class CheckpointStore:
 
     def _folders(self) -> Iterator[Path]:
         if self._folder.is_dir():
-            yield from (folder for folder in self._folder.iterdir() if _is_checkpoint(folder))
+            yield from (folder for folder in self._folder.iterdir() if is_checkpoint(folder))
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> None:
         """The whole save, in the background; leaves its failure behind for `wait`."""
         folder = self._folder / name
         try:
             for known in list(self._folders()):
-                _remove_unfinished(known)  # what killed saves have left
-            folder.mkdir(parents=True, exist_ok=True)
-            sequence = 1 + max((_sequence(known) for known in self._folders()), default=0)
+                remove_unfinished(known)  # what killed saves have left
+            folder.mkdir(exist_ok=True)
+            sequence = 1 + max((sequence_of(known) for known in self._folders()), default=0)
             keys = {path: str(index) for index, path in enumerate(arrays)}
             entries = {path: ArrayEntry.of(keys[path], array) for path, array in arrays.items()}
             manifest = Manifest(name, sequence, entries, {}, meta)
             place = folder / manifest.arrays_folder
             write_arrays(place, {keys[path]: array for path, array in arrays.items()})
-            files = {path: FileEntry.of(place / path) for path in _files(place)}
+            files = {path: FileEntry.of(place / path) for path in files_of(place)}
             for directory in (place, folder, self._folder):
                 sync_directory(directory)
             Manifest(name, sequence, entries, files, meta).write(folder)
             self._write_down(name)
-            _remove_unfinished(folder)  # the arrays of an older checkpoint of this name
+            remove_unfinished(folder)  # the arrays of an older checkpoint of this name
         except Exception as error:
             self._failure = self._explain(
                 name, sum(array.nbytes for array in arrays.values()), error
             )
-            _remove_unfinished(folder)
+            remove_unfinished(folder)
 
     def _write_down(self, name: str) -> None:
         if self._ledger is not None:
@@ -276,69 +304,11 @@ class CheckpointStore:
         return failure
 
 
-def _read_whole(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
-    """Manifest and arrays of the checkpoint in `folder`; ManifestError if anything is damaged."""
-    manifest = Manifest.read(folder)
-    place = folder / manifest.arrays_folder
-    manifest.verify_files(place)  # first, so that Orbax never parses damaged files
-    stored = [entry.key for entry in manifest.arrays.values() if 0 not in entry.shape]
-    by_key = read_arrays(place, stored)
-    arrays = {
-        path: np.empty(entry.shape, entry.dtype) if 0 in entry.shape else by_key[entry.key]
-        for path, entry in manifest.arrays.items()
-    }
-    manifest.verify_arrays(arrays)
-    return manifest, arrays
-
-
-def _remove_unfinished(folder: Path) -> None:
-    """Remove what no manifest in `folder` vouches for, and `folder` itself if nothing is left.
-
-    What resists is left to the next save: after a failed one, TensorStore may still be writing.
-    """
-    with contextlib.suppress(OSError):
-        _remove_all_but_whole(folder)
-
-
-def _remove_all_but_whole(folder: Path) -> None:
-    try:
-        keep = Manifest.read(folder).arrays_folder
-    except ManifestError:
-        if (folder / FILE_NAME).exists():
-            return  # damaged: left for its owner to look at
-        keep = None
-    for path in folder.iterdir():
-        if path.is_dir() and path.name != keep:
-            shutil.rmtree(path)
-        elif path.name == f"{FILE_NAME}.tmp":
-            path.unlink()
-    if keep is None:
-        folder.rmdir()
-
-
-def _is_checkpoint(folder: Path) -> bool:
-    """Whether `folder` holds nothing but (parts of) a checkpoint, as an empty one does."""
-    return folder.is_dir() and all(_OURS.fullmatch(path.name) for path in folder.iterdir())
-
-
-def _sequence(folder: Path) -> int:
-    """Sequence number of a checkpoint, or of the attempt to write it."""
-    try:
-        return Manifest.read(folder).sequence
-    except ManifestError:
-        matches = (_OURS.fullmatch(path.name) for path in folder.iterdir())
-        return max((int(match["sequence"] or 0) for match in matches if match), default=0)
-
-
-# Orbax writes into arrays-000012.orbax-checkpoint-tmp and renames it.
-_OURS = re.compile(rf"arrays-(?P<sequence>\d+)(\.orbax.*)?|{re.escape(FILE_NAME)}(\.tmp)?")
-
-
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"\w[\w.=+-]*", name):
+    if not re.fullmatch(r"\w[\w.=+-]*", name) or len(name.encode()) > 250:
         raise ValueError(
             f"checkpoint name {name!r}: expected letters, digits and any of _ . = + -, "
-            "not starting with a sign; for example 'step-000100'"
+            "not starting with a sign, up to 250 bytes; for example 'step-000100'"
         )
 
 
@@ -358,7 +328,3 @@ def _on_host(path: str, array: ArrayLike) -> np.ndarray:
         )
     host = host.astype(host.dtype.newbyteorder("="), copy=False)
     return host if host.flags.c_contiguous else host.copy(order="C")
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Int
 
 from etude.run.lines import LineFile, parse, read_lines, unreadable
 
@@ -53,12 +53,13 @@ class History:
         steps: Int[np.ndarray, " n"],
         epochs: Int[np.ndarray, " n"],
         global_steps: Int[np.ndarray, " n"],
-        values: Float32[np.ndarray, "n metrics"],
+        values: Float[np.ndarray, "n metrics"],
     ) -> None:
         """Add one line for each of n steps: `common`, the three counters, one value per column.
 
-        `%.9g` writes a float32 so that it is read back exactly; values that are not finite become
-        the strings "nan", "inf", "-inf". Raises ValueError if `columns` does not fit `values`.
+        Each is written so that it is read back exactly (`%.9g` for a float32, Python's own text
+        for a float64); values that are not finite become the strings "nan", "inf", "-inf". Raises
+        ValueError if `columns` does not fit `values`.
         """
         if len(columns) != values.shape[1]:
             raise ValueError(
@@ -71,11 +72,13 @@ class History:
         for index, numbers in enumerate((steps, epochs, global_steps, *values.T)):
             flat[index::width] = numbers.tolist()
         finite = np.isfinite(values)
+        number = "%r" if values.dtype == np.float64 else "%.9g"
         if finite.all():
-            text = _template(common, columns, [True] * len(columns)) * count % tuple(flat)
+            text = _template(common, columns, [number] * len(columns)) * count % tuple(flat)
         else:
             text = "".join(
-                _template(common, columns, row) % tuple(flat[index * width : (index + 1) * width])
+                _template(common, columns, [number if is_finite else '"%s"' for is_finite in row])
+                % tuple(flat[index * width : (index + 1) * width])
                 for index, row in enumerate(finite.tolist())
             )
         self._lines.append_text(text)
@@ -201,14 +204,14 @@ def as_columns(records: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[s
     }
 
 
-def _template(common: Mapping[str, Any], columns: Sequence[str], finite: Sequence[bool]) -> str:
+def _template(common: Mapping[str, Any], columns: Sequence[str], numbers: Sequence[str]) -> str:
     """A line with places for the counters and the values."""
     fixed = [f"{_json(key)}:{_json(value)}" for key, value in common.items()]
     fields = [text.replace("%", "%%") for text in fixed]
     fields += [f'"{axis}":%d' for axis in _AXES]
     fields += [
-        _json(column).replace("%", "%%") + (":%.9g" if is_finite else ':"%s"')
-        for column, is_finite in zip(columns, finite, strict=True)
+        _json(column).replace("%", "%%") + ":" + number
+        for column, number in zip(columns, numbers, strict=True)
     ]
     return "{" + ",".join(fields) + "}\n"
 

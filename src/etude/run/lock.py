@@ -1,7 +1,9 @@
-"""One process writes a run at a time.
+"""One training writes a run at a time, in this process and in all others.
 
 >>> import tempfile
 >>> lock = Lock(Path(tempfile.mkdtemp()) / "lock")
+>>> lock.in_place()
+True
 >>> lock.release()
 """
 
@@ -11,30 +13,66 @@ from pathlib import Path
 
 
 class LockedError(RuntimeError):
-    """Another process writes this run."""
+    """Another training writes this run."""
 
 
 class Lock:
     """Holds the file `path` until `release`, or until this process dies, however it dies.
 
-    A POSIX record lock (`fcntl.lockf`): unlike `flock`, forked data workers that outlive a killed
-    trainer do not inherit it. It keeps other processes out, not other threads of this one.
+    `flock` belongs to an open file, so it keeps out other threads as well as other processes, and
+    reading the file elsewhere does not drop it, as it would a POSIX record lock.
+
+    Raises LockedError, with the process that holds it, or OSError if the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        _HELD.add(self)
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(self._descriptor, 32).decode(errors="replace").strip()
-            os.close(self._descriptor)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._file, 0)
+            os.write(self._file, f"{os.getpid()}\n".encode())
+        except BlockingIOError:
+            holder = os.read(self._file, 32).decode(errors="replace").strip()
+            self.release()
+            here = ", this one, in another training" if holder == str(os.getpid()) else ""
             raise LockedError(
-                f"{path.parent} is being written by process {holder or 'unknown'}: "
+                f"{path.parent} is being written by process {holder or 'unknown'}{here}: "
                 "wait for it, stop it, or train into another folder"
             ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        except BaseException:
+            self.release()
+            raise
+
+    def in_place(self) -> bool:
+        """Whether the file is still where it was made: the folder not deleted, moved or replaced.
+
+        Two system calls, so it can be asked after every chunk of a training.
+        """
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._file))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def release(self) -> None:
-        """Let other processes have the run."""
-        os.close(self._descriptor)
+        """Let others have the run."""
+        if self in _HELD:
+            _HELD.remove(self)
+            os.close(self._file)
+
+
+# What is held in this process; only `_leave` reads it.
+_HELD: set[Lock] = set()
+
+
+def _leave() -> None:
+    """Close inherited files in a forked child: a data worker must not hold a run that was killed.
+
+    Closing leaves the lock to the parent; unlocking would take it from both.
+    """
+    for lock in list(_HELD):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_leave)

@@ -62,7 +62,7 @@ def write_report(run_folder: Path) -> Path:
 <h2>Environment</h2>{_table(("", ""), [(k, _text(v)) for k, v in run.environment.items()])}
 </body></html>
 """
-    path = run.path / "report.html"
+    path = run_folder / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
 

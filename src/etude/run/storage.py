@@ -12,7 +12,10 @@ one Zarr per array makes two files a leaf. It does not store empty arrays; the m
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -31,8 +34,9 @@ def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     if not item:
         folder.mkdir()
         return
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True)) as checkpointer:
-        checkpointer.save(folder.absolute(), args=ocp.args.PyTreeSave(item))
+    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=True)
+    with ocp.Checkpointer(handler) as checkpointer, _plain(folder) as path:
+        checkpointer.save(path, args=ocp.args.PyTreeSave(item))
 
 
 def read_arrays(folder: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
@@ -41,9 +45,33 @@ def read_arrays(folder: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
     restore_args = {key: ocp.RestoreArgs(restore_type=np.ndarray) for key in keys}
     if not restore_args:
         return {}
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True)) as checkpointer:
+    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=True)
+    with ocp.Checkpointer(handler) as checkpointer, _plain(folder) as path:
         arguments = ocp.args.PyTreeRestore(restore_args=restore_args)
-        return dict(checkpointer.restore(folder.absolute(), args=arguments))
+        return dict(checkpointer.restore(path, args=arguments))
+
+
+@contextmanager
+def _plain(folder: Path) -> Iterator[Path]:
+    """A path of `folder` that TensorStore takes literally: through a link, where it would not.
+
+    It reads `[1]` as a pattern and a backslash as a separator, and cannot take bytes that are no
+    UTF-8.
+    """
+    path = folder.absolute()
+    if _is_plain(str(path)):
+        yield path
+        return
+    temporary = tempfile.gettempdir()
+    place = temporary if _is_plain(temporary) else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="etude-", dir=place) as links:
+        link = Path(links) / "run"
+        link.symlink_to(path.parent, target_is_directory=True)
+        yield link / path.name
+
+
+def _is_plain(path: str) -> bool:
+    return re.fullmatch(r"[\w/.,=+@ -]*", path) is not None
 
 
 @cache

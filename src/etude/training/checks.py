@@ -8,15 +8,39 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
-from etude.engine.errors import ConfigurationError, EtudeError
+from etude.engine.errors import (
+    ConfigurationError,
+    DataError,
+    EtudeError,
+    ModelError,
+    RuleError,
+)
 from etude.engine.evaluation import Evaluator, default_measure
 from etude.engine.learner import Probe
-from etude.engine.phase import Best, Phase
+from etude.engine.phase import Phase
 from etude.engine.program import columns
 from etude.engine.roles import is_array
 from etude.engine.source import Resident
 from etude.engine.step import Plan, state_of
 from etude.training.hooks import Hooks
+from etude.training.reports import Reports
+
+
+# What is found before training is a ConfigurationError. If all of it is of one of these kinds, it
+# is of that kind as well, as the same mistake is in a loop of one's own.
+class PhaseRuleError(RuleError, ConfigurationError):
+    """Rules, losses or measures of phases that return something else than they must."""
+
+
+class PhaseModelError(ModelError, ConfigurationError):
+    """A model that cannot be trained as phases ask."""
+
+
+class PhaseDataError(DataError, ConfigurationError):
+    """Data of phases that cannot be trained on."""
+
+
+KINDS = {RuleError: PhaseRuleError, ModelError: PhaseModelError, DataError: PhaseDataError}
 
 
 @dataclass(frozen=True)
@@ -37,13 +61,15 @@ def bind(
     *,
     policy: str,
     folder: Path | None,
-) -> dict[str, Bound]:
-    """Binds all phases, rescues included, by name.
+) -> tuple[dict[str, Bound], Reports]:
+    """Binds all phases, rescues included, by name; and what they are known to report.
 
     Every step and every measure is traced (not compiled), so that a loss that cannot work in the
-    last phase is found before the first begins. Raises `ConfigurationError` with all problems.
+    last phase is found before the first begins. Raises `ConfigurationError` with all problems,
+    which is a `RuleError`, `ModelError` or `DataError` too if all of them are.
     """
     problems: list[str] = []
+    faults: list[type[EtudeError]] = []
     if policy == "rollback" and folder is None:
         problems.append("nonfinite='rollback' restores a checkpoint, which needs run='runs/name'.")
     if not phases:
@@ -57,21 +83,24 @@ def bind(
     names = [phase.name for phase in everyone]
     for name in sorted({name for name in names if names.count(name) > 1}):
         problems.append(f"Two phases are called {name!r}; names must differ.")
-    bound, reported = {}, frozenset()
+    bound: dict[str, Bound] = {}
+    reports = Reports(everyone, hooks.callbacks)
     for phase in everyone:
         try:
-            bound[phase.name], metrics = _bind_one(model, phase, policy == "skip", hooks.probes)
+            one, measured = _bind_one(model, phase, policy == "skip", hooks.probes)
         except EtudeError as error:
             problems.append(f"Phase {phase.name!r}: {error}")
-            continue
-        reported |= metrics
-        problems += _unmeasured(phase, metrics)
+            faults.append(type(error))
+        else:
+            bound[phase.name] = one
+            reports.expect(phase, one.metrics, measured)
     if len(bound) == len(everyone):
-        for callback in hooks.callbacks:
-            problems += callback.problems(reported)
+        problems += reports.problems()
     if problems:
-        raise ConfigurationError("\n".join(dict.fromkeys(problems)))
-    return bound
+        one_kind = len(set(faults)) == 1 and len(faults) == len(problems)
+        kind = KINDS.get(faults[0], ConfigurationError) if one_kind else ConfigurationError
+        raise kind("\n".join(dict.fromkeys(problems)))
+    return bound, reports
 
 
 def _rescues(phases: Sequence[Phase]) -> list[Phase]:
@@ -88,38 +117,24 @@ def _rescues(phases: Sequence[Phase]) -> list[Phase]:
 
 def _bind_one(
     model: PyTree, phase: Phase, skip: bool, probes: tuple[Probe, ...]
-) -> tuple[Bound, frozenset[str]]:
+) -> tuple[Bound, list[frozenset[str]]]:
     plan = Plan.of(phase, model, skip_nonfinite=skip, probes=probes)
     arrays = jax.eval_shape(lambda x: x, eqx.filter(model, is_array))
     steps = None
     if isinstance(phase.source, Resident):
         state = jax.eval_shape(lambda a: state_of(plan, a, seed=0, visit=0), arrays)
         steps = columns(plan, state)
-    evaluators, names = [], frozenset()
+    evaluators, names = [], list[frozenset[str]]()
     for validation in phase.validations:
         measure = validation.measure or default_measure(phase.turns[0])
         name = f"phase {phase.name!r}, validation {validation.name!r}"
         evaluators.append(Evaluator(measure, plan.static, name))
         measured = evaluators[-1].names(arrays, validation.data)
-        found = {f"{validation.name}/{name}" for name in measured}
-        if twice := sorted(names & found):
+        found = frozenset(f"{validation.name}/{name}" for name in measured)
+        if twice := sorted(found & frozenset().union(*names)):
             raise ConfigurationError(
                 f"Two validations report {', '.join(map(repr, twice))}, and one would hide the "
                 "other. Give one of them another name: Validation(..., name='test')."
             )
-        names |= found
+        names.append(found)
     return Bound(plan, tuple(evaluators), steps), names
-
-
-def _unmeasured(phase: Phase, metrics: frozenset[str]) -> list[str]:
-    keep = [phase.keep.metric] if isinstance(phase.keep, Best) else []
-    return [
-        f"Phase {phase.name!r} watches {name!r}, which its validations do not report. "
-        f"They report: {', '.join(map(repr, sorted(metrics)))}."
-        for name in [*phase.goal, *keep]
-        if name not in metrics and _star(name) not in metrics
-    ]
-
-
-def _star(name: str) -> str:
-    return name.rsplit("/", 1)[0] + "/*"

@@ -103,9 +103,9 @@ def _fields(value: Any, *leave_out: str, depth: int = 0) -> dict[str, Any]:
 def _phase(bound: Bound) -> dict[str, Any]:
     phase = bound.plan.phase
     found = _fields(phase, "name", "learners", "data", "length", "validation", "limit")
-    found["length"] = phase.total_steps
+    found["length"], found["goal"] = phase.total_steps, described(phase.goals)
     found["limit"] = None if phase.limit is None else phase.limit.count
-    found["data"] = _source(phase.data)
+    found["data"] = _source(phase.source)
     turns = list(zip(phase.turns, bound.plan.parts, strict=True))
     if len(turns) == 1:
         found["learner"] = _learner(*turns[0])

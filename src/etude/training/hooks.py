@@ -5,17 +5,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from etude.callbacks.base import Callback, Event, Save, StepMetrics, Stop, overrides
+from etude.engine.errors import ConfigurationError, suggest
 from etude.engine.learner import Probe
 
 
 class Hooks:
     """The callbacks of a training.
 
+    Raises `ConfigurationError` for one that is no `Callback`, or has a hook that is never called.
+
     >>> Hooks([]).every_step
     False
     """
 
     def __init__(self, callbacks: Sequence[Callback]):
+        if problems := [problem for c in callbacks for problem in _misshapen(c)]:
+            raise ConfigurationError("\n".join(dict.fromkeys(problems)))
         self.callbacks = list(callbacks)
         #: those who need every step
         self.impatient = [c for c in callbacks if overrides(c, "on_batch_end")]
@@ -92,3 +97,23 @@ class Hooks:
                 if saved["name"] == type(callback).__name__:
                     callback.restore(states.pop(index)["state"])
                     break
+
+
+HOOKS = frozenset(name for name in dir(Callback) if name.startswith("on_"))
+
+
+def _misshapen(callback: Any) -> list[str]:
+    """What of a callback would never be called, without a word."""
+    if not isinstance(callback, Callback):
+        return [
+            f"callbacks must be Callback objects; got {callback!r}. Pass an instance of a class "
+            "that inherits from etude.Callback."
+        ]
+    kind = type(callback)
+    found = {name for name in dir(kind) if name.startswith("on_")} - HOOKS
+    return [
+        f"{kind.__name__}.{name} is no hook and would never be called. {suggest(name, HOOKS)} "
+        "A method of your own needs a name that does not begin with 'on_'."
+        for name in sorted(found)
+        if callable(getattr(kind, name))
+    ]

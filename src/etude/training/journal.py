@@ -22,6 +22,7 @@ class Journal:
 
     def __init__(self, run: Run | None, on_full_disk: Literal["stop", "continue"] = "stop"):
         self.run, self.on_full_disk = run, on_full_disk
+        self._warned = False
         self.history = MemoryHistory() if run is None else run.history
 
     def steps(self, visit: Visit, metrics: StepMetrics) -> None:
@@ -63,16 +64,33 @@ class Journal:
             warnings.warn(f"The history cannot be read: {error}. It is left out.", stacklevel=3)
             return MemoryHistory()
 
+    def failed(self, error: Exception) -> None:
+        """Something could not be written: raises `error`, or warns, once in a training.
+
+        Raises RunLostError instead if the folder of the run is gone.
+        """
+        if self.run is not None:
+            self.run.ensure_in_place()
+        if self.on_full_disk == "stop":
+            raise error
+        if not self._warned:
+            self._warned = True
+            text = (
+                f"{error} The training goes on without it and tries again; "
+                "failures after this one are not told."
+            )
+            warnings.warn(text, stacklevel=3)
+
     def _flush(self) -> None:
         """Writes what is pending; on a full disk it is kept for the next time, or raised."""
+        if self.run is not None:
+            self.run.ensure_in_place()  # what is written to a deleted file is lost without an error
         try:
             self.history.flush()
             if self.run is not None:
                 self.run.timing.flush()
         except OSError as error:
-            if self.on_full_disk == "stop":
-                raise
-            warnings.warn(str(error), stacklevel=2)
+            self.failed(error)
 
     def _place(self, visit: Visit) -> dict[str, Any]:
         per_epoch = visit.phase.steps_per_epoch

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from etude.engine import randomness
@@ -35,7 +34,7 @@ class Judge:
         """The metrics of one validation on the arrays of a model, named `valid/loss`."""
         phase = visit.phase
         validation = phase.validations[place]
-        key = randomness.learner_key(visit.state.key, jnp.int32(step), randomness.VALIDATION)
+        key = randomness.validation_key(visit.state.key, step)
         metrics = self.settings.bound[phase.name].evaluators[place](
             arrays,
             validation.data,
@@ -44,7 +43,9 @@ class Judge:
             progress=step / (phase.total_steps or 1),
             poll=self.poll,
         )
-        return {f"{validation.name}/{name}": value for name, value in metrics.items()}
+        named = {f"{validation.name}/{name}": value for name, value in metrics.items()}
+        self.settings.reports.saw_validation(phase, place, named)
+        return named
 
     def complete(self, visit: Visit) -> bool:
         """Makes the validations that were not made on just what the visit leaves, if any."""

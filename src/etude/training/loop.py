@@ -5,6 +5,7 @@ Nothing here is compiled, and nothing here runs inside a chunk of steps.
 
 import contextlib
 import time
+import warnings
 from typing import Any
 
 import equinox as eqx
@@ -13,9 +14,10 @@ import jax
 from etude.callbacks.base import Event, Reason, StepMetrics, Stop
 from etude.engine import randomness
 from etude.engine.chunk import Chunk
-from etude.engine.phase import Phase, reached
+from etude.engine.phase import Phase
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
+from etude.engine.surroundings import setting
 from etude.run import Run
 from etude.run.timing import What
 from etude.training.faults import FaultError, given_up
@@ -38,7 +40,7 @@ class Training:
     def __init__(self, settings: Settings, run: Run | None):
         self.settings, self.run, self.hooks = settings, run, settings.hooks
         self.journal = Journal(run, settings.on_full_disk)
-        self.saving = Saving(run, self.hooks, self.journal, settings.on_full_disk)
+        self.saving = Saving(run, self.hooks, self.journal)
         self.pace = Pace()
         self.signals = Signals()
         self.programs = Programs(settings)
@@ -118,7 +120,7 @@ class Training:
         while ahead < target and not self.hooks.requested and not self._interrupts(visit):
             steps = min(self.pace.steps(), target - ahead)
             program = self.programs.of(visit)
-            with jax.transfer_guard("disallow"):
+            with _guard():
                 visit.state, chunk = program.advance(
                     visit.state, ahead, steps, lambda: self._interrupts(visit)
                 )
@@ -139,6 +141,7 @@ class Training:
         rows, visit.step, fault = chunk.read()
         seconds = self.pace.made(len(rows))
         metrics = StepMetrics(self.programs.of(visit).metrics, chunk.first + 1, rows)
+        self.settings.reports.saw_steps(visit.phase, metrics.names)
         self.journal.steps(visit, metrics)
         self._took(visit, "train", seconds, len(rows))
         if waited := self.programs.of(visit).take_waited():
@@ -202,8 +205,8 @@ class Training:
         """Whether the visit ends here, and whether a rescue must come first."""
         # A stop that the validation asked for says more than the length that is reached.
         ending, phase = self.hooks.take_stop() or ending, visit.phase
-        if measured and reached(phase.goal, self.validations[-1]):
-            visit.reason, visit.detail = Reason.GOAL, str(dict(phase.goal))
+        if measured and phase.reached(self.validations[-1]):
+            visit.reason, visit.detail = Reason.GOAL, ", ".join(map(str, phase.goals))
         elif ending is not None:
             visit.reason, visit.detail = ending.reason, ending.detail
         if measured and phase.rescue is not None and phase.rescue.when(self.validations):
@@ -258,6 +261,9 @@ class Training:
         reason = visit.reason
         assert reason is not None
         if not visit.closed:
+            if unmeasured := visit.without_best():
+                visit.detail = "; ".join(filter(None, [visit.detail, unmeasured]))
+                warnings.warn(f"Phase {visit.phase.name!r}: {unmeasured}", stacklevel=2)
             details = {"detail": visit.detail} if visit.detail else {}
             self.journal.event(visit, "phase_end", reason=reason.name, **details)
             self.reasons.append((visit.phase.name, reason))
@@ -373,15 +379,23 @@ class Training:
             steps_per_epoch=visit.phase.steps_per_epoch,
             global_step=visit.global_step,
             folder=None if self.run is None else self.run.path,
-            model=lambda: self._model_of(visit),
+            model=lambda *, ema=False: self._model_of(visit, ema=ema),
         )
 
-    def _model_of(self, visit: Visit) -> Any:
+    def _model_of(self, visit: Visit, *, ema: bool = False) -> Any:
         """A copy of the model as it is now; during a rescue, the rescue has it."""
-        arrays = jax.tree.map(copied, visit.innermost.state.model)
+        state = with_model(visit.state, visit.innermost.state.model)
+        arrays = jax.tree.map(copied, visit.plan.arrays(state, ema=ema))
         return eqx.combine(arrays, visit.plan.static)
 
     def model(self) -> Any:
         """The model that the training leaves, or has so far."""
         visit = self._visit().innermost
         return eqx.combine(visit.outcome(), visit.plan.static)
+
+
+def _guard() -> contextlib.AbstractContextManager[Any]:
+    """No step may move data to the device or back, except where JAX runs uncompiled."""
+    if setting("disable_jit"):
+        return contextlib.nullcontext()
+    return jax.transfer_guard("disallow")

@@ -130,7 +130,7 @@ def _changes(settings: Settings, meta: Mapping[str, Any], now: Mapping[str, Any]
     for name, executor in meta["executors"].items():
         bound = settings.bound.get(name)
         # A phase keeps the executor that it began with, unless another one is asked for by name.
-        if settings.executor and bound and isinstance(bound.plan.phase.data, Resident):
+        if settings.executor and bound and isinstance(bound.plan.phase.source, Resident):
             ran[f"phases.{name}.executor"] = executor
             runs[f"phases.{name}.executor"] = settings.executor
     return compare({**before, **ran}, {**now, **runs})

@@ -2,9 +2,8 @@
 
 import contextlib
 import time
-import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from etude.callbacks.base import Event
 from etude.callbacks.checkpointing import ModelCheckpoint
@@ -22,19 +21,11 @@ Session = Callable[[], dict[str, Any]]
 class Saving:
     """The checkpoints of a training; without a run there are none.
 
-    Where one cannot be written, "stop" raises `CheckpointError` or `OSError`, and "continue"
-    warns.
+    Where one cannot be written, the journal raises `CheckpointError` or `OSError`, or warns.
     """
 
-    def __init__(
-        self,
-        run: Run | None,
-        hooks: Hooks,
-        journal: Journal,
-        on_full_disk: Literal["stop", "continue"],
-    ):
+    def __init__(self, run: Run | None, hooks: Hooks, journal: Journal):
         self.run, self.hooks, self.journal = run, hooks, journal
-        self.on_full_disk = on_full_disk
 
     def save(self, root: Visit, event: Event, session: Session) -> None:
         """Hands a checkpoint of everything to the writer."""
@@ -44,7 +35,7 @@ class Saving:
         try:
             self._hand_over(self.run, root, event, session)
         except (CheckpointError, OSError) as error:
-            self._failed(error)
+            self.journal.failed(error)
 
     def wait(self) -> None:
         """Returns when the last checkpoint is on the disk, and those nobody needs are gone."""
@@ -54,7 +45,7 @@ class Saving:
             self.run.checkpoints.wait()
             self._prune(self.run)
         except (CheckpointError, OSError) as error:
-            self._failed(error)
+            self.journal.failed(error)
 
     def for_later(self, root: Visit, event: Event, session: Session) -> str:
         """Saves the state at an interruption; says what came of it."""
@@ -87,11 +78,13 @@ class Saving:
         """Closes the files of the run; what fails is added to the `error` that ends it."""
         if self.run is None:
             return
+        if error is None:
+            self.run.ensure_in_place()
         try:
             self.run.close()
         except (CheckpointError, OSError) as failure:
             if error is None:
-                self._failed(failure)
+                self.journal.failed(failure)
             else:
                 error.add_note(str(failure))
 
@@ -100,6 +93,7 @@ class Saving:
         name = f"{event.global_step:09d}-{event.phase}"
         # Told first, so that what callbacks make of it is in it.
         self.hooks.call("on_checkpoint", event, name)
+        run.ensure_in_place()
         save_visits(run, name, root, session())
         seconds = time.perf_counter() - began
         self.journal.took(root, "checkpoint", seconds)
@@ -112,8 +106,3 @@ class Saving:
         for name in names:
             if all(name in some for some in unwanted):
                 run.checkpoints.remove(name)
-
-    def _failed(self, error: Exception) -> None:
-        if self.on_full_disk == "stop":
-            raise error
-        warnings.warn(f"{error} The training goes on without it.", stacklevel=3)

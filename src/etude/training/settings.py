@@ -8,6 +8,7 @@ from etude.engine.program import Executor
 from etude.training.checks import Bound
 from etude.training.faults import NonFinite
 from etude.training.hooks import Hooks
+from etude.training.reports import Reports
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Settings:
     model: Any
     phases: tuple[Phase, ...]
     bound: dict[str, Bound]
+    reports: Reports
     hooks: Hooks
     nonfinite: NonFinite
     seed: int

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C ask for an orderly end; the loop looks here between chunks."""
+"""Signals that ask for an orderly end; the loop looks here between chunks."""
 
 import signal
 import threading
@@ -7,13 +7,18 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was interrupted by SIGTERM or Ctrl-C; the message says how to go on."""
+    """Training was interrupted by a signal, such as Ctrl-C; the message says how to go on."""
+
+
+#: Sent by a scheduler, by Ctrl-C, and by a terminal that is closed.
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Signals:
-    """While entered, notes SIGTERM and SIGINT instead of dying; a second SIGINT interrupts hard.
+    """While entered, notes `NUMBERS` instead of dying; a second SIGINT interrupts hard.
 
-    Outside the main thread, where Python delivers no signals, it notes nothing.
+    One that is ignored stays ignored: shells start background jobs so, and `nohup` does. Outside
+    the main thread, where Python delivers no signals, it notes nothing.
 
     >>> with Signals() as signals:
     ...     signals.name is None
@@ -21,14 +26,15 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        #: the signal received, "SIGTERM" or "SIGINT"
+        #: the signal received, such as "SIGTERM"
         self.name: str | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._note)
+            for number in NUMBERS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: Any) -> None:

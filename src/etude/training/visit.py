@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from etude.callbacks.base import Reason, Stop
-from etude.engine.phase import Best, Phase
+from etude.engine.criteria import Best
+from etude.engine.phase import Phase
 from etude.engine.program import Program
 from etude.engine.snapshot import from_host, to_host
 from etude.engine.state import State
@@ -124,6 +125,15 @@ class Visit:
                 self.best_value, self.best_arrays = value, to_host(arrays)
                 self.best_step, self.best_ema = self.step, ema
                 self.forget_verdict()
+
+    def without_best(self) -> str:
+        """A sentence if validations leave no weights to restore; nothing otherwise."""
+        if not isinstance(self.phase.keep, Best) or self.best_value is not None or not self.step:
+            return ""
+        return (
+            f"{self.phase.keep.metric} was not a number in any validation (NaN), so there are no "
+            "best weights, and the last ones stay."
+        )
 
     def outcome(self) -> PyTree:
         """The arrays that the next phase starts from."""

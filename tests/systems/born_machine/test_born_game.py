@@ -138,3 +138,17 @@ def test_a_relative_rise_of_the_loss_calls_for_retraining():
     assert not risen([*steps, {"valid/loss": 1.2}, {"valid/fid": 3.0}])
     assert Risen("valid/loss", 0.1, reference=0.5)(steps)
     assert not Risen("valid/loss", 0.1)([{"valid/loss": -2.0}, {"valid/loss": -1.9}])
+
+
+def test_a_loss_has_risen_above_its_best_by_a_fraction_or_to_nan():
+    def seen(*values):
+        return [{"valid/loss": value} for value in values]
+
+    risen = Risen("valid/loss", tolerance=0.1)
+    assert not risen(seen(2.0, 2.1))
+    assert risen(seen(2.0, 2.3))
+    # NaN has risen, and one in the first validation does not disable the rescue.
+    assert risen(seen(2.0, np.nan))
+    assert risen(seen(np.nan, 2.0, 2.3))
+    assert not risen(seen(np.nan, 2.0, 2.1))
+    assert Risen("valid/loss", 0.1, reference=-2.0)(seen(-1.7))

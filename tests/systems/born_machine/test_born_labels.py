@@ -19,9 +19,11 @@ from etude.systems.born_machine import (
     TwoSiteSweep,
     likelihoods,
     of_label,
+    pair_matrix,
     pgd,
     sample,
     sample_labels,
+    site_matrices,
 )
 from etude.systems.born_machine.attacks import fgm, joint_pgd
 from etude.systems.born_machine.labels import checked
@@ -77,6 +79,24 @@ def test_a_class_that_is_not_there(name):
     np.testing.assert_allclose(compiled(good), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
     assert np.isnan(found[1:]).all()
+
+
+def test_marginals_of_a_class():
+    """A label in an array gave a tracer's error."""
+    for name, of in {
+        "site_matrices": lambda label: site_matrices(MACHINE, label),
+        "pair_matrix": lambda label: pair_matrix(MACHINE, 0, 1, label),
+    }.items():
+        expected = of(1)
+        for label in (np.int64(1), jnp.array(1), jnp.array(1, jnp.uint8)):
+            np.testing.assert_allclose(of(label), expected, rtol=1e-5)
+        np.testing.assert_allclose(jax.jit(of)(1), expected, rtol=1e-5)
+        for label in (3, np.int64(3), jnp.array(3), -1):
+            with pytest.raises(
+                ValueError, match=rf"{name}\(label\): got class -?\d, expected 0 to 2"
+            ):
+                of(label)
+        assert np.isnan(jax.jit(of)(3)).all()
 
 
 def test_the_value_is_that_of_the_class():

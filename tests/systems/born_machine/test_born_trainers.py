@@ -74,15 +74,15 @@ def test_criteria_are_normalised_and_mixed_ones_lie_between():
     grid = jnp.asarray(np.stack(np.meshgrid(axis[0], axis[0]), -1).reshape(-1, 2), jnp.float32)
     weight = np.outer(axis[1], axis[1]).ravel()
     labels = jnp.zeros(len(grid), jnp.int32)
-    joint = [np.exp(-np.asarray(JointNLL()(born, grid, labels + c))) @ weight for c in (0, 1)]
+    joint = [np.exp(-np.asarray(JointNLL().each(born, grid, labels + c))) @ weight for c in (0, 1)]
     assert sum(joint) == pytest.approx(1, abs=1e-4)
     for c in (0, 1):
-        given = np.exp(-np.asarray(ConditionalNLL()(born, grid, labels + c))) @ weight
+        given = np.exp(-np.asarray(ConditionalNLL().each(born, grid, labels + c))) @ weight
         assert given == pytest.approx(1, abs=1e-4)
-    ends = ClassificationNLL()(born, grid, labels), JointNLL()(born, grid, labels)
+    ends = ClassificationNLL().each(born, grid, labels), JointNLL().each(born, grid, labels)
     for alpha in (0.0, 0.3, 1.0):
         expected = (1 - alpha) * ends[0] + alpha * ends[1]
-        np.testing.assert_allclose(MixedNLL(alpha)(born, grid, labels), expected, atol=2e-5)
+        np.testing.assert_allclose(MixedNLL(alpha).each(born, grid, labels), expected, atol=2e-5)
 
 
 def test_generative_training_never_reports_more_density_than_there_is():
@@ -101,7 +101,7 @@ def test_generative_training_never_reports_more_density_than_there_is():
     assert trainer.best["nll"] > -np.log((5**2 / 2) ** 2)
     start = machine()
     x, y = (jnp.asarray(a) for a in trainer.datahandler.splits["valid"])
-    assert trainer.best["nll"] < float(ConditionalNLL()(start, x, y).mean())
+    assert trainer.best["nll"] < float(ConditionalNLL()(start, (x, y)))
 
 
 def test_a_criterion_of_the_users_own_is_trained_and_reported():

@@ -75,17 +75,23 @@ def etude(monkeypatch, tmp_path, tmp_path_factory, capsys):
 
 
 def test_the_signal_is_the_loudest_above_every_slide(strain):
-    found = detect(tiny.Power(jnp.ones(())), *strain, PREPARATION)
+    found = detect(tiny.Power(jnp.ones(())), *strain, PREPARATION, injections=64)
     time, statistic = found.triggers.loudest
-    assert time == pytest.approx(START + MERGER, abs=0.3)
+    # The merger is at the centre of the Earth, and the signal a loud and short one.
+    assert time == pytest.approx(START + MERGER, abs=0.05)
+    # It finds few of the faint and long ones, and says how badly it times them.
+    assert found.timing.injections >= 10
+    assert 0.1 < found.timing.error < 1.5
+    assert f"± {found.timing.error:.2f} s (90% of" in found.summary()
     assert found.background.louder(np.array([statistic]))[0] == 0
     assert "above every trigger of all time slides" in found.summary()
     loudest = np.argmax(found.triggers.statistic)
     assert found.false_alarm_rate[loudest] == found.background.resolution
     # The order of the files does not matter, nor a stretch that only one of them has.
     longer = replace(strain[1], values=np.append(strain[1].values, np.zeros(4096) + 1e-21))
-    again = detect(tiny.Power(jnp.ones(())), longer, strain[0], PREPARATION)
+    again = detect(tiny.Power(jnp.ones(())), longer, strain[0], PREPARATION, injections=64)
     np.testing.assert_array_equal(again.triggers.statistic, found.triggers.statistic)
+    np.testing.assert_array_equal(again.triggers.time, found.triggers.time)
 
 
 def test_strain_that_cannot_be_searched_is_refused(strain):
@@ -110,7 +116,9 @@ def test_the_command_writes_triggers_and_a_figure(etude, files, tmp_path):
         rows = list(csv.DictReader(file))
     statistics = [float(row["statistic"]) for row in rows]
     assert statistics == sorted(statistics, reverse=True)
-    assert float(rows[0]["gps_time"]) == pytest.approx(START + MERGER, abs=0.3)
+    assert float(rows[0]["gps_time"]) == pytest.approx(START + MERGER, abs=0.05)
+    assert {row["time_error"] for row in rows} == {rows[0]["time_error"]}
+    assert 0.1 < float(rows[0]["time_error"]) < 1.5
     rates = [float(row["false_alarms_per_hour"]) for row in rows]
     assert rates == sorted(rates)
     assert rates[0] == pytest.approx(3600 / (5 * 27.5), rel=0.02)

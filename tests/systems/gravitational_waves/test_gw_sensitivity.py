@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from etude.systems.gravitational_waves.search import (
     auc,
     binomial_interval,
+    block_auc,
     chirp_volumes,
     delong,
     efficiency,
@@ -141,6 +142,34 @@ def test_delong_against_the_bootstrap(scores):
 def test_perfect_separation_is_not_certainty():
     estimate = auc(np.arange(30.0), np.arange(100.0, 160.0))
     assert estimate == pytest.approx((1.0, 0.9, 1.0))
+    # Sixty windows of twelve binaries say as much as twelve.
+    blocks = np.arange(30), 100 + np.arange(60) // 5
+    estimate = block_auc(np.arange(30.0), np.arange(100.0, 160.0), *blocks)
+    assert estimate == pytest.approx((1.0, 0.75, 1.0))
+
+
+def test_blocks_of_one_window_are_as_good_as_none(scores):
+    noise, signals = scores
+    found = block_auc(noise, signals, np.arange(300), 300 + np.arange(200), draws=2000)
+    labels, values = np.repeat([0, 1], [300, 200]), np.concatenate(scores)
+    assert found.value == pytest.approx(roc_auc_score(labels, values), rel=1e-12)
+    assert found == pytest.approx(auc(noise, signals), abs=0.006)
+
+
+def test_the_interval_of_blocks_covers_where_that_of_windows_does_not():
+    """Eight windows of each binary, all of them found or missed together."""
+    rng = np.random.default_rng(7)
+    spread, truth = 1.0, norm.cdf(1.5 / np.sqrt(1 + 1.0 + 0.1))
+    covered = np.zeros(2)
+    for trial in range(200):
+        noise = rng.normal(size=200)
+        signals = np.repeat(rng.normal(1.5, spread, 25), 8) + rng.normal(0, np.sqrt(0.1), 200)
+        blocks = np.arange(200), 200 + np.arange(200) // 8
+        estimates = auc(noise, signals), block_auc(noise, signals, *blocks, draws=200, seed=trial)
+        covered += [estimate.low <= truth <= estimate.high for estimate in estimates]
+    windows, binaries = covered / 200
+    assert windows < 0.8
+    assert 0.87 < binaries <= 0.99
 
 
 def test_tpr_is_at_most_the_rate_asked_for(scores):

@@ -70,6 +70,19 @@ def test_the_squared_snr_is_the_sum_of_squares_of_the_whitened_signal():
     assert np.sqrt(np.sum(white**2)) == pytest.approx(by_hand, rel=0.01)
 
 
+@pytest.mark.parametrize(("samples", "cycles"), [(512, 256), (512, 0), (512, 100), (511, 255)])
+def test_the_snr_of_a_tone_in_white_noise_is_its_norm(samples, cycles):
+    """In white noise of variance 1 the ratio is the root of the sum of squares, at any frequency.
+
+    An odd number of samples has no bin at the Nyquist frequency.
+    """
+    tone = np.cos(2 * np.pi * cycles * np.arange(samples) / samples)
+    found = optimal_snr(tone, 512.0, flat(2 / 512), band=(0.0, 256.0))
+    assert found == pytest.approx(np.linalg.norm(tone), rel=1e-12)
+    if (samples, cycles) == (512, 256):
+        assert found == pytest.approx(22.63, abs=0.005)
+
+
 @pytest.mark.parametrize("sample_rate", [2048.0, 4096.0])
 def test_the_band_is_passed_to_its_edges_and_nothing_beyond(sample_rate):
     taps = whitening_filter(flat(2 / sample_rate), sample_rate)

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from etude.systems.gravitational_waves import Parameters
+from etude.systems.gravitational_waves.recipes import survey
 from etude.systems.gravitational_waves.recipes.survey import (
     EDGES,
     RATES,
@@ -18,6 +20,12 @@ from etude.systems.gravitational_waves.search.background import HOUR, Background
 SMALL = Survey(foreground=0.06, background=0.04, piece=108.0, seed=3)
 
 
+def near(piece, time, reach):
+    """The strain around a time, and the GPS time where it starts."""
+    low, high = (round((time + side * reach - piece.start) * 2048) for side in (-1, 1))
+    return piece.values[low:high], piece.start + low / 2048
+
+
 def test_signals_are_where_and_as_loud_as_the_table_says():
     found = pieces(SMALL, injected=True)
     noise = pieces(SMALL, injected=False)
@@ -26,14 +34,14 @@ def test_signals_are_where_and_as_loud_as_the_table_says():
     assert all(len(piece.times) == 0 for piece in noise)
     for piece in found:
         for time, snr in zip(piece.times, piece.snr, strict=True):
-            near, start = piece.near(time, 0.25)
+            around, start = near(piece, time, 0.25)
             assert start == pytest.approx(time - 0.25, abs=1 / 2048)
             # The power of whitened noise is .98 per sample of the band, and a signal adds SNR^2.
-            excess = np.sum(near.astype(float) ** 2) - 0.98 * near.size
-            spread = 4 * np.sqrt(2 * near.size + 4 * snr**2)
+            excess = np.sum(around.astype(float) ** 2) - 0.98 * around.size
+            spread = 4 * np.sqrt(2 * around.size + 4 * snr**2)
             assert -spread < excess < snr**2 + spread
     snr, excess = np.array([
-        (snr, np.sum(piece.near(time, 0.25)[0] ** 2) - 0.98 * 2048)
+        (snr, np.sum(near(piece, time, 0.25)[0] ** 2) - 0.98 * 2048)
         for piece in found
         for time, snr in zip(piece.times, piece.snr, strict=True)
     ]).T  # fmt: skip
@@ -62,10 +70,49 @@ def test_band_and_window_are_those_asked_for():
         lengths.add(windows.shape[1])
         return np.abs(windows).max(axis=1).min(axis=1)
 
-    found = narrow.judge(loudest, window=0.5, merger=0.4, stride=0.25)
+    found = narrow.judge(loudest, window=0.5, stride=0.25)
     assert lengths == {1024}
     # The quieter detector's largest sample finds some of the signals.
     assert 0 < found["found"] < 1
+    assert abs(found["time_bias"]) <= found["time_error"] < 1
+
+
+def test_foreground_is_clustered_as_background_is(monkeypatch):
+    """What a louder trigger within the cluster stands for is not found a second time.
+
+    Two clicks: the louder one .45 s after the fainter, which is a merger. Without clustering the
+    fainter would count as found; by the rule of the background there is one trigger, too late.
+    """
+    rate, seconds, merger = 2048, 40, 20.0
+    values = np.zeros((rate * seconds, 2), np.float32)
+    values[round(merger * rate)] = 2.0
+    values[round((merger + 0.45) * rate)] = 9.0
+    binary = Parameters.of(30.0, 20.0)
+    with_merger = survey.Piece(values, 0.0, np.array([merger]), binary, np.array([10.0]))
+    quiet = np.zeros_like(values)
+    quiet[::rate] = 1.0
+    noise = survey.Piece(quiet, 0.0, np.zeros(0), None, np.zeros(0))
+    monkeypatch.setattr(survey, "pieces", lambda _, injected: [with_merger if injected else noise])
+
+    class Untimed:
+        """Leaves every trigger at the time of its window: what is tested is how they cluster."""
+
+        def triggers(self, every, window):
+            return every.clustered(window)
+
+    monkeypatch.setattr(Survey, "_timing", lambda *_: Untimed())
+    mock = Survey(piece=4 * HOUR)
+
+    def click(windows):
+        return np.abs(windows).max(axis=(1, 2))
+
+    assert mock.judge(click, window=0.125, stride=0.0625)["found"] == 0
+    values[round((merger + 0.45) * rate)] = 0.0
+    found = mock.judge(click, window=0.125, stride=0.0625)
+    assert found["found"] == 1
+    # Of two windows that hold the click, the one that begins first.
+    assert found["time_bias"] == -0.0625
+    assert found["time_error"] == 0.0625
 
 
 def test_verdict_against_its_formula():
@@ -90,8 +137,7 @@ def test_verdict_against_its_formula():
 
 @pytest.mark.slow
 def test_a_matched_filter_finds_what_is_loud_and_not_what_is_faint():
-    survey = Survey(foreground=0.5, background=0.5, slid=0.5, seed=1)
-    found = matched_filter(survey)
+    found = matched_filter(Survey(foreground=0.5, background=0.5, slid=0.5, seed=1))
     loud = [low for low in EDGES[:-1] if low >= 10 and found[f"total_{low:g}"]]
     assert all(found[f"found_{low:g}"] == found[f"total_{low:g}"] for low in loud)
     assert found["found_4"] < 0.3 * found["total_4"]

@@ -24,6 +24,8 @@ from etude.systems.gravitational_waves.training import UnifiedTrainer, create_co
 from etude.trainer import Trainer
 from etude.training.signals import Interrupted
 
+pytestmark = pytest.mark.usefixtures("listening")
+
 SAMPLES = 1024  # half a second: 16 steps
 
 

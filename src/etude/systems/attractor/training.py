@@ -13,8 +13,9 @@ import optax
 from jaxtyping import Array, Float
 
 from etude.data.arrays import ArrayData
+from etude.engine.criteria import Best
 from etude.engine.learner import Learner
-from etude.engine.phase import Best, Epochs, Phase, Steps, Validation
+from etude.engine.phase import Epochs, Phase, Steps, Validation
 from etude.engine.rule import Context
 from etude.engine.source import Source
 from etude.systems.attractor.learning import Batch, LocalRule, local_updates, weighted

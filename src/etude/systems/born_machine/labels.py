@@ -14,7 +14,9 @@ from jaxtyping import Array, Float, Int, Integer, PyTree
 from etude.engine.errors import RuleError
 
 
-def checked(owner: str, labels: Any, classes: int, count: int | None = None) -> Int[Array, "..."]:
+def checked(
+    owner: str, labels: Any, classes: int, count: int | None = None, name: str = "labels"
+) -> Int[Array, "..."]:
     """Labels as 32-bit integers, whatever integers they were.
 
     Raises ValueError for what is no integer, for a class that is not there unless compiled, and
@@ -26,12 +28,12 @@ def checked(owner: str, labels: Any, classes: int, count: int | None = None) -> 
     labels = labels if isinstance(labels, Tracer) else np.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(
-            f"{owner}(labels): got {labels.dtype}, expected integers from 0 to {classes - 1}. "
+            f"{owner}({name}): got {labels.dtype}, expected integers from 0 to {classes - 1}. "
             "Convert them: labels.astype(int)."
         )
     if count is not None and labels.shape != (count,):
         raise ValueError(
-            f"{owner}(labels): got shape {labels.shape}, expected ({count},): the class of each "
+            f"{owner}({name}): got shape {labels.shape}, expected ({count},): the class of each "
             "sample."
         )
     if not isinstance(labels, Tracer):
@@ -40,7 +42,7 @@ def checked(owner: str, labels: Any, classes: int, count: int | None = None) -> 
             first = tuple(wrong[0])
             where = f" at {first[0]}" if first else ""
             raise ValueError(
-                f"{owner}(labels): got class {labels[first]}{where}, expected 0 to {classes - 1} "
+                f"{owner}({name}): got class {labels[first]}{where}, expected 0 to {classes - 1} "
                 f"since there are {classes} classes. Count classes from 0."
             )
     return jnp.asarray(labels, jnp.int32)

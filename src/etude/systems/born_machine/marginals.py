@@ -7,19 +7,22 @@ at x, and for one-hot states the diagonal holds the probabilities.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import stop_gradient
-from jaxtyping import Array, Float, Inexact, Int, Real
+from jaxtyping import Array, Float, Inexact, Int, Integer, Real
 
+from etude.systems.born_machine.labels import allowed, checked
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.mps import contract
 from etude.systems.born_machine.partition import environments, through_class
 
+Label = int | Integer[Array, ""] | np.integer
 
-@eqx.filter_jit
-def site_matrices(machine: BornMachine, label: int | None = None) -> Float[Array, "sites d d"]:
+
+def site_matrices(machine: BornMachine, label: Label | None = None) -> Float[Array, "sites d d"]:
     """The density matrix of every site, for all classes or given one.
 
-    Raises ValueError for a class that is not there.
+    Raises ValueError for a class that is not there; compiled, the matrices are NaN.
 
     >>> import jax
     >>> from etude.systems.born_machine import BornMachine, Embedding
@@ -27,7 +30,14 @@ def site_matrices(machine: BornMachine, label: int | None = None) -> Float[Array
     >>> [round(float(matrix.trace()), 4) for matrix in site_matrices(machine)]
     [1.0, 1.0, 1.0, 1.0]
     """
-    before, after = _surroundings(machine, _chosen(machine, label))
+    return _site_matrices(machine, _chosen("site_matrices", machine, label))
+
+
+@eqx.filter_jit
+def _site_matrices(
+    machine: BornMachine, centre: Inexact[Array, "D G D"]
+) -> Float[Array, "sites d d"]:
+    before, after = _surroundings(machine, centre)
     tensors = jnp.concatenate([machine.left, machine.right])
     half = jnp.einsum("sab,sbld,scd->salc", before, tensors, after)
     rho = jnp.einsum("sakc,salc->skl", tensors.conj(), half).real
@@ -35,13 +45,14 @@ def site_matrices(machine: BornMachine, label: int | None = None) -> Float[Array
 
 
 def pair_matrix(
-    machine: BornMachine, first: int, second: int, label: int | None = None
+    machine: BornMachine, first: int, second: int, label: Label | None = None
 ) -> Float[Array, "d d d d"]:
     """The density matrix of two sites, axes (bra, ket) of the first and (bra, ket) of the second.
 
     The density at (x, y) is ``einsum("ijkl,i,j,k,l", matrix, phi(x), phi(x), phi(y), phi(y))``.
 
-    Raises ValueError unless ``first < second`` are sites and `label` is a class.
+    Raises ValueError unless ``first < second`` are sites and `label` is a class; compiled, for
+    another class the matrix is NaN.
 
     >>> import jax
     >>> from etude.systems.born_machine import BornMachine, Embedding
@@ -54,14 +65,15 @@ def pair_matrix(
             f"pair_matrix: got sites {first} and {second}, expected "
             f"0 <= first < second < {machine.sites}."
         )
-    return _pair_matrix(machine, first, second, label)
+    return _pair_matrix(machine, first, second, _chosen("pair_matrix", machine, label))
 
 
-@eqx.filter_jit
 def marginal_density(
-    machine: BornMachine, x: Real[Array, " n"], site: int, label: int | None = None
+    machine: BornMachine, x: Real[Array, " n"], site: int, label: Label | None = None
 ) -> Float[Array, " n"]:
     """p(x) of one site alone (p(x | c) with a label), with respect to dx of the embedding.
+
+    Raises ValueError as `site_matrices` does.
 
     >>> import jax, jax.numpy as jnp
     >>> from etude.systems.born_machine import BornMachine, Embedding
@@ -105,9 +117,9 @@ def site_amplitudes(
 
 @eqx.filter_jit
 def _pair_matrix(
-    machine: BornMachine, first: int, second: int, label: int | None
+    machine: BornMachine, first: int, second: int, centre: Inexact[Array, "D G D"]
 ) -> Float[Array, "d d d d"]:
-    centre, split = _chosen(machine, label), machine.out_position
+    split = machine.out_position
     before, after = _surroundings(machine, centre)
     tensors = jnp.concatenate([machine.left, machine.right])
     d, D = machine.embedding.dim, machine.bond_dim
@@ -122,13 +134,13 @@ def _pair_matrix(
     return rho / jnp.einsum("iijj", rho)
 
 
-def _chosen(machine: BornMachine, label: int | None) -> Inexact[Array, "D G D"]:
+def _chosen(owner: str, machine: BornMachine, label: Label | None) -> Inexact[Array, "D G D"]:
     """The class tensor, of all classes or of one."""
     if label is None:
         return machine.centre
-    if not 0 <= label < machine.classes:
-        raise ValueError(f"label: got {label}, expected 0 to {machine.classes - 1}.")
-    return machine.centre[:, label : label + 1]
+    label = checked(owner, label, machine.classes, name="label")
+    chosen = machine.centre[:, label[None]]
+    return jnp.where(allowed(label, machine.classes), chosen, jnp.nan)
 
 
 def _surroundings(

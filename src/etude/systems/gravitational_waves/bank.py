@@ -13,13 +13,15 @@ import hashlib
 import json
 import uuid
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import jax
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Array, Float32, Float64, Key
 
 from etude.systems.gravitational_waves.injections import whitened_quadratures
 from etude.systems.gravitational_waves.population import Parameters, Population
@@ -131,6 +133,17 @@ def signal_bank(
     if file is not None:
         _save(file, signals=signals, snr=snr)
     return SignalBank(signals, snr, parameters, sample_rate, merger)
+
+
+def split_key(seed: int, split: Split) -> Key[Array, ""]:
+    """The key of what is drawn to judge a network on a split: of no training, no other split.
+
+    >>> bool(split_key(0, "valid") == split_key(0, "test"))
+    False
+    """
+    # Phases of training fold in the checksum of their name first, which is none of this purpose.
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"gravitational waves: judging"))
+    return jax.random.fold_in(key, SPLITS.index(split))
 
 
 def _digest(values: np.ndarray) -> str:

@@ -38,9 +38,8 @@ def search(model: Any, config: Any, inputs: Sequence[str], options: SearchOption
     Raises `ConfigurationError` for anything but two files or the event, `DataError` as
     `detect_files`.
     """
-    name, files = _strain(inputs)
-    folder = options.out or Path("detections") / name
-    return _found(model, config, files, folder, options).table()
+    _, files = _strain(inputs)
+    return _found(model, config, files, options.out, options).table()
 
 
 def detect(inputs: Sequence[str], options: DetectOptions) -> None:
@@ -80,7 +79,7 @@ def _strain(inputs: Sequence[str]) -> tuple[str, tuple[Path, Path]]:
 
 
 def _found(
-    model: Any, config: Any, files: tuple[Path, Path], folder: Path, options: SearchOptions
+    model: Any, config: Any, files: tuple[Path, Path], folder: Path | None, options: SearchOptions
 ) -> Detection:
     needed = ("sample_rate", "window", "band", "merger")
     lacking = [name for name in needed if name not in type(config).model_fields]

@@ -8,14 +8,13 @@
 >>> rng, noise = np.random.default_rng(0), {}
 >>> for name in ("H1", "L1"):
 ...     noise[name] = Strain(1e-21 * rng.normal(size=16 * 2048), 2048.0, 100.0, name)
->>> found = detect(Loudness(), noise["H1"], noise["L1"], Preparation())
+>>> found = detect(Loudness(), noise["H1"], noise["L1"], Preparation(), injections=16)
 >>> len(found.triggers) > 10, len(found.background.statistics) > 100
 (True, True)
 """
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,20 @@ import numpy as np
 from jaxtyping import Float64
 
 from etude.engine.errors import ConfigurationError, DataError
+from etude.systems.gravitational_waves.bank import SPLITS
 from etude.systems.gravitational_waves.reading import read_strain
 from etude.systems.gravitational_waves.search.background import HOUR, Background
 from etude.systems.gravitational_waves.search.network import Sliding
 from etude.systems.gravitational_waves.search.plots import plot_detection
+from etude.systems.gravitational_waves.search.timing import CONFIDENCE, Timing, calibrate
 from etude.systems.gravitational_waves.search.triggers import Triggers
 from etude.systems.gravitational_waves.strain import Strain
+from etude.table import Table
 
 #: In the order of the channels that a network is trained on.
 ORDER = ("H1", "L1")
 _CLUSTER = 0.5  # seconds
+_FOUND = 1 / 60  # Hz, of false alarms as loud: louder injections calibrate the times
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,12 @@ class Detection:
     """What a search of one stretch of strain found.
 
     Attributes:
-        triggers: clustered, in order of time.
+        triggers: clustered, in order of time: when each would have merged.
         false_alarm_rate: of each, in Hz.
         background: of the time slides.
         strain: whitened, of each detector.
-        statistic: of every window, before clustering.
+        statistic: of every window, before clustering, at the start of the window.
+        timing: how the times were found, and their error.
     """
 
     triggers: Triggers
@@ -81,6 +85,7 @@ class Detection:
     background: Background
     strain: tuple[Strain, ...]
     statistic: Triggers
+    timing: Timing
 
     def summary(self) -> str:
         """One sentence about the loudest trigger."""
@@ -91,41 +96,46 @@ class Detection:
         if not louder:
             loudest = "above every trigger of all time slides"
         return (
-            f"Loudest: GPS {time:.3f}, statistic {statistic:.4g}, at most {rate * HOUR:.3g} false "
-            f"alarms per hour ({loudest}; {self.background.duration:.0f} s of background)."
+            f"Loudest: GPS {time:.2f} ± {self.timing.error:.2f} s ({CONFIDENCE:.0%} of "
+            f"{self.timing.injections} injections), statistic {statistic:.4g}, at most "
+            f"{rate * HOUR:.3g} false alarms per hour ({loudest}; "
+            f"{self.background.duration:.0f} s of background)."
         )
+
+    def table(self) -> Table:
+        """A row for each trigger, the loudest first."""
+        rows = []
+        for row in np.argsort(-self.triggers.statistic, kind="stable"):
+            time, statistic = self.triggers.time[row], self.triggers.statistic[row]
+            rate = self.false_alarm_rate[row] * HOUR
+            rows.append(
+                (f"{time:.4f}", f"{self.timing.error:.4f}", f"{statistic:.6g}", f"{rate:.6g}")
+            )
+        head = ("gps_time", "time_error", "statistic", "false_alarms_per_hour")
+        return Table(head, tuple(rows))
 
     def write(self, folder: Path, model: Any, preparation: Preparation) -> None:
         """Writes `triggers.csv`, the loudest first, and `detection.png`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "triggers.csv", "w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["gps_time", "statistic", "false_alarms_per_hour"])
-            for row in np.argsort(-self.triggers.statistic, kind="stable"):
-                time, statistic = self.triggers.time[row], self.triggers.statistic[row]
-                rate = self.false_alarm_rate[row] * HOUR
-                table.writerow([f"{time:.4f}", f"{statistic:.6g}", f"{rate:.6g}"])
+        self.table().write_csv(folder / "triggers.csv")
         self._figure(model, preparation).savefig(folder / "detection.png", dpi=140)
 
     def _figure(self, model: Any, preparation: Preparation) -> Any:
         """Around the loudest trigger."""
-        time, _ = self.triggers.loudest
+        begin, _ = self.statistic.loudest
         rate, start = preparation.sample_rate, self.strain[0].start
         white = np.stack([strain.values for strain in self.strain], axis=1).astype(np.float32)
-        begin = time - float(np.mean(preparation.merger))  # of the window of the trigger
         first, length = round((begin - start) * rate), round(preparation.window * rate)
         raster = np.asarray(model.spikes(jnp.asarray(white[first : first + length])), np.float32)
         margin = round(rate / 2)
         low, high = max(first - margin, 0), min(first + length + margin, len(white))
-        shown = (self.statistic.time >= begin - 0.5) & (
-            self.statistic.time <= begin + preparation.window + 0.5
-        )
-        curve = self.statistic[shown]
+        # Of each window, at the time of a merger that would be at the centre of the answer.
+        times = self.statistic.time + self.timing.offset
+        shown = (times >= begin - 0.5) & (times <= begin + preparation.window + 0.5)
         return plot_detection(
             white[low:high],
             rate,
             start + low / rate,
-            (curve.time, curve.statistic),
+            (times[shown], self.statistic.statistic[shown]),
             raster,
             (begin, begin + preparation.window),
             float(self.background.statistics[-1]) if len(self.background.statistics) else None,
@@ -141,9 +151,13 @@ def detect(
     *,
     slides: int = 50,
     step: float = 1.0,
+    injections: int = 256,
     batch: int = 256,
 ) -> Detection:
     """Whitens simultaneous strain, slides the network over it, and over time slides of it.
+
+    When a signal merged is calibrated on injections of simulated binaries into time slides of the
+    same strain, see `calibrate`. They are always the same, those of a validation split.
 
     Args:
         model: with `statistic(windows) -> (n,)` for windows `(n, samples, detectors)`, H1 first,
@@ -152,43 +166,53 @@ def detect(
         preparation: of the model's training.
         slides: time slides at most.
         step: seconds between slides.
+        injections: signals of the calibration of the times.
         batch: windows at a time.
 
     Raises `DataError` for other detectors, or less common strain than can be searched.
     """
     strain = _common(first, second, preparation)
-    white = tuple(one.whitened(band=preparation.band) for one in strain)
-    stream = np.stack([one.values for one in white], axis=1)
-    compiled = eqx.filter_jit(model.statistic)
-    sliding = Sliding(
-        compiled,
-        preparation.sample_rate,
-        preparation.window,
-        preparation.stride,
-        float(np.mean(preparation.merger)),
-        batch,
+    psds = [one.psd() for one in strain]
+    white = tuple(
+        one.whitened(psd, preparation.band) for one, psd in zip(strain, psds, strict=True)
     )
-    every = sliding.triggers(stream, white[0].start)
+    stream = np.stack([one.values for one in white], axis=1)
     if white[0].duration < 2 * step:
         raise DataError(
             f"{white[0].duration:g} s of whitened strain are too short for time slides of "
             f"{step:g} s. Give a longer stretch."
         )
+    compiled = eqx.filter_jit(model.statistic)
+    # Windows are known by their start: where in them a signal merges is for the calibration.
+    sliding = Sliding(
+        compiled, preparation.sample_rate, preparation.window, preparation.stride, 0.0, batch
+    )
+    every = sliding.triggers(stream, white[0].start)
     background = sliding.background(stream, step, slides, _CLUSTER)
-    triggers = every.clustered(_CLUSTER)
+    timing = calibrate(
+        sliding,
+        stream,
+        psds,
+        np.random.default_rng(np.random.SeedSequence(0, spawn_key=(SPLITS.index("valid"),))),
+        float(np.median(every.statistic)),
+        background.threshold(max(_FOUND, background.resolution)),
+        count=injections,
+        band=preparation.band,
+    )
+    triggers = timing.triggers(every, _CLUSTER)
     rates = background.false_alarm_rate(triggers.statistic)
-    return Detection(triggers, rates, background, white, every)
+    return Detection(triggers, rates, background, white, every, timing)
 
 
 def detect_files(
     model: Any,
     first: Path,
     second: Path,
-    folder: Path,
+    folder: Path | None,
     preparation: Preparation,
     **options: Any,
 ) -> Detection:
-    """`detect` on two files, which `read_strain` reads; writes its results into `folder`.
+    """`detect` on two files, which `read_strain` reads; writes its results into `folder`, if given.
 
     Raises `ConfigurationError` for a model that is no detector, `DataError` as `detect` and
     `read_strain`.
@@ -202,7 +226,8 @@ def detect_files(
     rate = preparation.sample_rate
     one, two = read_strain(first, sample_rate=rate), read_strain(second, sample_rate=rate)
     found = detect(model, one, two, preparation, **options)
-    found.write(folder, model, preparation)
+    if folder is not None:
+        found.write(folder, model, preparation)
     return found
 
 

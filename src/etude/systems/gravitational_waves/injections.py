@@ -187,6 +187,10 @@ class _Window:
         self.length = cast(int, fft.next_fast_len(least, real=True))
         self.padding = (self.length - self.samples) / sample_rate
         self.frequencies = np.fft.rfftfreq(self.length, 1 / sample_rate)
+        # Parseval's theorem for real values: a frequency stands for both signs, but 0 Hz and the
+        # Nyquist frequency are their own mirror images.
+        own_mirror = (self.frequencies == 0) | (self.frequencies == sample_rate / 2)
+        self.weight = np.sqrt(np.where(own_mirror, 1.0, 2.0) / self.length)
 
     def response(self, psd: PowerSpectrum, band: tuple[float, float]) -> np.ndarray:
         """That of the filter of `whiten`, at the frequencies of the window."""
@@ -214,8 +218,7 @@ class _Window:
                 zip(responses[part].T, delays[part].T, strict=True)
             ):
                 amplitude = wave.amplitude * np.abs(response)[:, None] * scale[i]
-                # Parseval's theorem for real values: every frequency counts twice.
-                norms[part, i] = np.linalg.norm(amplitude, axis=1) * np.sqrt(2 / self.length)
+                norms[part, i] = np.linalg.norm(amplitude * self.weight, axis=1)
                 turned = wave.phase + np.angle(response)[:, None]
                 turned -= 2 * np.pi * self.frequencies * (merger + delay[:, None])
                 spectrum = np.empty(turned.shape, np.complex128)

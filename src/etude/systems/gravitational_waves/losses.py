@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from etude.engine.precision import widened
 from etude.losses._reductions import check_temperature, unit_rows
 
 _EXCLUDED = -1e9  # finite, for a row may hold nothing else
@@ -72,11 +73,13 @@ def cpc_loss(
         )
     if hard_negatives is not None and hard_negatives < 1:
         raise ValueError(f"cpc_loss: hard_negatives={hard_negatives}; expected 1 or more, or None.")
+    # Cosines, their norms and the sum over candidates in at least float32.
+    latents, context = widened(latents), widened(context)
     keys = _units(latents)
     ahead = range(1, steps + 1)
     losses = [
         _info_nce(_units(context[:, : time - k] @ w), keys, k, temperature, hard_negatives)
-        for k, w in zip(ahead, predictors.weights, strict=True)
+        for k, w in zip(ahead, widened(predictors.weights), strict=True)
     ]
     return jnp.mean(jnp.stack(losses))
 
@@ -121,7 +124,7 @@ def neighbour_info_nce(
             f"neighbour_info_nce: {features.shape[1]} steps; expected 3 or more, or there are no "
             "negatives in a batch of one."
         )
-    units = _units(features)
+    units = _units(widened(features))
     now = units[:, :-1].reshape(-1, units.shape[2])
     after = units[:, 1:].reshape(-1, units.shape[2])
     similarity = now @ after.T / temperature

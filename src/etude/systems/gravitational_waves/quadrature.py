@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from etude.engine.precision import widened
 from etude.nn import decimate, strided_convolution
 
 
@@ -43,9 +44,11 @@ class QuadratureFilters(eqx.Module):
         def respond(strain: Array) -> Array:
             low = decimate(strain, self.decimation)
             pairs = strided_convolution(low[:, None], kernel, self.stride, block=8)
-            first, second = jnp.split(pairs, 2, axis=1)
+            # In at least float32: the square of 256 is beyond float16.
+            first, second = jnp.split(widened(pairs), 2, axis=1)
             # Within the root, so that the gradient is finite at zero.
-            return jnp.sqrt(first**2 + second**2 + 1e-6) - (jnp.pi / 2) ** 0.5
+            modulus = jnp.sqrt(first**2 + second**2 + 1e-6) - (jnp.pi / 2) ** 0.5
+            return modulus.astype(pairs.dtype)
 
         responses = jax.vmap(respond)(x.T)
         return jnp.concatenate(list(responses), axis=1)

@@ -192,6 +192,9 @@ def optimal_snr(
 ) -> Float64[np.ndarray, "*batch"]:
     """The signal-to-noise ratio a matched filter expects of a signal, `sqrt(4 ∫|h|²/S df)`.
 
+    The integral over positive frequencies stands for both signs, so the two bins that are their
+    own mirror image, 0 Hz and the Nyquist frequency, count half.
+
     Args:
         values: strain of the signal alone, float64, that begins and ends near zero.
         sample_rate: Hz.
@@ -209,7 +212,9 @@ def optimal_snr(
     inside = (frequencies >= band[0]) & (frequencies <= band[1])
     amplitudes = np.fft.rfft(values)[..., inside] / sample_rate
     asd = np.sqrt(psd(frequencies[inside]))
-    squared = 4 * sample_rate / samples * np.sum(np.abs(amplitudes / asd) ** 2, axis=-1)
+    own_mirror = (frequencies == 0) | (frequencies == sample_rate / 2)
+    weight = np.where(own_mirror, 2.0, 4.0)[inside] * sample_rate / samples
+    squared = np.sum(weight * np.abs(amplitudes / asd) ** 2, axis=-1)
     return np.asarray(np.sqrt(squared))
 
 

@@ -23,6 +23,7 @@ from etude.data.arrays import ArrayData
 from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner
 from etude.engine.phase import Epochs, Phase, Validation
+from etude.engine.precision import widened
 from etude.engine.rule import Context, Gradient
 from etude.losses import cross_entropy
 from etude.metrics import Accuracy
@@ -92,7 +93,7 @@ def create_composite_loss(
             total += cpc_weight * metrics["cpc_loss"]
         if classification_weight:
             logits = model.classify(contexts, key=context.key)
-            metrics["classification_loss"] = criterion(logits, labels)
+            metrics["classification_loss"] = widened(criterion(logits, labels))
             metrics["accuracy"] = _accuracy(logits, labels)
             total += classification_weight * metrics["classification_loss"]
         return total, metrics

@@ -27,7 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from etude.engine.errors import ConfigurationError
+from etude.engine.errors import ConfigurationError, suggest
+from etude.systems.gravitational_waves.bank import SPLITS, Split
 from etude.systems.gravitational_waves.detectors import H1, L1, Detector
 from etude.systems.gravitational_waves.injections import folded_response, responses_and_delays
 from etude.systems.gravitational_waves.population import Population
@@ -76,9 +77,12 @@ class Mixing:
         glitch_snr: range of its signal-to-noise ratio, uniform in the logarithm.
         band: Hz, of the noise; as that of the filter which whitened the signals.
         detectors: where the strain is felt.
+        split: "train", "valid" or "test"; each has a table of directions and orientations of its
+            own, from which its windows draw.
 
     Raises:
-        ConfigurationError: a range that is empty or outside the window, or no fraction.
+        ConfigurationError: a range that is empty or outside the window, no fraction, or an
+            unknown split.
 
     >>> mixing = Mixing(snr=(8.0, 15.0), incoherent=0.2)
     >>> mixed = mixing.mix(jnp.ones((4, mixing.longer, 2, 1)), jax.random.key(0))
@@ -96,8 +100,13 @@ class Mixing:
     glitch_snr: tuple[float, float] = (5.0, 50.0)
     band: tuple[float, float] = (20.0, 1024.0)
     detectors: tuple[Detector, ...] = (H1, L1)
+    split: Split = "train"
 
     def __post_init__(self):
+        if self.split not in SPLITS:
+            raise ConfigurationError(
+                f"Mixing: there is no split {self.split!r}. {suggest(self.split, SPLITS)}"
+            )
         for name in ("positives", "incoherent", "glitches"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(
@@ -159,9 +168,11 @@ class Mixing:
         """Responses (complex) and delays (samples) of many binaries, each [places, detectors].
 
         They are as frequent as among the signals of one loudness of a population that is uniform
-        in volume: as the cube of the distance to which they are heard.
+        in volume: as the cube of the distance to which they are heard. No two splits have one in
+        common.
         """
-        rng = np.random.default_rng(0)
+        seeds = np.random.SeedSequence(0, spawn_key=(SPLITS.index(self.split),))
+        rng = np.random.default_rng(seeds)
         binaries = Population().draw(rng, 4 * _PLACES)
         responses, delays = responses_and_delays(binaries, self.detectors)
         volume = np.sum(np.abs(responses) ** 2, axis=1) ** 1.5

@@ -19,8 +19,9 @@ import optax
 from pydantic import Field
 
 from etude.data.arrays import ArrayData
+from etude.engine.criteria import Best
 from etude.engine.learner import Learner
-from etude.engine.phase import Best, Epochs, Phase, Steps, Validation
+from etude.engine.phase import Epochs, Phase, Steps, Validation
 from etude.engine.rule import Gradient
 from etude.metrics import compute_accuracy, compute_confusion_matrix
 from etude.recipe import Configuration, Outcome, Recipe, Trial

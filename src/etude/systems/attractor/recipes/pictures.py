@@ -19,8 +19,9 @@ from pydantic import Field
 
 from etude.data.arrays import ArrayData
 from etude.data.named import load
+from etude.engine.criteria import Best
 from etude.engine.learner import Learner
-from etude.engine.phase import Best, Epochs, Phase, Validation
+from etude.engine.phase import Epochs, Phase, Validation
 from etude.engine.rule import Context, Gradient
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.attractor.data import standardised

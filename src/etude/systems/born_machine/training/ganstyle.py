@@ -4,6 +4,7 @@ Phases: the critic alone; then critic and machine in turns at every step. Whenev
 falls, classification is retrained, as the rescue of that phase.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,11 @@ from jaxtyping import Array, Float, Key
 
 from etude.callbacks import Callback, Timing
 from etude.data import ArrayData
+from etude.engine.criteria import Fallen
+from etude.engine.direction import best, better
 from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner
-from etude.engine.phase import Epochs, Fallen, Phase, Rescue
+from etude.engine.phase import Epochs, Phase, Rescue
 from etude.engine.rule import Context, Gradient
 from etude.systems.born_machine.config import Config
 from etude.systems.born_machine.config_parts import SamplingConfig
@@ -55,7 +58,9 @@ def critic_in(game: Game) -> Critic:
 
 @dataclass(frozen=True)
 class Risen:
-    """True when the last value of a metric is above its best, or `reference`, by a fraction.
+    """True when the last value of a metric is NaN, or above its best by a fraction of that.
+
+    A `reference`, if given, stands for the best.
 
     >>> Risen("valid/loss", tolerance=0.1)([{"valid/loss": 1.0}, {"valid/loss": 1.2}])
     True
@@ -69,8 +74,10 @@ class Risen:
         values = [found[self.metric] for found in validations if self.metric in found]
         if self.metric not in validations[-1]:
             return False
-        reference = min(values) if self.reference is None else self.reference
-        return values[-1] - reference > self.tolerance * abs(reference)
+        reference = best("min", values) if self.reference is None else self.reference
+        if reference is None or math.isnan(values[-1]):
+            return True
+        return better("min", reference, values[-1], by=self.tolerance * abs(reference))
 
 
 def fallen(

@@ -1,6 +1,6 @@
 """The metrics of a `PerformanceEvaluator` as validations of a phase, each at its own frequency."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from etude.callbacks.base import Callback, Event, Request
+from etude.callbacks.watching import Reported, unknown_phase
 from etude.data import ArrayData
 from etude.engine.phase import Epochs, Validation
 from etude.engine.rule import Context
@@ -55,6 +56,9 @@ class Pictures(Callback):
         if event.phase == self.phase and "viz" in self.evaluator.metrics.due(event.epoch):
             self.evaluator.picture(self.machine_of(event.model()), "valid", event.epoch)
         return None
+
+    def problems(self, phases: Mapping[str, Reported]) -> list[str]:
+        return unknown_phase("Pictures", self.phase, phases)
 
 
 class Distance(eqx.Module):

@@ -9,9 +9,11 @@ from jaxtyping import Array, Float
 
 from etude.callbacks import Callback, EarlyStopping, GradientMonitor, Timing
 from etude.data import ArrayData
+from etude.engine.criteria import AtLeast, AtMost, Best, Goal
+from etude.engine.direction import Mode, best
 from etude.engine.errors import ConfigurationError, suggest
 from etude.engine.learner import Learner
-from etude.engine.phase import Best, Epochs, Phase
+from etude.engine.phase import Epochs, Phase
 from etude.engine.rule import Context, Gradient
 from etude.systems.born_machine.config import Config
 from etude.systems.born_machine.config_parts import RISES
@@ -130,8 +132,9 @@ class AbstractBornTrainer(abc.ABC):
         name = f"valid/{self.train_cfg.stop_crit}"
         measured = [r for r in result.history if r["phase"] == self.stage and name in r]
         if measured:
-            pick = max if RISES[self.train_cfg.stop_crit] else min
-            chosen = pick(measured, key=lambda record: record[name])
+            value = best(mode_of(self.train_cfg.stop_crit), [record[name] for record in measured])
+            # Of metrics that were always NaN none is the best, and the last weights were kept.
+            chosen = next((r for r in measured if r[name] == value), measured[-1])
             self.best = _valid(chosen)
             self.summary[f"{self.stage}/epoch/best"] = float(chosen["epoch"] + 1)
             self.summary[f"{self.stage}/epoch/last"] = float(measured[-1]["epoch"] + 1)
@@ -210,29 +213,38 @@ def callbacks_of(
 
 def stopping(config: Any, stage: str) -> EarlyStopping:
     """Ends a phase after more than `patience` epochs without improvement."""
-    mode = "max" if RISES[config.stop_crit] else "min"
-    return EarlyStopping(f"valid/{config.stop_crit}", config.patience + 1, mode, phase=stage)
+    crit = config.stop_crit
+    return EarlyStopping(f"valid/{crit}", config.patience + 1, mode_of(crit), phase=stage)
+
+
+def mode_of(name: str) -> Mode:
+    """Whether a metric of the evaluator rises or falls as the machine learns."""
+    return "max" if RISES[name] else "min"
 
 
 def best_of(stop_crit: str) -> Best:
     """The weights of the best validation."""
-    return Best(f"valid/{stop_crit}", "max" if RISES[stop_crit] else "min")
+    return Best(f"valid/{stop_crit}", mode_of(stop_crit))
 
 
-def goal_of(goal: Metrics | None, evaluator: PerformanceEvaluator) -> dict[str, float]:
-    """A goal in the words of the engine, all its keys.
+def goal_of(goal: Metrics | None, evaluator: PerformanceEvaluator) -> list[Goal]:
+    """A goal in the words of the engine, all its keys; the evaluator knows their directions.
 
     Raises:
         ConfigurationError: a metric that the evaluator does not measure.
     """
     names = [name for name in evaluator.metrics.names if name != "viz"]
-    for name in goal or {}:
-        if name.partition("/")[0] not in names:
+    found: list[Goal] = []
+    for name, value in (goal or {}).items():
+        kind = name.partition("/")[0]
+        if kind not in names:
             raise ConfigurationError(
                 f"goal: {name!r} is not measured. {suggest(name, names)} Metrics are chosen by "
                 "`metrics` of the trainer's configuration."
             )
-    return {f"valid/{name}": float(value) for name, value in (goal or {}).items()}
+        reached = AtLeast if RISES[kind] else AtMost
+        found.append(reached(f"valid/{name}", float(value)))
+    return found
 
 
 def check_fit(bornmachine: BornMachine, datahandler: DataHandler) -> None:

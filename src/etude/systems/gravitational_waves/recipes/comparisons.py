@@ -4,6 +4,7 @@ All windows are fresh draws, and all methods of a recipe take the same number of
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from etude.recipe import Recipe, Trial
+from etude.systems.gravitational_waves.bank import split_key
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.recipes.shared import (
     Comparison,
@@ -35,6 +37,7 @@ from etude.systems.gravitational_waves.spiking import (
 from etude.trainer import Trainer
 
 _COUNTED = 256  # windows whose spikes are counted
+_COUNTING = 1 << 20  # their key, beyond those of the windows of `evaluate`
 
 
 class Exchange(Comparison, frozen=True):
@@ -119,7 +122,7 @@ def trainer(config: Exchange, method: Mapping[str, Any], /, **options: Any) -> T
     return Trainer(network, phases, seed=config.seed, **options)
 
 
-def judge(config: Exchange, model: SpikingNetwork, split: str) -> dict[str, Any]:
+def judge(config: Exchange, model: SpikingNetwork, split: Any) -> dict[str, Any]:
     """`evaluate`, and what the classifier does for a window: means over windows as in training.
 
     A message is a spike, or the number that a neuron of the twin sends in every step. An operation
@@ -128,8 +131,9 @@ def judge(config: Exchange, model: SpikingNetwork, split: str) -> dict[str, Any]
     """
     results = evaluate(config, model, split)
     signals = jnp.asarray(bank(config, split).signals[:_COUNTED])
-    windows, _ = mixing_of(config)(signals, jax.random.key(config.seed))
-    counts = _counted(model, windows, jax.random.key(config.seed))
+    drawn, spikes = jax.random.split(jax.random.fold_in(split_key(config.seed, split), _COUNTING))
+    windows, _ = replace(mixing_of(config), split=split)(signals, drawn)
+    counts = _counted(model, windows, spikes)
     neurons = [layer.neurons for layer in model.classifier.layers]
     if isinstance(neurons[0], Graded):
         messages, operations = 1 / neurons[0].dt, float(np.max(counts.dense_operations))

@@ -23,6 +23,7 @@ from etude.engine.phase import Epochs, Phase
 from etude.engine.rule import Context, Gradient
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.gravitational_waves.cnn import ConvolutionalNetwork
+from etude.systems.gravitational_waves.command import search_verb
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.recipes import demo, shared
 from etude.systems.gravitational_waves.recipes.survey import (
@@ -55,7 +56,6 @@ class Search(demo.Demo, frozen=True):
     foreground: float = Field(3.0, gt=0, description="hours with injections")
     background: float = Field(4.0, ge=1, description="hours of noise alone")
     stride: float = Field(0.125, gt=0, description="seconds between windows")
-    answer: float = Field(0.6, gt=0, description="seconds into a window of its merger")
 
 
 def trials(config: Search) -> list[Trial]:
@@ -117,7 +117,7 @@ def evaluate(config: Search, model: Any, split: str) -> dict[str, float]:
         band=config.band,
     )
     statistic = eqx.filter_jit(lambda windows: model.statistic(windows))
-    mine = survey.judge(statistic, config.window, config.answer, config.stride)
+    mine = survey.judge(statistic, config.window, config.stride)
     ceiling = matched_filter(survey)
     return {
         **mine,
@@ -171,8 +171,11 @@ recipe = Recipe(
         "the filter's": "filter_distance_1",
         "found": "found",
         "by the filter": "filter_found",
+        "late, s (median)": "time_bias",
+        "90 % within, s": "time_error",
         "parameters": "parameters",
     },
+    predict=search_verb,
     splits=("valid", "test"),
     draw=draw,
 )

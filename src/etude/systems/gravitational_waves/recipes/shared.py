@@ -1,22 +1,24 @@
 """What the recipes share: settings, signals, the untrained network, and how a network is judged."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float32, Float64, Int
 from pydantic import Field, model_validator
 
 from etude.recipe import Configuration
-from etude.systems.gravitational_waves.bank import SignalBank, signal_bank
+from etude.systems.gravitational_waves.bank import SignalBank, signal_bank, split_key
 from etude.systems.gravitational_waves.chirps import chirp_filters
 from etude.systems.gravitational_waves.curves import noise_curve
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.population import Population
-from etude.systems.gravitational_waves.search.roc import auc, tpr_at_fpr
+from etude.systems.gravitational_waves.search.roc import block_auc, tpr_at_fpr
 from etude.systems.gravitational_waves.spiking import SpikeBridge
 from etude.systems.gravitational_waves.training import UnifiedTrainer
 from etude.systems.gravitational_waves.windows import Mixing
@@ -157,17 +159,15 @@ def unified(config: Experiment, network: SpikingNetwork, **options: Any) -> Unif
 def evaluate(config: Experiment, model: SpikingNetwork, split: str) -> dict[str, Any]:
     """Area under the ROC for network SNR 8 to 15, and shares found at 1 false alarm in 1000.
 
-    The windows are fresh draws of the seed, half of them noise alone; the lowest rate of false
-    alarms that they resolve, 1 / noise windows, is among the results.
+    The windows are fresh draws, half of them noise alone; the lowest rate of false alarms that
+    they resolve, 1 / noise windows, is among the results. The interval of the area is that of
+    other binaries too, of which each is in several windows, see `block_auc`.
     """
-    signals = jnp.asarray(bank(config, split).signals[:_CHUNK])
-    mixing = replace(mixing_of(config), snr=(_BINS[0][0], _BINS[-1][1]), incoherent=0.0)
-    keys = jax.random.split(jax.random.key(config.seed), -(-config.test_windows // _CHUNK))
-    draws = [_ranked(model, mixing, signals, key) for key in keys]
-    statistic, snr = (np.concatenate(column) for column in zip(*draws, strict=True))
-    statistic = statistic.astype(np.float64)
-    noise, found = statistic[snr == 0], statistic[snr > 0]
-    area = auc(noise, found)
+    drawn = judged(config, model, split)
+    noise, found = drawn.statistic[drawn.snr == 0], drawn.statistic[drawn.snr > 0]
+    binary = drawn.binary[drawn.snr > 0]
+    # A window of noise alone holds no binary: each is a block of its own.
+    area = block_auc(noise, found, -1 - np.arange(len(noise)), binary, seed=config.seed)
     resolution = 1 / len(noise)
     rate = max(FALSE_ALARMS, resolution)
     results: dict[str, Any] = {
@@ -177,14 +177,44 @@ def evaluate(config: Experiment, model: SpikingNetwork, split: str) -> dict[str,
         "efficiency": tpr_at_fpr(noise, found, rate).value,
     }
     for low, high in _BINS:
-        inside = statistic[(snr >= low) & (snr < high)]
+        inside = drawn.statistic[(drawn.snr >= low) & (drawn.snr < high)]
         results[f"efficiency_{low:g}_{high:g}"] = tpr_at_fpr(noise, inside, rate).value
     return results
 
 
+class Judged(NamedTuple):
+    """Windows of a split as a network ranks them.
+
+    Attributes:
+        statistic: of each window.
+        snr: network SNR of its signal, 0 for noise alone.
+        binary: index into the bank of the split.
+    """
+
+    statistic: Float64[np.ndarray, " windows"]
+    snr: Float32[np.ndarray, " windows"]
+    binary: Int[np.ndarray, " windows"]
+
+
+def judged(config: Experiment, model: Callable[..., Any], split: Any) -> Judged:
+    """The windows of `evaluate`; no other split has their noise, mergers or directions.
+
+    The model makes logits `(n, 2)` of windows, and is given a key.
+    """
+    signals = jnp.asarray(bank(config, split).signals[:_CHUNK])
+    mixing = replace(
+        mixing_of(config), snr=(_BINS[0][0], _BINS[-1][1]), incoherent=0.0, split=split
+    )
+    keys = jax.random.split(split_key(config.seed, split), -(-config.test_windows // _CHUNK))
+    draws = [_ranked(model, mixing, signals, key) for key in keys]
+    statistic, snr = (np.concatenate(column) for column in zip(*draws, strict=True))
+    binary = np.tile(np.arange(len(signals)), len(keys))
+    return Judged(statistic.astype(np.float64), snr, binary)
+
+
 @eqx.filter_jit
 def _ranked(
-    model: SpikingNetwork, mixing: Mixing, signals: jax.Array, key: jax.Array
+    model: Callable[..., Any], mixing: Mixing, signals: jax.Array, key: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Statistics of fresh windows, with a key for bridges that draw, and the SNRs in them."""
     drawn, spikes = jax.random.split(key)

@@ -27,7 +27,14 @@ from etude.systems.gravitational_waves.search.plots import (
     plot_efficiency,
     plot_roc,
 )
-from etude.systems.gravitational_waves.search.roc import ROC, auc, delong, roc, tpr_at_fpr
+from etude.systems.gravitational_waves.search.roc import (
+    ROC,
+    auc,
+    block_auc,
+    delong,
+    roc,
+    tpr_at_fpr,
+)
 from etude.systems.gravitational_waves.search.sensitivity import (
     Efficiency,
     chirp_volumes,
@@ -41,6 +48,7 @@ from etude.systems.gravitational_waves.search.templates import (
     fitting_factors,
     template_bank,
 )
+from etude.systems.gravitational_waves.search.timing import Timing, calibrate, centres
 from etude.systems.gravitational_waves.search.triggers import (
     Triggers,
     away_from,
@@ -63,10 +71,14 @@ __all__ = [
     "Sliding",
     "Statistic",
     "TemplateBank",
+    "Timing",
     "Triggers",
     "auc",
     "away_from",
     "binomial_interval",
+    "block_auc",
+    "calibrate",
+    "centres",
     "chirp_volumes",
     "cluster",
     "coincidences",

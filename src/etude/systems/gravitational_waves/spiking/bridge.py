@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etude.engine.errors import suggest
+from etude.engine.precision import widened
 from etude.systems.gravitational_waves.spiking import encodings
 from etude.systems.gravitational_waves.spiking.positive import Positive
 from etude.systems.gravitational_waves.spiking.surrogate import AbstractSurrogate, FastSigmoid
@@ -89,13 +90,17 @@ class SpikeBridge(eqx.Module):
     def __call__(
         self, x: Float[Array, "time features"], *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "steps channels"]:
-        """Spikes of one sample; `key` is for `rate`, which draws.
+        """Spikes of one sample, in the precision of `x`; `key` is for `rate`, which draws.
+
+        They are found in at least float32, so that in half precision no change is lost beside a
+        threshold, and no probability.
 
         Raises:
             ValueError: `rate` without a key.
         """
-        spikes = self._events(x, self.thresholds.astype(x.dtype), key)
-        return spikes.reshape(spikes.shape[0], -1)
+        exact = widened(x)
+        spikes = self._events(exact, self.thresholds.astype(exact.dtype), key)
+        return spikes.reshape(spikes.shape[0], -1).astype(x.dtype)
 
     def _events(self, x: Array, threshold: Array, key: PRNGKeyArray | None) -> Array:
         match self.encoding:

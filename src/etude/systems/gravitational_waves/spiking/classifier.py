@@ -64,8 +64,8 @@ class Layer(eqx.Module):
         self.neurons = neurons
 
     def currents(self, x: Float[Array, "... inputs"]) -> Float[Array, "... features"]:
-        """What flows into the neurons."""
-        return x @ self.weight + self.bias
+        """What flows into the neurons, in the precision of the weights."""
+        return x.astype(self.weight.dtype) @ self.weight + self.bias.astype(self.weight.dtype)
 
 
 class SNNClassifier(eqx.Module):
@@ -144,7 +144,8 @@ class SNNClassifier(eqx.Module):
             for layer in layers:
                 sent.append(layer.neurons(layer.currents(sent[-1])))
             return sent[1:]
-        advances = [layer.neurons.advance() for layer in layers]
+        # Currents are in the precision of the weights, see `Layer.currents`.
+        advances = [layer.neurons.advance(layer.weight.dtype) for layer in layers]
 
         def step(states: list[PyTree], x: Array) -> tuple[list[PyTree], list[Array]]:
             after, sent = [], []
@@ -157,7 +158,7 @@ class SNNClassifier(eqx.Module):
         # Spikes and surrogates follow from the states before the step, so that the backward pass
         # keeps these alone; the products are not done again, since it does not need them.
         step = jax.checkpoint(step, prevent_cse=False)
-        rest = [layer.neurons.rest(spikes.dtype) for layer in layers]
+        rest = [layer.neurons.rest(layer.weight.dtype) for layer in layers]
         return jax.lax.scan(step, rest, spikes)[1]
 
     def _decide(self, readout: Array) -> Array:

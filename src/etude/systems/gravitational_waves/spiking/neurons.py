@@ -10,6 +10,10 @@ that step ("soft" reset): `S[t] = V[t-1] > threshold`,
 `V[t] = decay V[t-1] + I[t] - threshold S[t]`. A network of L layers therefore answers L steps
 late; in return, all that the backward pass needs is in the membranes.
 
+Membranes are computed in at least float32, whatever the precision of the currents and of the
+parameters: half precision keeps 3 digits, and a membrane adds up many small numbers. Spikes, 0 or
+1, are exact in any precision and come out in that of the currents.
+
 >>> neurons = LIF(1, dt=0.001, time_constant=0.001 / math.log(2))  # half is kept
 >>> neurons(jnp.array([[0.8], [0.8], [0.0], [0.0]]))[:, 0].tolist()
 [0.0, 0.0, 1.0, 0.0]
@@ -42,11 +46,11 @@ class AbstractNeurons(eqx.Module):
 
     @abc.abstractmethod
     def rest(self, dtype: Any = jnp.float32) -> PyTree[Float[Array, "features"]]:
-        """The state at rest."""
+        """The state at rest for currents of this dtype, see `dtype_of_state`."""
 
     @abc.abstractmethod
-    def advance(self) -> Advance:
-        """One step as a function of state and currents.
+    def advance(self, dtype: Any = jnp.float32) -> Advance:
+        """One step as a function of state and currents, for currents of this dtype.
 
         What depends on the parameters only (the decays) is computed here, once, and not in
         every step.
@@ -62,7 +66,7 @@ class AbstractNeurons(eqx.Module):
     def __call__(self, currents: Float[Array, "time features"]) -> Float[Array, "time features"]:
         """What the neurons send at every step, starting from rest."""
         # The backward pass keeps the states alone; all else follows from them.
-        step = jax.checkpoint(self.advance(), prevent_cse=False)
+        step = jax.checkpoint(self.advance(currents.dtype), prevent_cse=False)
         return jax.lax.scan(step, self.rest(currents.dtype), currents)[1]
 
 
@@ -105,14 +109,17 @@ class LIF(AbstractNeurons):
         self.threshold = Positive("LIF: threshold", threshold, (features,), learnable)
 
     def rest(self, dtype: Any = jnp.float32) -> Float[Array, "features"]:
-        return jnp.zeros(self.features, dtype)
+        return jnp.zeros(self.features, dtype_of_state(dtype))
 
-    def advance(self) -> Advance:
-        decay, threshold = decay_of(self.membrane, self.dt), self.threshold.value
+    def advance(self, dtype: Any = jnp.float32) -> Advance:
+        dtype = dtype_of_state(dtype)
+        decay = decay_of(self.membrane, self.dt).astype(dtype)
+        threshold = self.threshold.value.astype(dtype)
 
         def step(v: Array, current: Array) -> tuple[Array, Array]:
             spikes = self.surrogate(v - threshold)
-            return decay * v + current - threshold * spikes, spikes
+            v = decay * v + current.astype(dtype) - threshold * spikes
+            return v, spikes.astype(current.dtype)
 
         return step
 
@@ -168,16 +175,20 @@ class ALIF(AbstractNeurons):
         self.threshold = Positive("ALIF: threshold", threshold, (features,), learnable)
 
     def rest(self, dtype: Any = jnp.float32) -> tuple[Array, Array]:
-        return jnp.zeros(self.features, dtype), jnp.zeros(self.features, dtype)
+        zeros = jnp.zeros(self.features, dtype_of_state(dtype))
+        return zeros, zeros
 
-    def advance(self) -> Advance:
-        decay, slow = decay_of(self.membrane, self.dt), decay_of(self.adaptation, self.dt)
-        threshold = self.threshold.value
+    def advance(self, dtype: Any = jnp.float32) -> Advance:
+        dtype = dtype_of_state(dtype)
+        decay = decay_of(self.membrane, self.dt).astype(dtype)
+        slow = decay_of(self.adaptation, self.dt).astype(dtype)
+        threshold = self.threshold.value.astype(dtype)
 
         def step(state: tuple[Array, Array], current: Array) -> tuple[tuple[Array, Array], Array]:
             v, raised = state
             spikes = self.surrogate(v - threshold - self.jump * raised)
-            return (decay * v + current - threshold * spikes, slow * raised + spikes), spikes
+            v = decay * v + current.astype(dtype) - threshold * spikes
+            return (v, slow * raised + spikes), spikes.astype(current.dtype)
 
         return step
 
@@ -228,17 +239,20 @@ class CuBaLIF(AbstractNeurons):
         self.threshold = Positive("CuBaLIF: threshold", threshold, (features,), learnable)
 
     def rest(self, dtype: Any = jnp.float32) -> tuple[Array, Array]:
-        return jnp.zeros(self.features, dtype), jnp.zeros(self.features, dtype)
+        zeros = jnp.zeros(self.features, dtype_of_state(dtype))
+        return zeros, zeros
 
-    def advance(self) -> Advance:
-        decay, fast = decay_of(self.membrane, self.dt), decay_of(self.synapse, self.dt)
-        threshold = self.threshold.value
+    def advance(self, dtype: Any = jnp.float32) -> Advance:
+        dtype = dtype_of_state(dtype)
+        decay = decay_of(self.membrane, self.dt).astype(dtype)
+        fast = decay_of(self.synapse, self.dt).astype(dtype)
+        threshold = self.threshold.value.astype(dtype)
 
         def step(state: tuple[Array, Array], current: Array) -> tuple[tuple[Array, Array], Array]:
             v, j = state
             spikes = self.surrogate(v - threshold)
-            j = fast * j + current
-            return (decay * v + j - threshold * spikes, j), spikes
+            j = fast * j + current.astype(dtype)
+            return (decay * v + j - threshold * spikes, j), spikes.astype(current.dtype)
 
         return step
 
@@ -249,7 +263,7 @@ class CuBaLIF(AbstractNeurons):
 class LI(AbstractNeurons):
     """Leaky integrators, which never spike: the read-out of a spiking network.
 
-    They send their membrane, `V[t] = decay V[t-1] + I[t]`.
+    They send their membrane, `V[t] = decay V[t-1] + I[t]`, in its own precision, at least float32.
 
     Args:
         features, dt, time_constant, learnable: as in `LIF`.
@@ -278,13 +292,14 @@ class LI(AbstractNeurons):
         self.membrane = Positive("LI: time_constant", time_constant, (features,), learnable)
 
     def rest(self, dtype: Any = jnp.float32) -> Float[Array, "features"]:
-        return jnp.zeros(self.features, dtype)
+        return jnp.zeros(self.features, dtype_of_state(dtype))
 
-    def advance(self) -> Advance:
-        decay = decay_of(self.membrane, self.dt)
+    def advance(self, dtype: Any = jnp.float32) -> Advance:
+        dtype = dtype_of_state(dtype)
+        decay = decay_of(self.membrane, self.dt).astype(dtype)
 
         def step(v: Array, current: Array) -> tuple[Array, Array]:
-            v = decay * v + current
+            v = decay * v + current.astype(dtype)
             return v, v
 
         return step
@@ -301,6 +316,15 @@ def decay_of(time_constant: Positive, dt: float) -> Float[Array, "..."]:
     0.9512
     """
     return jnp.exp(-dt / time_constant.value)
+
+
+def dtype_of_state(currents: Any) -> Any:
+    """That of membranes for currents of a dtype: at least float32.
+
+    >>> dtype_of_state(jnp.bfloat16)
+    dtype('float32')
+    """
+    return jnp.dtype(jnp.float32 if jnp.dtype(currents).itemsize < 4 else currents)
 
 
 def length_of_step(dt: float) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from etude.engine.precision import widened
 from etude.engine.roles import Fixed
 
 
@@ -45,7 +46,8 @@ class Positive(eqx.Module):
 
     @property
     def value(self) -> Float[Array, "..."]:
-        """The values now."""
+        """The values now, in at least float32: near 1, where decays are, half is coarse."""
+        initial = widened(self.initial.value)
         if self.log_ratio is None:
-            return self.initial.value
-        return self.initial.value * jnp.exp(self.log_ratio)
+            return initial
+        return initial * jnp.exp(widened(self.log_ratio)).astype(initial.dtype)

@@ -21,6 +21,7 @@ from etude.systems.gravitational_waves.spiking.neurons import (
     AbstractNeurons,
     Advance,
     decay_of,
+    dtype_of_state,
     length_of_step,
 )
 from etude.systems.gravitational_waves.spiking.positive import Positive
@@ -58,13 +59,14 @@ class Graded(AbstractNeurons):
         self.membrane = Positive("Graded: time_constant", time_constant, (features,), learnable)
 
     def rest(self, dtype: Any = jnp.float32) -> Float[Array, "features"]:
-        return jnp.zeros(self.features, dtype)
+        return jnp.zeros(self.features, dtype_of_state(dtype))
 
-    def advance(self) -> Advance:
-        decay = decay_of(self.membrane, self.dt)
+    def advance(self, dtype: Any = jnp.float32) -> Advance:
+        dtype = dtype_of_state(dtype)
+        decay = decay_of(self.membrane, self.dt).astype(dtype)
 
         def step(v: Array, current: Array) -> tuple[Array, Array]:
-            return decay * v + current, jax.nn.relu(v)
+            return decay * v + current.astype(dtype), jax.nn.relu(v).astype(current.dtype)
 
         return step
 

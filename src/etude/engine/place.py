@@ -1,0 +1,101 @@
+"""Where a training takes place: on the devices of its model, or else of its data.
+
+JAX computes where committed arrays are, those of `jax.device_put(x, device)` and those that are
+sharded, and elsewhere on its default device. A training follows the same rule once, at its
+beginning, and puts everything there that it will need, so that nothing is moved later.
+
+>>> device = jax.devices()[0]
+>>> place = Place.of({"w": jax.device_put(jnp.ones(2), device)})
+>>> place.put(np.ones(3)).devices() == {device}
+True
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jaxtyping import PyTree
+
+from etude.engine.errors import ModelError
+from etude.engine.surroundings import setting
+
+
+@dataclass(frozen=True)
+class Place:
+    """One device, or several that each hold all of what is put there.
+
+    Attributes:
+        sharding: None is the default device, and commits nothing to it.
+    """
+
+    sharding: Sharding | None = None
+
+    @classmethod
+    def of(cls, *trees: PyTree) -> "Place":
+        """Where the first tree with committed arrays is; the default device, if none has any."""
+        for tree in trees:
+            for leaf in jax.tree.leaves(tree):
+                if _is_committed(leaf):
+                    return cls(_whole(leaf.sharding))
+        return cls()
+
+    def put(self, tree: PyTree) -> PyTree:
+        """`tree` at this place. Arrays that are there already stay as they are, also sharded."""
+        return jax.tree.map(self._put, tree)
+
+    def _put(self, leaf: Any) -> Any:
+        if isinstance(leaf, Tracer):
+            return leaf
+        if not isinstance(leaf, jax.Array):
+            return jax.device_put(leaf, self.sharding)
+        if self.sharding is None:
+            here = leaf.committed or leaf.devices() == {_default_device()}
+            return leaf if here else jnp.array(leaf, copy=True)
+        here = leaf.committed and leaf.sharding.device_set == self.sharding.device_set
+        return leaf if here else jax.device_put(leaf, self.sharding)
+
+
+def refuse_scattered(model: PyTree) -> None:
+    """Raises `ModelError` for arrays committed to different devices, which JAX cannot compute."""
+    first: tuple[str, set[Any]] | None = None
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model):
+        if not _is_committed(leaf):
+            continue
+        name, devices = jax.tree_util.keystr(path), leaf.sharding.device_set
+        first = first or (name, devices)
+        if devices != first[1]:
+            raise ModelError(
+                f"The model is on several devices: {first[0]} on {_said(first[1])}, {name} on "
+                f"{_said(devices)}. Put it on one, `jax.device_put(model, device)`, or shard all "
+                "of its arrays over the same devices."
+            )
+
+
+def _is_committed(leaf: Any) -> bool:
+    concrete = isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer)
+    return concrete and leaf.committed
+
+
+def _whole(sharding: Sharding) -> Sharding:
+    """The same devices, each with the whole of an array of any shape."""
+    if isinstance(sharding, NamedSharding):
+        return NamedSharding(sharding.mesh, PartitionSpec())
+    if isinstance(sharding, SingleDeviceSharding):
+        return sharding
+    devices = sorted(sharding.device_set, key=lambda device: device.id)
+    return NamedSharding(jax.sharding.Mesh(np.array(devices), ("devices",)), PartitionSpec())
+
+
+def _default_device() -> Any:
+    chosen = setting("default_device")
+    if chosen is None or isinstance(chosen, str):
+        return jax.local_devices(backend=chosen)[0]
+    return chosen
+
+
+def _said(devices: set[Any]) -> str:
+    return ", ".join(sorted(map(str, devices)))
