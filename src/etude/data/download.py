@@ -36,7 +36,8 @@ def download(address: str, path: Path, sha256: str) -> Path:
             )
         return path
     pooch.get_logger().setLevel(logging.WARNING)
-    downloader: Any = pooch.HTTPDownloader(progressbar=_Bar(path.name), chunk_size=1 << 16)
+    bar: Any = _Bar(path.name)
+    downloader: Any = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16)
     try:
         pooch.retrieve(address, f"sha256:{sha256}", path.name, path.parent, downloader=downloader)
     except ValueError as error:
