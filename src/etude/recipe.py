@@ -1,9 +1,9 @@
 """A recipe: a named, configured experiment, which the command line can run.
 
 It says which trainings there are (`Trial`: a method and a seed), how a trained model is judged,
-and which columns the table of results has. Carrying one out is replayable: a trial that is
-finished is not trained again, one that was interrupted goes on, so that resuming an experiment
-is the same call on the same folder. The first trial is the run in the folder itself, the others
+and which columns the table of results has. Running a recipe again continues it: finished trials are
+skipped, an interrupted one goes on, so that resuming an experiment is the same call on the same
+folder. The first trial is the run in the folder itself, the others
 are runs in `trials/` within it.
 
 >>> import tempfile
@@ -24,7 +24,7 @@ are runs in `trials/` within it.
 ...     return [Trial("plain", config.seed, build, evaluate)]
 >>> recipe = Recipe("line", "Fits a constant.", Line, trials, {"test error": "error"})
 >>> folder = Path(tempfile.mkdtemp()) / "line"
->>> recipe.carry_out(Line(), folder, progress=False, say=lambda line: None).rows
+>>> recipe.run(Line(), folder, progress=False, say=lambda line: None).rows
 (('plain', '0.0000'),)
 """
 
@@ -43,29 +43,30 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from etude.callbacks.unfailing import Unfailing
+from etude.config import Config
 from etude.data.named import NAMES, DataSet, load
 from etude.engine.errors import ConfigurationError
 from etude.run import History, Run, RunError, from_recipe, way_on, write_report
 from etude.run.folder import TRIALS, is_run
 from etude.run.report import TABLE
+from etude.table import Table
 from etude.trainer import Trainer
 from etude.training.store import restore_model
+from etude.verbs import Verb
 
 #: Data sets that have no name.
 OWN = "or a folder of IDX files, or an .npz file with x and y"
 
 
-class Configuration(BaseModel, frozen=True):
+class Configuration(Config, frozen=True):
     """What every recipe can be told; each adds its own fields, with descriptions and defaults.
 
     >>> Configuration(seed=3).seed
     3
     """
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(0, ge=0, lt=2**31, description="seed of all randomness and data order")
 
@@ -137,14 +138,6 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Table:
-    """The results of an experiment: a row for each method, mean ± standard deviation."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
 class Recipe(Generic[C]):
     """A named, configured experiment.
 
@@ -156,6 +149,11 @@ class Recipe(Generic[C]):
         columns: columns of the table, title -> name of a metric of `Trial.evaluate`.
         splits: what a model can be evaluated on; results are of "test".
         draw: `draw(config, outcomes, folder)` adds figures to a finished experiment.
+        predict: what `etude predict RUN INPUT...` does with the trained model.
+        sample: what `etude sample RUN` does with it.
+        ceiling: the best value that its measure can reach, and why; one sentence.
+        citations: BibTeX entries of the methods and data that it uses.
+        data_licence: the licence of its data.
     """
 
     name: str
@@ -165,8 +163,13 @@ class Recipe(Generic[C]):
     columns: Mapping[str, str]
     splits: tuple[str, ...] = ("train", "valid", "test")
     draw: Callable[[C, Sequence[Outcome], Path], None] | None = None
+    predict: Verb | None = None
+    sample: Verb | None = None
+    ceiling: str = ""
+    citations: tuple[str, ...] = ()
+    data_licence: str = ""
 
-    def carry_out(
+    def run(
         self,
         config: C,
         folder: Path,

@@ -1,4 +1,4 @@
-"""The tiny recipe in the catalogue, and a folder to work in."""
+"""The tiny recipe as an installed package offers it, and a folder to work in."""
 
 import sys
 from pathlib import Path
@@ -9,14 +9,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import tiny_recipe as tiny
 
-from etude.cli import catalogue
 from etude.cli.main import main
 
 
 @pytest.fixture
-def etude(monkeypatch, tmp_path, capsys):
+def etude(monkeypatch, tmp_path, tmp_path_factory, capsys):
     """Runs a command in an empty folder: `(exit code, standard output, standard error)`."""
-    monkeypatch.setitem(catalogue.CATALOGUE, "tiny", tiny.ENTRY)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    tiny.install(tmp_path_factory.mktemp("packages"))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from etude.cli.main import main
 from etude.cli.options import UsageError
 from etude.cli.settings import configure, leaves
-from etude.recipe import Recipe, Table
+from etude.recipe import Recipe
+from etude.table import Table
 
 FIELDS = {leaf.name for leaf in leaves(tiny.Tiny)}
 OWN = {"run", "overwrite", "config"}
@@ -58,11 +59,11 @@ def check(line, file, monkeypatch, capsys):
     """Runs a line with training patched out, and judges what it says and accepts."""
     accepted = []
 
-    def carry_out(self, config, folder, **how):
+    def run(self, config, folder, **how):
         accepted.append(config)
         return Table(("method",), ())
 
-    monkeypatch.setattr(Recipe, "carry_out", carry_out)
+    monkeypatch.setattr(Recipe, "run", run)
     monkeypatch.setattr("etude.run.environment.environment", lambda seed: {
         "python": "3", "platform": "", "versions": {}, "devices": []})  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

@@ -61,8 +61,8 @@ def test_interrupted_training_exits_with_3_and_resumes_to_the_same_bytes(tmp_pat
     assert cut.read_bytes() == uncut.read_bytes()
 
 
-@pytest.mark.parametrize("line", [["--help"], ["list"]])
-def test_help_and_list_answer_at_once_and_load_nothing_heavy(line):
+@pytest.mark.parametrize("line", [["--help"], ["train", "--help"]])
+def test_help_answers_at_once_and_loads_nothing_heavy(line):
     code = f"""
 import sys
 from etude.cli.main import main

@@ -1,10 +1,14 @@
-"""A recipe that trains in no time, and the command with it in the catalogue.
+"""A recipe that trains in no time, and a package that offers it.
 
-Run as a script it is the `etude` command that knows the recipe.
+Run as a script it is the `etude` command of a machine on which that package is installed.
 """
 
 import sys
+import tempfile
+from pathlib import Path
 from typing import Literal
+
+sys.path.append(str(Path(__file__).parents[1]))
 
 import equinox as eqx
 import jax
@@ -13,9 +17,9 @@ import optax
 from pydantic import BaseModel, ConfigDict, Field
 
 import etude as et
-from etude.cli import catalogue
 from etude.cli.main import main
 from etude.recipe import Configuration, Recipe, Trial
+from installed import with_recipes
 
 
 class Optimizer(BaseModel):
@@ -68,9 +72,15 @@ def trials(config: Tiny):
 
 
 recipe = Recipe("tiny", "A tiny recipe.", Tiny, trials, {"test error": "error"})
-MODULE = "tiny_recipe" if __name__ == "__main__" else __name__
-ENTRY = catalogue.Entry(f"{MODULE}:recipe", recipe.summary)
+
+
+def install(folder: Path) -> None:
+    """Installs the package into a folder."""
+    with_recipes(folder, tiny="tiny_recipe:recipe")
+
 
 if __name__ == "__main__":
-    catalogue.CATALOGUE["tiny"] = ENTRY
-    sys.exit(main())
+    sys.path.insert(0, str(Path(__file__).parent))
+    with tempfile.TemporaryDirectory() as place:
+        install(Path(place))
+        sys.exit(main())

@@ -50,7 +50,7 @@ def trials(config: Many) -> list[Trial]:
 def test_programs_of_a_finished_trial_are_given_back(tmp_path):
     recipe = Recipe("many", "Fits a constant many times.", Many, trials, {"maps": "maps"})
     seen = []
-    recipe.carry_out(Many(), tmp_path / "many", progress=False, say=seen.append)
+    recipe.run(Many(), tmp_path / "many", progress=False, say=seen.append)
     maps = [float(line.split()[-1]) for line in seen if line.startswith("test maps")]
     assert len(maps) == 6
     assert max(maps[2:]) <= maps[1] + 20, maps

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from etude.cli import commands
+from etude.cli import commands, verbs
 from etude.cli.options import UsageError
 from etude.engine.errors import ConfigurationError, EtudeError, memory_explained, suggest
+from etude.entry_points import COMMANDS as OF_SYSTEMS, offered
 
 DONE, FAILED, BAD_USE, INTERRUPTED = 0, 1, 2, 3
 
@@ -34,14 +35,23 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str, str]] = {
     ),
     "resume": (
         commands.resume,
-        "RUN [--checkpoint NAME] [--changes allow] [--FIELD VALUE ...]",
+        "RUN [--checkpoint NAME] [--changes allow] [--recipe NAME] [--FIELD VALUE ...]",
         "go on with a run that was interrupted, or train it longer",
     ),
-    "evaluate": (commands.evaluate, "RUN [--split test]", "measure the models of a run"),
-    "detect": (
-        commands.detect,
-        "RUN (H1_FILE L1_FILE | GW150914) [--out DIR] [--slides 50]",
-        "search strain of two detectors for signals with the network of a run",
+    "evaluate": (
+        commands.evaluate,
+        "RUN [--split test] [--recipe NAME]",
+        "measure the models of a run",
+    ),
+    "predict": (
+        verbs.predict,
+        "RUN INPUT... [--out DIR] [--recipe NAME] [--OPTION VALUE ...]",
+        "what the trained model says about inputs; `etude predict RUN --help` lists the options",
+    ),
+    "sample": (
+        verbs.sample,
+        "RUN [--count 64] [--out DIR] [--recipe NAME] [--OPTION VALUE ...]",
+        "draw from the trained model; `etude sample RUN --help` lists the options",
     ),
     "report": (commands.report, "RUN", "write report.html and figures; prints the path"),
     "info": (commands.info, "", "versions and devices"),
@@ -72,14 +82,32 @@ def _run(arguments: list[str]) -> int:
         return DONE
     name, *rest = arguments
     if name not in COMMANDS:
-        raise UsageError([f"There is no command {name!r}. {suggest(name, COMMANDS)}"])
+        return _run_system_command(name, rest, asks)
     command, usage, summary = COMMANDS[name]
+    about = next((word for word in rest if not word.startswith("-")), None)
     if not asks:
         command(rest)
-    elif name == "train" and not rest[0].startswith("-"):
-        commands.train_help(rest[0])
+    elif name == "train" and about:
+        commands.train_help(about)
+    elif name in ("predict", "sample") and about:
+        verbs.help_on(name, about, rest)
     else:
         print(f"usage: etude {name} {usage}".rstrip() + f"\n\n{summary}")
+    return DONE
+
+
+def _run_system_command(name: str, rest: list[str], asks: bool) -> int:
+    known = [*COMMANDS, *offered(OF_SYSTEMS)]
+    if name not in known:
+        raise UsageError([f"There is no command {name!r}. {suggest(name, known)}"])
+    # Loaded late: it imports JAX.
+    from etude.catalogue import offered_command
+
+    command = offered_command(name)
+    if asks:
+        verbs.help_of(name, command)
+    else:
+        verbs.system_command(command, rest)
     return DONE
 
 
@@ -98,6 +126,9 @@ def _help() -> str:
             "One trainer, on JAX, for models that do not learn like everyone else's.",
             "",
             *lines,
+            "",
+            f"Of installed systems: {', '.join(offered(OF_SYSTEMS)) or 'none'}; "
+            "`etude NAME --help` explains one.",
             "",
             "Exit codes: 0 done, 1 failed, 2 bad use, 3 interrupted and resumable.",
         ]

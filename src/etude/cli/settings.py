@@ -198,12 +198,13 @@ def _sentence(item: Any, known: Mapping[str, Leaf], options: Mapping[str, Any]) 
     # Which of both said it: the longest option that is this field or holds it.
     given = any(name == option or name.startswith(f"{option}.") for option in options)
     shown = f"--{name}" if given else name or "The configuration"
-    if item["type"] == "extra_forbidden":
+    if item["type"] in ("extra_forbidden", "unknown_field"):
         groups = {known_name.rpartition(".")[0] for known_name in known} - {""}
         return f"There is no field {shown}. {suggest(name, {*known, *groups})}"
     message = item["msg"].removeprefix("Input ").removeprefix("Value error, ")
     got = repr(item["input"])
-    return f"{shown}: {message}; got {got if len(got) < 80 else got[:77] + '...'}."
+    got = got if len(got) < 80 else got[:77] + "..."
+    return f"{shown}: {message}{' Got' if message.endswith('?') else '; got'} {got}."
 
 
 def _parts(annotation: Any) -> Iterator[Any]:

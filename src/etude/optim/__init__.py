@@ -8,7 +8,8 @@ an `optax.GradientTransformation` and a schedule. Schedules count optimizer upda
 >>> optimizer = config.build(SchedulerConfig(scheduler_type="cosine").build(1e-3, total_steps=100))
 """
 
-from .config import Config as Config
+from etude.config import Config as Config
+
 from .decay import decay_mask as decay_mask
 from .factories import (
     create_adamw_optimizer as create_adamw_optimizer,

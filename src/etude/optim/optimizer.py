@@ -14,15 +14,16 @@ import jax.numpy as jnp
 import optax
 from pydantic import Field, model_validator
 
+from etude.config import Config, refuse
+
 from .catalogue import CATALOGUE, OptimizerName
-from .config import Config, refuse
 
 Rate = optax.Schedule | optax.schedules.StatefulSchedule
 _Positive = Annotated[float, Field(gt=0)]
 _Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class OptimizerConfig(Config):
+class OptimizerConfig(Config, frozen=True):
     """An optimizer and its settings.
 
     A field left at None takes the value that optax gives it for this optimizer, and a field that

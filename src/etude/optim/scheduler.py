@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import optax
 from pydantic import Field, model_validator
 
+from etude.config import Config, refuse
 from etude.engine.direction import Mode
 
 from . import shapes
-from .config import Config, refuse
 from .optimizer import Rate
 from .plateau import ReduceOnPlateau
 
@@ -27,7 +27,7 @@ _Steps = Annotated[int, Field(ge=1)]
 _Open = Annotated[float, Field(gt=0, lt=1)]
 
 
-class SchedulerConfig(Config):
+class SchedulerConfig(Config, frozen=True):
     """A learning-rate schedule; every length is a number of optimizer updates.
 
     Updates are counted from 0. Warm-up: update `s < W` has the first rate of the schedule times

@@ -14,12 +14,13 @@ from typing import Any, ClassVar, Literal
 import optax
 from pydantic import Field, model_validator
 
-from .config import Config, refuse
+from etude.config import Config, refuse
+
 from .optimizer import OptimizerConfig
 from .scheduler import SchedulerConfig
 
 
-class TrainingConfig(Config):
+class TrainingConfig(Config, frozen=True):
     """What a training needs to know besides its model, data and loss.
 
     `TrainingConfig.model_json_schema()` documents every field; `model_dump_json` and

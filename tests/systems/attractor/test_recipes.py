@@ -149,7 +149,7 @@ def test_samples_of_ones_own_go_into_the_recipe(tmp_path):
         data="own.npz", root=str(tmp_path), repeats=1, epochs=10, hidden=40, batch=10, rate=0.02,
         methods=("local rule",),
     )  # fmt: skip
-    table = digits_recipe.carry_out(config, tmp_path / "run", progress=False, say=lambda line: None)
+    table = digits_recipe.run(config, tmp_path / "run", progress=False, say=lambda line: None)
     assert float(table.rows[0][1]) > 0.7
     assert np.shape(pictures("own.npz", str(tmp_path))["test"][1]) == (18, 3)
 
@@ -174,7 +174,7 @@ def test_held_out_prototypes_are_of_the_same_prototypes_and_fresh():
 @pytest.mark.slow
 def test_the_prototypes_recipe_reaches_its_goals(tmp_path):
     config = Prototypes(repeats=3)
-    table = prototypes_recipe.carry_out(config, tmp_path / "run", progress=False)
+    table = prototypes_recipe.run(config, tmp_path / "run", progress=False)
     found = {method: float(cell.split()[0]) for method, cell in table.rows}
     assert found["no couplings"] >= 0.975
     assert found["the tutorial"] >= 0.945
@@ -184,7 +184,7 @@ def test_the_prototypes_recipe_reaches_its_goals(tmp_path):
 @pytest.mark.slow
 def test_the_digits_recipe_runs_and_draws(tmp_path):
     config = Pictures(repeats=1, epochs=2, uncoupled_hidden=100, hidden=60)
-    table = digits_recipe.carry_out(config, tmp_path / "run", progress=False)
+    table = digits_recipe.run(config, tmp_path / "run", progress=False)
     assert [float(cell) > 0.6 for _, cell in table.rows] == [True] * len(config.methods)
     drawn = {path.stem for path in (tmp_path / "run" / "figures").glob("*.png")}
     assert drawn >= {"overlap", "flips", "stability", "weights"}

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from etude.cli import catalogue
 from etude.cli.main import main
 from etude.engine.errors import DataError
 from etude.systems.gravitational_waves import (
@@ -23,7 +22,10 @@ from etude.systems.gravitational_waves import (
 from etude.systems.gravitational_waves.detect import Preparation, detect
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[2]))
 import gw_tiny_recipe as tiny
+
+from installed import with_recipes
 
 PREPARATION = Preparation(2048.0, 0.5, (20.0, 1024.0), (0.2, 0.4))
 START, MERGER = 1_000_000_000.0, 17.4
@@ -59,9 +61,10 @@ def files(strain, tmp_path_factory):
 
 
 @pytest.fixture
-def etude(monkeypatch, tmp_path, capsys):
-    entry = catalogue.Entry("gw_tiny_recipe:recipe", tiny.recipe.summary)
-    monkeypatch.setitem(catalogue.CATALOGUE, "tiny-search", entry)
+def etude(monkeypatch, tmp_path, tmp_path_factory, capsys):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    places = {"tiny-search": "gw_tiny_recipe:recipe", "other": "gw_tiny_recipe:other"}
+    with_recipes(tmp_path_factory.mktemp("packages"), **places)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -126,10 +129,10 @@ def test_bad_use_is_a_sentence(etude, files, tmp_path):
     assert etude("train", "tiny-search", "--run", "runs/a")[0] == 0
     (tmp_path / "text.hdf5").write_text("none")
     for arguments, code, words in [
-        (["runs/a", files[0]], 2, "then two files of strain"),
-        (["runs/a", "GW150915"], 2, "or GW150914"),
+        (["runs/a", files[0]], 2, "Two files of strain"),
+        (["runs/a", "GW150915"], 2, "or the event GW150914"),
         (["runs/b", *files], 2, "Runs beside it: a"),
-        (["runs/a", *files, "--slides", "0"], 2, "a number from 1"),
+        (["runs/a", *files, "--slides", "0"], 2, "greater than or equal to 1"),
         (["runs/a", *files, "--slide", "3"], 2, "Did you mean 'slides'?"),
         (["runs/a", files[0], files[0]], 1, "of H1 and H1"),
         (["runs/a", files[0], "absent.hdf5"], 1, "absent.hdf5"),
@@ -140,9 +143,6 @@ def test_bad_use_is_a_sentence(etude, files, tmp_path):
 
 
 def test_a_run_of_another_kind_is_refused(etude, files, monkeypatch):
-    monkeypatch.setitem(
-        catalogue.CATALOGUE, "other", catalogue.Entry("gw_tiny_recipe:other", "Another.")
-    )
     plain = replace(tiny.recipe, name="other", configuration=tiny.Configuration)
     monkeypatch.setattr(tiny, "other", plain, raising=False)
     assert etude("train", "other", "--run", "runs/c")[0] == 0

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from etude.optim.config import Config as Typed, refuse
+from etude.config import Config as Typed, refuse
 from etude.systems.born_machine.config_parts import (
     CriterionConfig,
     CriticConfig,
@@ -34,7 +34,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Epoch = Annotated[int, Field(ge=1)]
 
 
-class _Training(Typed):
+class _Training(Typed, frozen=True):
     """What the trainers that go by epochs share."""
 
     max_epoch: Epoch = 100
@@ -72,7 +72,7 @@ class _Training(Typed):
         return self
 
 
-class ClassificationConfig(_Training):
+class ClassificationConfig(_Training, frozen=True):
     """Training of p(c|x), before everything else ("pre") or between ("re").
 
     >>> ClassificationConfig().max_epoch
@@ -90,7 +90,7 @@ class ClassificationConfig(_Training):
     save: bool = True
 
 
-class GenerativeConfig(_Training):
+class GenerativeConfig(_Training, frozen=True):
     """Training of p(x|c) or p(x,c) by exact likelihood.
 
     >>> GenerativeConfig().criterion.name
@@ -102,7 +102,7 @@ class GenerativeConfig(_Training):
     metrics: MetricsConfig = MetricsConfig(loss=1, fid=10, viz=10)
 
 
-class AdversarialConfig(_Training):
+class AdversarialConfig(_Training, frozen=True):
     """Training against attacks: PGD adversarial training, or TRADES.
 
     >>> AdversarialConfig(method="trades").trades_beta
@@ -149,7 +149,7 @@ class AdversarialConfig(_Training):
         return self
 
 
-class GANStyleConfig(Typed):
+class GANStyleConfig(Typed, frozen=True):
     """The generator against a critic, with retraining when classification suffers.
 
     >>> GANStyleConfig().tolerance
@@ -190,7 +190,7 @@ class GANStyleConfig(Typed):
         return self
 
 
-class TrackingConfig(Typed):
+class TrackingConfig(Typed, frozen=True):
     """What is measured, and how, beside the training itself.
 
     >>> TrackingConfig().evasion.strengths
@@ -206,7 +206,7 @@ class TrackingConfig(Typed):
     )
 
 
-class TrainerConfig(Typed):
+class TrainerConfig(Typed, frozen=True):
     """One configuration for each trainer.
 
     >>> TrainerConfig().generative.patience
@@ -219,7 +219,7 @@ class TrainerConfig(Typed):
     adversarial: AdversarialConfig = AdversarialConfig()
 
 
-class Config(Typed):
+class Config(Typed, frozen=True):
     """Everything: data, Born machine, trainers, tracking.
 
     >>> Config(dataset={"name": "circles_4k"}).dataset.noise

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal, get_args
 import optax
 from pydantic import Field, model_validator
 
+from etude.config import Config, refuse
 from etude.optim import OptimizerConfig, SchedulerConfig
-from etude.optim.config import Config, refuse
 
 #: Metrics by which the best model can be chosen, and whether more of them is better.
 Stop = Literal["loss", "acc", "rob", "fid", "clsloss", "nll", "genloss", "mmd", "swd"]
@@ -20,7 +20,7 @@ Every = Annotated[int, Field(ge=1)] | None
 Positive = Annotated[float, Field(gt=0)]
 
 
-class MetricsConfig(Config):
+class MetricsConfig(Config, frozen=True):
     """Which metrics are measured, and every how many epochs; None: never.
 
     >>> MetricsConfig(loss=1, acc=2).names
@@ -71,7 +71,7 @@ class MetricsConfig(Config):
         ]
 
 
-class OptimizerKwargs(Config):
+class OptimizerKwargs(Config, frozen=True):
     """Arguments of an optimizer, named as in torch.
 
     >>> OptimizerKwargs().lr
@@ -91,7 +91,7 @@ class OptimizerKwargs(Config):
     )
 
 
-class OptimizerSpec(Config):
+class OptimizerSpec(Config, frozen=True):
     """An optimizer by name, as the seed writes it; `build` makes it with `etude.optim`.
 
     >>> OptimizerSpec(name="sgd", kwargs={"lr": 0.1}).typed().learning_rate
@@ -125,7 +125,7 @@ class OptimizerSpec(Config):
         return self.typed().build(schedule.build(self.kwargs.lr, steps))
 
 
-class CriterionKwargs(Config):
+class CriterionKwargs(Config, frozen=True):
     """Arguments of a criterion."""
 
     eps: float = Field(
@@ -139,7 +139,7 @@ class CriterionKwargs(Config):
     )
 
 
-class CriterionConfig(Config):
+class CriterionConfig(Config, frozen=True):
     """What is minimised, in nats: -log p(c|x), -log p(x|c), -log p(x,c), or the mixed one.
 
     >>> CriterionConfig(name="mixed-nll", kwargs={"alpha": 0.1}).kwargs.alpha
@@ -160,7 +160,7 @@ class CriterionConfig(Config):
         return self
 
 
-class SamplingConfig(Config):
+class SamplingConfig(Config, frozen=True):
     """How samples are drawn.
 
     >>> SamplingConfig().num_spc
@@ -180,7 +180,7 @@ class SamplingConfig(Config):
     )
 
 
-class DiscriminationConfig(Config):
+class DiscriminationConfig(Config, frozen=True):
     """Training of the critic, alone and within the game.
 
     >>> DiscriminationConfig().max_epoch_gan
@@ -201,7 +201,7 @@ class DiscriminationConfig(Config):
     optimizer: OptimizerSpec = OptimizerSpec()
 
 
-class CriticConfig(Config):
+class CriticConfig(Config, frozen=True):
     """A critic: a multilayer perceptron with a head that knows the class.
 
     >>> CriticConfig(criterion="wgan-gp").lamb
@@ -225,7 +225,7 @@ class CriticConfig(Config):
     discrimination: DiscriminationConfig = DiscriminationConfig()
 
 
-class EvasionConfig(Config):
+class EvasionConfig(Config, frozen=True):
     """An attack and its strengths.
 
     >>> EvasionConfig(strengths=(0.05,), units="absolute").radius(0.05, (-1.0, 1.0))
@@ -259,7 +259,7 @@ class EvasionConfig(Config):
         return strength * (domain[1] - domain[0]) if self.units == "range" else strength
 
 
-class PurificationConfig(Config):
+class PurificationConfig(Config, frozen=True):
     """Moving an input to where the machine finds it likelier, before it is classified.
 
     >>> PurificationConfig().radius(0.1, (0.0, 2.0))

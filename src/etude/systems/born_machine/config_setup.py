@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 from pydantic import Field, model_validator
 
+from etude.config import Config, near_match, refuse
 from etude.data.named import NAMES, find
 from etude.engine.errors import DataError
-from etude.optim.config import Config, near_match, refuse
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine
 
@@ -40,7 +40,7 @@ DENSE = ("squares", "checkerboard", "annuli", "gaussians")
 ARRAYS = "arrays"
 
 
-class DatasetConfig(Config):
+class DatasetConfig(Config, frozen=True):
     """A data set by name; fields that are not given take what the name stands for.
 
     | name | what |
@@ -144,7 +144,7 @@ class DatasetConfig(Config):
         return []
 
 
-class MPSInitConfig(Config):
+class MPSInitConfig(Config, frozen=True):
     """The shape and first values of a Born machine; sites and classes come from the data.
 
     >>> MPSInitConfig().bond_dim
@@ -169,7 +169,7 @@ class MPSInitConfig(Config):
     dtype: Literal["float32", "float64", "complex64", "complex128"] = "float32"
 
 
-class BornMachineConfig(Config):
+class BornMachineConfig(Config, frozen=True):
     """A Born machine.
 
     >>> config = BornMachineConfig(embedding="fourier", init_kwargs={"bond_dim": 4})

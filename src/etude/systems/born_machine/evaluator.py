@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
-from etude.optim.config import refuse
+from etude.config import refuse
 from etude.systems.born_machine.attacks import evade
 from etude.systems.born_machine.config import Config, GANStyleConfig
 from etude.systems.born_machine.config_parts import (

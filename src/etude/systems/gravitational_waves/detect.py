@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from etude.systems.gravitational_waves.search.plots import plot_detection
 from etude.systems.gravitational_waves.search.timing import CONFIDENCE, Timing, calibrate
 from etude.systems.gravitational_waves.search.triggers import Triggers
 from etude.systems.gravitational_waves.strain import Strain
+from etude.table import Table
 
 #: In the order of the channels that a network is trained on.
 ORDER = ("H1", "L1")
@@ -102,17 +102,21 @@ class Detection:
             f"{self.background.duration:.0f} s of background)."
         )
 
+    def table(self) -> Table:
+        """A row for each trigger, the loudest first."""
+        rows = []
+        for row in np.argsort(-self.triggers.statistic, kind="stable"):
+            time, statistic = self.triggers.time[row], self.triggers.statistic[row]
+            rate = self.false_alarm_rate[row] * HOUR
+            rows.append(
+                (f"{time:.4f}", f"{self.timing.error:.4f}", f"{statistic:.6g}", f"{rate:.6g}")
+            )
+        head = ("gps_time", "time_error", "statistic", "false_alarms_per_hour")
+        return Table(head, tuple(rows))
+
     def write(self, folder: Path, model: Any, preparation: Preparation) -> None:
         """Writes `triggers.csv`, the loudest first, and `detection.png`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "triggers.csv", "w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["gps_time", "time_error", "statistic", "false_alarms_per_hour"])
-            for row in np.argsort(-self.triggers.statistic, kind="stable"):
-                time, statistic = self.triggers.time[row], self.triggers.statistic[row]
-                rate = self.false_alarm_rate[row] * HOUR
-                error = f"{self.timing.error:.4f}"
-                table.writerow([f"{time:.4f}", error, f"{statistic:.6g}", f"{rate:.6g}"])
+        self.table().write_csv(folder / "triggers.csv")
         self._figure(model, preparation).savefig(folder / "detection.png", dpi=140)
 
     def _figure(self, model: Any, preparation: Preparation) -> Any:
@@ -204,11 +208,11 @@ def detect_files(
     model: Any,
     first: Path,
     second: Path,
-    folder: Path,
+    folder: Path | None,
     preparation: Preparation,
     **options: Any,
 ) -> Detection:
-    """`detect` on two files, which `read_strain` reads; writes its results into `folder`.
+    """`detect` on two files, which `read_strain` reads; writes its results into `folder`, if given.
 
     Raises `ConfigurationError` for a model that is no detector, `DataError` as `detect` and
     `read_strain`.
@@ -222,7 +226,8 @@ def detect_files(
     rate = preparation.sample_rate
     one, two = read_strain(first, sample_rate=rate), read_strain(second, sample_rate=rate)
     found = detect(model, one, two, preparation, **options)
-    found.write(folder, model, preparation)
+    if folder is not None:
+        found.write(folder, model, preparation)
     return found
 
 

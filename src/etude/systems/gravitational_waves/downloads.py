@@ -4,13 +4,9 @@ R. Abbott et al., SoftwareX 13 (2021) 100658; data set doi:10.7935/K5MW2F23, CC 
 acknowledge the center (gwosc.org) when you publish results that use its data.
 """
 
-import hashlib
-import os
-import urllib.request
 from pathlib import Path
 
-from etude.data.named import VARIABLE
-from etude.engine.errors import DataError
+from etude.data.download import data_folder, download
 
 ADDRESS = "https://gwosc.org/s/events/GW150914/"
 
@@ -25,8 +21,6 @@ FILES = {
         "56706e68c811b15548f1d7ed69d7c48d5fcc62aeb21fbaf131355f3cc5c07189",
     ),
 }
-
-_BLOCK = 1 << 16
 
 
 def gw150914(root: str | Path | None = None) -> dict[str, Path]:
@@ -44,59 +38,8 @@ def gw150914(root: str | Path | None = None) -> dict[str, Path]:
     >>> sorted(FILES)
     ['H1', 'L1']
     """
-    folder = _root(root) / "gw150914"
-    paths = {}
-    for detector, (name, digest) in FILES.items():
-        paths[detector] = folder / name
-        if not paths[detector].is_file():
-            _fetch(paths[detector], digest)
-        elif (found := _digest(paths[detector])) != digest:
-            raise DataError(
-                f"{paths[detector]} is not the published file: its SHA-256 is {found}, expected "
-                f"{digest}. Delete it, and it is fetched again."
-            )
-    return paths
-
-
-def _root(root: str | Path | None) -> Path:
-    given = root or os.environ.get(VARIABLE)
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "etude"
-
-
-def _fetch(path: Path, digest: str) -> None:
-    from rich.progress import wrap_file
-
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(ADDRESS + path.name, timeout=30) as response:
-            total = int(response.headers.get("Content-Length") or 0)
-            with (
-                wrap_file(response, total, description=path.name) as source,
-                part.open("wb") as out,
-            ):
-                while block := source.read(_BLOCK):
-                    out.write(block)
-        found = _digest(part)
-        if found != digest:
-            raise DataError(
-                f"{ADDRESS}{path.name} is not the published file: its SHA-256 is {found}, expected "
-                f"{digest}. Something between here and there answered instead, or cut it short; "
-                "try again, or fetch it by another way."
-            )
-        part.replace(path)
-    except OSError as error:  # no network, refused, timed out, not found; no place to write
-        raise DataError(
-            f"{ADDRESS}{path.name} could not be fetched into {path.parent} ({error}); is this "
-            f"machine offline? Put the files {', '.join(name for name, _ in FILES.values())} there "
-            f"by hand, or set {VARIABLE} to a folder that holds them in gw150914."
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    folder = data_folder(root) / "gw150914"
+    return {
+        detector: download(ADDRESS + name, folder / name, digest)
+        for detector, (name, digest) in FILES.items()
+    }

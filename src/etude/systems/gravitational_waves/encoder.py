@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from etude.nn import CausalConvolution
 from etude.systems.gravitational_waves.context import CausalTransformer, Recurrence
-from etude.systems.gravitational_waves.convolution import CausalConvolution, QuadratureFilters
+from etude.systems.gravitational_waves.quadrature import QuadratureFilters
 
 Context = Literal["gru", "transformer"]
 

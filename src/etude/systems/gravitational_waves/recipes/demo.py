@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from pydantic import Field
 
 from etude.recipe import Recipe, Trial
+from etude.systems.gravitational_waves.command import search_verb
 from etude.systems.gravitational_waves.recipes.shared import (
     Experiment,
     bank,
@@ -56,4 +57,5 @@ recipe = Recipe(
         "10-12": "efficiency_10_12",
         "12-15": "efficiency_12_15",
     },
+    predict=search_verb,
 )

@@ -23,6 +23,7 @@ from etude.engine.phase import Epochs, Phase
 from etude.engine.rule import Context, Gradient
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.gravitational_waves.cnn import ConvolutionalNetwork
+from etude.systems.gravitational_waves.command import search_verb
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.recipes import demo, shared
 from etude.systems.gravitational_waves.recipes.survey import (
@@ -174,6 +175,7 @@ recipe = Recipe(
         "90 % within, s": "time_error",
         "parameters": "parameters",
     },
+    predict=search_verb,
     splits=("valid", "test"),
     draw=draw,
 )

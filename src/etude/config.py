@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
-class Config(BaseModel):
+class Config(BaseModel, frozen=True):
     """A frozen configuration that refuses unknown fields and suggests what was meant.
 
     Subclasses list in `cures` what to write instead of names that other libraries use. Every

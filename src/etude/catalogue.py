@@ -1,0 +1,196 @@
+"""Recipes and commands by name: those that installed packages offer, and a caller's own.
+
+A package offers a recipe as an entry point of the group `etude.recipes`, and a command as one of
+`etude.commands`; nothing of it is imported until it is asked for:
+
+    [project.entry-points."etude.recipes"]
+    "lines/straight" = "my_package.recipes:straight"
+
+A recipe in any module that Python can import is named `module:attribute` by whoever runs it. A
+run folder cannot do that: what a `config.yaml` names is looked up among the entry points alone,
+so that nobody's folder decides which code is imported.
+
+>>> "digits-two-phase" in recipe_names()
+True
+>>> find_recipe("digits-two-phase").configuration.__name__
+'Digits'
+"""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from etude.engine.errors import ConfigurationError, suggest
+from etude.entry_points import COMMANDS, RECIPES, offered, package
+from etude.recipe import Configuration, Recipe, root_of
+from etude.run import Run
+from etude.verbs import Command
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The names of all recipes that installed packages offer, sorted."""
+    return tuple(offered(RECIPES))
+
+
+def find_recipe(name: str) -> Recipe[Any]:
+    """The recipe of an entry point, or of `module:attribute`; its `name` is the one given here.
+
+    A module is looked for in the working directory first, as `python -m` does.
+
+    Raises `ConfigurationError` for a name that nobody offers, with near matches, and for an entry
+    point or a module that cannot be imported or holds no recipe.
+    """
+    return _imported_by_caller(name) if ":" in name else offered_recipe(name)
+
+
+def offered_recipe(name: str) -> Recipe[Any]:
+    """The recipe of an entry point. Raises what `find_recipe` raises."""
+    points = offered(RECIPES)
+    if name not in points:
+        raise ConfigurationError(
+            f"There is no recipe {name!r}. {suggest(name, points)} A recipe of your own is named "
+            "by its module: my_package.module:recipe."
+        )
+    return _named(name, _loaded(points[name]))
+
+
+def offered_command(name: str) -> Command:
+    """The command of an entry point.
+
+    Raises `ConfigurationError` if there is none, or if it cannot be imported.
+    """
+    points = offered(COMMANDS)
+    if name not in points:
+        raise ConfigurationError(f"There is no command {name!r}. {suggest(name, points)}")
+    found = _loaded(points[name])
+    if not isinstance(found, Command):
+        raise ConfigurationError(
+            f"The entry point {name!r} of {package(points[name])} is a {type(found).__name__}; "
+            "expected an `etude.verbs.Command`."
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run folder whose recipe is known.
+
+    Attributes:
+        folder: of the run; for a trial that is not the main one, its folder in `trials/`.
+        root: folder of the experiment that the run belongs to.
+        recipe: the recipe that made it.
+        record: what `config.yaml` says of the recipe's configuration, not validated yet.
+    """
+
+    folder: Path
+    root: Path
+    recipe: Recipe[Any]
+    record: Mapping[str, Any]
+
+    def configuration(self) -> Configuration:
+        """The recipe's configuration. Raises `ConfigurationError` if the record does not fit."""
+        try:
+            return self.recipe.configuration.model_validate(dict(self.record))
+        except ValidationError as error:
+            found = [
+                f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+                for item in error.errors(include_url=False)
+            ]
+            raise ConfigurationError(
+                f"{self.root / 'config.yaml'} does not fit the recipe {self.recipe.name}, which "
+                f"may have changed since: {'; '.join(found)}"
+            ) from None
+
+
+def open_run(folder: Path, recipe: str | None = None) -> TrainedRun:
+    """The run in `folder`, with the recipe that made it.
+
+    Args:
+        folder: of a run that a recipe has made.
+        recipe: its name, which a recipe without an entry point needs, given as at its training.
+
+    Raises:
+        RunError: there is no run in the folder.
+        ConfigurationError: it was not made by a recipe, its recipe is not installed, or it is
+            another one than `recipe`.
+    """
+    root = root_of(folder)
+    record = Run.open(root, lock=False).config
+    recorded = str(record["recipe"])
+    if recipe is None:
+        if ":" in recorded:
+            raise ConfigurationError(
+                f"The run in {folder} says that {recorded!r} made it, which no installed package "
+                "offers, and a run folder does not decide which code is imported. If you trust "
+                f"that module, name it again: --recipe {recorded}"
+            )
+        found = offered_recipe(recorded)
+    else:
+        found = find_recipe(recipe)
+        if recorded != recipe:
+            raise ConfigurationError(
+                f"The run in {folder} was made by the recipe {recorded!r}; got --recipe {recipe}. "
+                f"Give the one that made it: --recipe {recorded}"
+            )
+    return TrainedRun(folder, root, found, record["configuration"])
+
+
+def load_run(run: str | Path, recipe: str | None = None) -> Any:
+    """The trained model of a run that `etude train RECIPE` made.
+
+    The newest checkpoint of the run counts, which may be unfinished or in training meanwhile; of
+    an experiment of several trainings, the main one, or the one whose folder in `trials/` is
+    named. Nothing is trained or written. `recipe` is needed where it is not installed, as in
+    `open_run`.
+
+    Raises what `open_run` raises, and `CheckpointError` if there is no checkpoint yet.
+
+    >>> load_run("runs/digits-two-phase")  # doctest: +SKIP
+    """
+    opened = open_run(Path(run), recipe)
+    return opened.recipe.load(opened.configuration(), opened.folder)
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:
+        raise ConfigurationError(
+            f"{point.name!r} of {package(point)} cannot be loaded from {point.value}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _imported_by_caller(name: str) -> Recipe[Any]:
+    module, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:
+        raise ConfigurationError(
+            f"The recipe {name!r}: its module cannot be imported: {type(error).__name__}: {error}. "
+            f"Modules are looked for in {here} and where packages are installed."
+        ) from error
+    if attribute not in vars(found):
+        recipes = [key for key, value in vars(found).items() if isinstance(value, Recipe)]
+        raise ConfigurationError(
+            f"The recipe {name!r}: {module} has no {attribute!r}. "
+            + (suggest(attribute, recipes) if recipes else "It holds no recipe.")
+        )
+    return _named(name, vars(found)[attribute])
+
+
+def _named(name: str, found: Any) -> Recipe[Any]:
+    if not isinstance(found, Recipe):
+        raise ConfigurationError(
+            f"{name!r} is a {type(found).__name__}; expected an `etude.recipe.Recipe`."
+        )
+    return replace(found, name=name)

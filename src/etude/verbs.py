@@ -1,0 +1,84 @@
+"""What is done with a trained model beside measuring it, and commands of systems.
+
+A recipe offers verbs: `etude predict RUN INPUT...` and `etude sample RUN` call them with the model
+of a run. A system offers commands of its own by the entry-point group `etude.commands`.
+
+>>> class Options(PredictOptions):
+...     digits: int = Field(2, ge=0, description="decimals")
+>>> def predict(model, config, inputs, options):
+...     return Table(("input", "value"), tuple((x, f"{model:.{options.digits}f}") for x in inputs))
+>>> verb = Verb("the value of each input", "NAME...", Options, predict)
+>>> print(verb.run(0.123, None, ["a"], Options()))
+input  value
+-----  -----
+a      0.12
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from etude.config import Config
+from etude.table import Table
+
+
+class PredictOptions(Config, frozen=True):
+    """What every `predict` takes; a verb adds its own fields.
+
+    >>> PredictOptions().out is None
+    True
+    """
+
+    out: Path | None = Field(None, description="folder for the results instead of the terminal")
+
+
+class SampleOptions(Config, frozen=True):
+    """What every `sample` takes; a verb adds its own fields.
+
+    >>> SampleOptions(count=9).count
+    9
+    """
+
+    count: int = Field(64, ge=1, description="how many samples")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the samples")
+    out: Path | None = Field(None, description="folder for the samples (default: RUN/samples)")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What a recipe does with a trained model.
+
+    Attributes:
+        summary: one line about it.
+        inputs: what it takes, as a usage line shows it; empty if it takes nothing.
+        options: its typed options, a class that extends `PredictOptions` or `SampleOptions`.
+        run: `run(model, configuration, inputs, options) -> Table`. Inputs are the words of the
+            command line. `options.out`, a folder, is where it may write files of its own; the
+            table is printed or written by who calls it. Raises `DataError` for bad inputs.
+    """
+
+    summary: str
+    inputs: str
+    options: type[Config]
+    run: Callable[[Any, Any, Sequence[str], Any], Table]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a system, `etude NAME INPUT... [--OPTION VALUE ...]`.
+
+    Attributes:
+        summary: one line about it.
+        inputs: what it takes, as a usage line shows it.
+        options: its typed options.
+        run: `run(inputs, options) -> Table | None`; a table is printed. Raises `ConfigurationError`
+            for inputs that it cannot take.
+    """
+
+    summary: str
+    inputs: str
+    options: type[Config]
+    run: Callable[[Sequence[str], Any], Table | None]

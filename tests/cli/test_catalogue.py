@@ -1,0 +1,193 @@
+"""Recipes and commands of other packages, and of a module of one's own."""
+
+import contextlib
+import io
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_recipe as tiny
+import yaml
+
+from etude.catalogue import find_recipe, offered_command, open_run
+from etude.cli.main import main
+from etude.engine.errors import ConfigurationError
+from installed import installed, with_recipes
+
+MODULE = f"""
+import sys
+sys.path.insert(0, {str(Path(tiny.__file__).parent)!r})
+from dataclasses import replace
+from tiny_recipe import recipe as tiny
+from etude.table import Table
+from etude.verbs import Command, PredictOptions, SampleOptions, Verb
+
+def predict(model, config, inputs, options):
+    return Table(("input", "depth"), tuple((x, str(model.depth)) for x in inputs))
+
+def sample(model, config, inputs, options):
+    options.out.mkdir(parents=True)
+    (options.out / "drawn").write_text(str(options.seed))
+    return Table(("sample",), tuple((str(k),) for k in range(options.count)))
+
+mine = replace(
+    tiny,
+    predict=Verb("depth of each input", "WORD...", PredictOptions, predict),
+    sample=Verb("numbers", "", SampleOptions, sample),
+)
+shout = Command("shouts", "WORD", PredictOptions, lambda words, options: Table(("word",), (
+    (words[0].upper(),),)))
+nothing = 3
+"""
+QUICK = ("--steps", "4", "--repeats", "1")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a module that holds a recipe, and two finished runs; the table of the second.
+
+    `runs/a` is of the installed recipe, `runs/my_lines/mine` of the module's.
+    """
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "my_lines.py").write_text(MODULE)
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path])
+        tiny.install(tmp_path_factory.mktemp("packages"))
+        patch.chdir(folder)
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert main(["train", "tiny", *QUICK, "--run", "runs/a"]) == 0
+        with contextlib.redirect_stdout(out):
+            assert main(["train", "my_lines:mine", *QUICK]) == 0
+    return folder, out.getvalue()
+
+
+@pytest.fixture
+def mine(etude, trained, tmp_path):
+    """The command in a copy of that folder; the module is forgotten again."""
+    shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
+    yield etude
+    sys.modules.pop("my_lines", None)
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """`packages(name, groups)` installs one; the path is put back."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def install(name, groups):
+        installed(tmp_path / name, groups, name)
+
+    return install
+
+
+def test_a_recipe_of_a_module_trains_goes_on_and_is_used_by_its_name(mine, trained, tmp_path):
+    out = trained[1]
+    run = tmp_path / "runs/my_lines/mine"
+    assert yaml.safe_load((run / "config.yaml").read_text())["recipe"] == "my_lines:mine"
+    again = ("--recipe", "my_lines:mine")
+    assert mine("resume", run, *again)[0] == 0
+    code, table, _ = mine("evaluate", run, *again)
+    assert (code, table.splitlines()[-1]) == (0, out.splitlines()[-1])
+    code, table, _ = mine("predict", run, "a", "b", *again)
+    assert (code, table.splitlines()[2:]) == (0, ["a      1", "b      1"])
+    assert mine("predict", run, "a", "--out", "found", *again)[1].strip() == "found/predictions.csv"
+    assert (tmp_path / "found/predictions.csv").read_text() == "input,depth\na,1\n"
+    assert mine("sample", run, "--count", 2, "--seed", 5, *again)[0] == 0
+    assert (run / "samples/samples.csv").read_text() == "sample\n0\n1\n"
+    assert (run / "samples/drawn").read_text() == "5"
+    code, out, _ = mine("sample", run, *again, "--help")
+    assert (code, "--count INT" in out, "numbers" in out) == (0, True, True)
+
+
+@pytest.mark.parametrize("verb", ["resume", "evaluate", "predict", "sample"])
+def test_a_run_folder_never_decides_which_module_is_imported(mine, tmp_path, verb):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    file = tmp_path / "runs/a/config.yaml"
+    file.write_text(file.read_text().replace("recipe: tiny", "recipe: evil:recipe"))
+    code, _, err = mine(verb, "runs/a")
+    assert code == 2
+    assert "does not decide which code is imported" in err
+    assert "evil" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "my_lines:mien"), "Did you mean 'mine'?"),
+        (("train", "my_lines:nothing"), "is a int; expected"),
+        (("train", "my_lnies:mine"), "No module named 'my_lnies'"),
+        (("train", "tinny"), "Did you mean 'tiny'?"),
+        (("train", "math:pi"), "is a float; expected"),
+        (("train", "math:recipe"), "It holds no recipe."),
+        (("predict", "runs/a"), "does not offer `etude predict`"),
+        (("sample", "runs/a", "--recipe", "my_lines:mine"), "was made by the recipe 'tiny'"),
+        (("predict",), "The folder of a run comes first"),
+        (("shuot",), "There is no command 'shuot'"),
+    ],
+)
+def test_bad_use_is_a_sentence(mine, arguments, words):
+    code, _, err = mine(*arguments)
+    assert code == 2
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_what_a_verb_cannot_take_is_refused(mine):
+    run = "runs/my_lines/mine"
+    again = ("--recipe", "my_lines:mine")
+    assert "After the run, WORD... is expected" in mine("predict", run, *again)[2]
+    assert "After the run, nothing more" in mine("sample", run, "x", *again)[2]
+    assert "Did you mean 'count'?" in mine("sample", run, "--cuont", 3, *again)[2]
+    assert (
+        "count: should be greater than or equal to 1"
+        in mine("sample", run, "--count", 0, *again)[2]
+    )
+
+
+def test_a_command_of_a_package_is_part_of_etude(mine, packages):
+    packages("shouter", {"etude.commands": {"shout": "my_lines:shout"}})
+    sys.path.insert(0, ".")
+    assert "shout" in mine("--help")[1]
+    assert mine("shout", "hi")[1].splitlines()[-1] == "HI"
+    assert "--out PATH" in mine("shout", "--help")[1]
+
+
+def test_two_packages_with_one_name_are_refused(packages):
+    packages("one", {"etude.recipes": {"same": "a:recipe"}})
+    packages("two", {"etude.recipes": {"same": "b:recipe"}})
+    with pytest.raises(ConfigurationError, match=r"Two packages offer 'same'.*Uninstall one"):
+        find_recipe("same")
+
+
+def test_a_broken_package_does_not_hide_the_others(etude, packages):
+    packages("broken", {"etude.recipes": {"broken": "no_such_module:recipe"}})
+    packages("wrong", {"etude.commands": {"wrong": "math:pi"}})
+    code, out, _ = etude("list")
+    assert code == 0
+    assert "A tiny recipe." in out
+    assert "No module named 'no_such_module'" in out
+    with pytest.raises(ConfigurationError, match="of wrong is a float; expected"):
+        offered_command("wrong")
+
+
+def test_a_configuration_that_no_longer_fits_is_named(mine, tmp_path):
+    run = open_run(tmp_path / "runs/a")
+    assert run.configuration() == tiny.Tiny(steps=4, repeats=1)
+    file = tmp_path / "runs/a/config.yaml"
+    file.write_text(file.read_text().replace("steps: 4", "stesp: 4"))
+    with pytest.raises(ConfigurationError, match="stesp: unknown field; did you mean 'steps'"):
+        open_run(tmp_path / "runs/a").configuration()
+
+
+def test_the_working_directory_is_searched_once(mine):
+    find_recipe("my_lines:mine")
+    find_recipe("my_lines:mine")
+    assert sys.path.count(str(Path.cwd())) == 1
+
+
+def test_guests_are_installed_for_one_test(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with_recipes(tmp_path / "guest", tiny="tiny_recipe:recipe")
+    assert find_recipe("tiny").name == "tiny"
