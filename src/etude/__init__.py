@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'etude' has no attribute {name!r}")
     public = _public()
     if name not in public:
-        from etude.engine.errors import suggest
+        from etude.errors import suggest
 
         raise AttributeError(f"module 'etude' has no attribute {name!r}. {suggest(name, public)}")
     return globals().setdefault(name, public[name])

@@ -34,16 +34,8 @@ from etude.engine.criteria import (
     Best as Best,
     Fallen as Fallen,
 )
-from etude.engine.errors import (
-    ConfigurationError as ConfigurationError,
-    DataError as DataError,
-    EtudeError as EtudeError,
-    ModelError as ModelError,
-    NonFiniteError as NonFiniteError,
-    OutOfMemoryError as OutOfMemoryError,
-    RuleError as RuleError,
-)
 from etude.engine.evaluation import evaluate as evaluate
+from etude.engine.leaf_roles import Carry as Carry, Fixed as Fixed
 from etude.engine.learner import Learner as Learner
 from etude.engine.phase import (
     Epochs as Epochs,
@@ -53,7 +45,6 @@ from etude.engine.phase import (
     Steps as Steps,
     Validation as Validation,
 )
-from etude.engine.roles import Carry as Carry, Fixed as Fixed
 from etude.engine.rule import (
     Context as Context,
     Gradient as Gradient,
@@ -61,6 +52,15 @@ from etude.engine.rule import (
     Rule as Rule,
 )
 from etude.engine.step import Plan as Plan, init_state as init_state, train_step as train_step
+from etude.errors import (
+    ConfigurationError as ConfigurationError,
+    DataError as DataError,
+    EtudeError as EtudeError,
+    ModelError as ModelError,
+    NonFiniteError as NonFiniteError,
+    OutOfMemoryError as OutOfMemoryError,
+    RuleError as RuleError,
+)
 from etude.trainer import NonFinite as NonFinite, Result as Result, Trainer as Trainer
 from etude.training.loop import Interrupted as Interrupted
 from etude.training.store import ResumeError as ResumeError

@@ -26,8 +26,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from etude.engine.errors import ConfigurationError, suggest
 from etude.entry_points import COMMANDS, RECIPES, offered, package
+from etude.errors import ConfigurationError, suggest
 from etude.recipe import Configuration, Recipe, root_of
 from etude.run import Run
 from etude.verbs import Command

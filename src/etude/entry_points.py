@@ -6,7 +6,7 @@ True
 
 from importlib.metadata import EntryPoint, entry_points
 
-from etude.engine.errors import ConfigurationError
+from etude.errors import ConfigurationError
 
 #: The groups of entry points.
 RECIPES, COMMANDS = "etude.recipes", "etude.commands"

@@ -23,14 +23,14 @@ from typing import Any, Literal
 from jaxtyping import PyTree
 
 from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
-from etude.engine.errors import ConfigurationError, memory_explained
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
+from etude.errors import ConfigurationError, memory_explained
 from etude.run import PackedHistory, Run
-from etude.training.checks import bind
-from etude.training.faults import NonFinite
+from etude.training.binding import bind
 from etude.training.hooks import Hooks
 from etude.training.loop import Training
+from etude.training.nonfinite import NonFinite
 from etude.training.record import MemoryHistory
 from etude.training.resuming import Resume
 from etude.training.settings import Settings

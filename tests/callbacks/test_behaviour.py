@@ -9,7 +9,7 @@ import pytest
 from scored import phase, trainer
 
 import etude as et
-from etude.training.pace import Pace
+from etude.training.chunk_length import Pace
 
 pytestmark = pytest.mark.usefixtures("listening")
 

@@ -12,7 +12,7 @@ import yaml
 
 from etude.catalogue import find_recipe, offered_command, open_run
 from etude.cli.main import main
-from etude.engine.errors import ConfigurationError
+from etude.errors import ConfigurationError
 from installed import installed, with_recipes
 
 MODULE = f"""

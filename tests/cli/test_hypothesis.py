@@ -8,9 +8,9 @@ import tiny_recipe as tiny
 import yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from etude.cli.configuring import configure, leaves
 from etude.cli.main import main
 from etude.cli.options import UsageError
-from etude.cli.settings import configure, leaves
 from etude.recipe import Recipe
 from etude.table import Table
 

@@ -5,8 +5,8 @@ import tiny_recipe as tiny
 import yaml
 from hypothesis import example, given, strategies as st
 
+from etude.cli.configuring import configure, read_file
 from etude.cli.options import UsageError
-from etude.cli.settings import configure, read_file
 from etude.run import Run, RunError
 from etude.yaml_reader import YamlError, read_yaml
 

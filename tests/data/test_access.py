@@ -6,8 +6,8 @@ from hypothesis import given, settings, strategies as st
 from recording import Squares, count
 
 from etude.data import AccessData
-from etude.engine.errors import DataError
 from etude.engine.source import Hosted, Resident
+from etude.errors import DataError
 
 
 def same(a, b):

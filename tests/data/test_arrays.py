@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from recording import count
 
 from etude.data import ArrayData
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 
 @settings(max_examples=4)

@@ -9,8 +9,8 @@ from recording import count
 
 from etude.data import AccessData, ArrayData, StreamData, Together, Turns
 from etude.data.combine import smooth_pattern
-from etude.engine.errors import DataError
 from etude.engine.source import Hosted, Resident
+from etude.errors import DataError
 
 
 def device(start, length, size):

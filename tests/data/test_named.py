@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from etude.data import ArrayData, load, read_idx
 from etude.data.files import FILES
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 CODES = {"|u1": 8, "|i1": 9, "<i2": 11, "<i4": 12, "<f4": 13, "<f8": 14}
 

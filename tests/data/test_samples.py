@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from etude.data.samples import read_samples
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 
 def picture(path, values):

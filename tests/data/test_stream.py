@@ -7,7 +7,7 @@ import pytest
 from recording import count
 
 from etude.data import StreamData
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 
 def numbers(epoch, length=3):

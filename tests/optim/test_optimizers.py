@@ -16,7 +16,7 @@ from etude.optim import (
     create_sgd_optimizer,
     decay_mask,
 )
-from etude.optim.catalogue import CATALOGUE
+from etude.optim.registry import CATALOGUE
 
 
 def loss(params):

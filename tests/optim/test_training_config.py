@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from etude.optim import OptimizerConfig, SchedulerConfig, TrainingConfig
-from etude.optim.catalogue import CATALOGUE, OptimizerName
+from etude.optim.registry import CATALOGUE, OptimizerName
 
 SGD = {"optimizer_type": "sgd", "learning_rate": 1.0}
 SMALL = {"batch_size": 8, "num_epochs": 2, "optimizer": SGD}

@@ -12,7 +12,7 @@ import pytest
 import small
 
 import etude as et
-from etude.training.pace import Pace
+from etude.training.chunk_length import Pace
 
 pytestmark = pytest.mark.usefixtures("listening")
 

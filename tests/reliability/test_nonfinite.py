@@ -6,7 +6,7 @@ import pytest
 import small
 
 import etude as et
-from etude.training.pace import Pace
+from etude.training.chunk_length import Pace
 
 KINDS = ["loop", "dispatch", "hosted"]
 EVERY_4 = et.ModelCheckpoint(et.Steps(4))

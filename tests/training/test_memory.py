@@ -6,7 +6,7 @@ import optax
 import pytest
 
 import etude as et
-from etude.engine.errors import memory_explained
+from etude.errors import memory_explained
 
 
 def test_of_an_optimizer():

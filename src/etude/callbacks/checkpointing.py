@@ -7,8 +7,8 @@ from typing import Any
 from etude.callbacks.base import Callback, Event, Request, Save
 from etude.callbacks.watching import Reported, unknown_metric
 from etude.engine.direction import Mode, better, cost, mode_of
-from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Epochs, Seconds, Steps
+from etude.errors import ConfigurationError
 
 MINUTE = Seconds(60)
 

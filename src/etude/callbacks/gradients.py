@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from etude.callbacks.base import Callback, Event, Request, StepMetrics
-from etude.engine.errors import ConfigurationError
 from etude.engine.precision import float_dtype
+from etude.errors import ConfigurationError
 
 GLOBAL = "gradient_norm"
 

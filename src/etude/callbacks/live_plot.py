@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 from etude.callbacks.watching import Reported, reports, suggestion
-from etude.engine.errors import ConfigurationError
+from etude.errors import ConfigurationError
 
 #: Points of a curve, at most twice as many; and the share of the time that drawing may take.
 POINTS, SHARE = 500, 0.05

@@ -14,7 +14,7 @@ import numpy as np
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 from etude.callbacks.watching import Reported
 from etude.callbacks.writer import Scalars, Writer
-from etude.engine.errors import ConfigurationError
+from etude.errors import ConfigurationError
 from etude.yaml_reader import read_yaml
 
 #: In the configuration of what cannot take back: the step from which a run of a store goes on.

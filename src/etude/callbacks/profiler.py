@@ -9,7 +9,7 @@ import jax
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 from etude.callbacks.loggers import place
 from etude.callbacks.watching import Reported, unknown_phase
-from etude.engine.errors import ConfigurationError
+from etude.errors import ConfigurationError
 
 
 class Profiler(Callback):

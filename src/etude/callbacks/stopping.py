@@ -6,7 +6,7 @@ from typing import Any
 from etude.callbacks.base import Callback, Event, Reason, Request, Stop
 from etude.callbacks.watching import Reported, unknown_metric, unknown_phase
 from etude.engine.direction import Mode, better, mode_of
-from etude.engine.errors import ConfigurationError
+from etude.errors import ConfigurationError
 
 
 class EarlyStopping(Callback):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from etude.engine.errors import suggest
+from etude.errors import suggest
 
 
 @dataclass(frozen=True)

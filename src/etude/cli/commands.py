@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from etude.cli.configuring import configure, describe, read_file
 from etude.cli.options import (
     UsageError,
     parse,
@@ -13,8 +14,7 @@ from etude.cli.options import (
     unknown,
 )
 from etude.cli.reopen import reopen
-from etude.cli.settings import configure, describe, read_file
-from etude.engine.errors import ConfigurationError, suggest
+from etude.errors import ConfigurationError, suggest
 
 #: What `etude train` takes beside the fields of a recipe.
 OWN = ("run", "overwrite", "config")

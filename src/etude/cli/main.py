@@ -21,8 +21,8 @@ from typing import Any
 
 from etude.cli import commands, verbs
 from etude.cli.options import UsageError
-from etude.engine.errors import ConfigurationError, EtudeError, memory_explained, suggest
 from etude.entry_points import COMMANDS as OF_SYSTEMS, offered
+from etude.errors import ConfigurationError, EtudeError, memory_explained, suggest
 
 DONE, FAILED, BAD_USE, INTERRUPTED = 0, 1, 2, 3
 

@@ -7,7 +7,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from etude.engine.errors import suggest
+from etude.errors import suggest
 
 _OPTION = re.compile(r"--(?P<name>[A-Za-z][^=]*)(=(?P<value>.*))?", re.DOTALL)
 

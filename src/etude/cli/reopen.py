@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etude.cli.settings import configure
+from etude.cli.configuring import configure
 
 if TYPE_CHECKING:
     from etude.catalogue import TrainedRun

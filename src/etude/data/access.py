@@ -22,7 +22,7 @@ from jaxtyping import PyTree
 from etude.data.checks import check_batch_size
 from etude.data.reader import Reader
 from etude.data.workers import Workers
-from etude.engine.errors import DataError, suggest
+from etude.errors import DataError, suggest
 
 
 @runtime_checkable

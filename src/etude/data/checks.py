@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 
 def to_numpy(leaf: Any, name: str) -> np.ndarray:

@@ -21,8 +21,8 @@ from jaxtyping import Array, Int, Key, PyTree
 from etude.data.access import AccessData
 from etude.data.arrays import ArrayData
 from etude.data.stream import StreamData
-from etude.engine.errors import DataError, suggest
 from etude.engine.source import Fetch, Fingerprinted
+from etude.errors import DataError, suggest
 
 OnHost = AccessData | StreamData
 

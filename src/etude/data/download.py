@@ -7,7 +7,7 @@ from typing import Any
 
 import pooch
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 #: The environment variable that says where data lie.
 VARIABLE = "ETUDE_DATA"

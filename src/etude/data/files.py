@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int32
 
 from etude.data.checks import check_labels
 from etude.data.idx import read_idx
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 FILES = (
     "train-images-idx3-ubyte", "train-labels-idx1-ubyte",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from etude.data.files import FILES, Split, holds_idx, read_folder, read_npz, recognised, scaled
-from etude.engine.errors import DataError, suggest
+from etude.errors import DataError, suggest
 
 CLOTHES = (
     "T-shirt/top", "trouser", "pullover", "dress", "coat",

@@ -18,8 +18,8 @@ from etude.data.checks import (
     named_leaves,
     to_numpy,
 )
-from etude.engine.errors import DataError
 from etude.engine.surroundings import setting
+from etude.errors import DataError
 
 #: The structure of a sample, and the shape and type of each of its arrays.
 Form = tuple[Any, list[tuple[tuple[int, ...], Any]]]

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from etude.data.checks import check_finite
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".tif", ".tiff")
 TABLES = (".csv", ".npy")

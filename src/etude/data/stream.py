@@ -17,8 +17,8 @@ import jax
 from jaxtyping import PyTree
 
 from etude.data.checks import check_finite, length_of, named_leaves, to_numpy
-from etude.engine.errors import DataError
 from etude.engine.surroundings import setting
+from etude.errors import DataError
 
 
 class StreamData:

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from etude.data.reader import Reader
-from etude.engine.errors import DataError
 from etude.engine.surroundings import Surroundings
+from etude.errors import DataError
 
 #: Batches on their way, for each worker.
 AHEAD = 2

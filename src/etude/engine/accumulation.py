@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from etude.engine import metric
-from etude.engine.errors import RuleError
+from etude.engine.leaf_roles import is_array
 from etude.engine.precision import widened
 from etude.engine.returned import Call, replaced
-from etude.engine.roles import is_array
 from etude.engine.rule import Context, Proposal
+from etude.errors import RuleError
 
 
 def accumulated(

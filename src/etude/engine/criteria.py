@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from etude.engine.direction import Mode, best, better, mode_of
-from etude.engine.errors import ConfigurationError
+from etude.errors import ConfigurationError
 
 
 @dataclass(frozen=True)

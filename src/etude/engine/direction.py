@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
-from etude.engine.errors import ConfigurationError, suggest
+from etude.errors import ConfigurationError, suggest
 
 #: Whether smaller or larger values of a metric are better.
 Mode = Literal["min", "max"]

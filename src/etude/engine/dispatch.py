@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
-from etude.engine.errors import RuleError
 from etude.engine.place import Place
 from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan
+from etude.errors import RuleError
 
 #: A step on some kind of batch: `step(state, argument) -> (state, metrics)`.
 Step = Callable[[State, Any], tuple[State, dict[str, Array]]]

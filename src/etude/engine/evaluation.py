@@ -10,16 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
-from etude.engine.errors import ConfigurationError
 from etude.engine.explaining import explained
+from etude.engine.leaf_roles import inference, is_array
 from etude.engine.learner import Learner
 from etude.engine.metric import Metric, checked_metrics, checked_weight
 from etude.engine.phase import Measure
 from etude.engine.place import Place
 from etude.engine.precision import widened
-from etude.engine.roles import inference, is_array
 from etude.engine.rule import Context, Gradient, read_loss
 from etude.engine.source import Source
+from etude.errors import ConfigurationError
 
 
 def default_measure(learner: Learner) -> Measure:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import equinox as eqx
 from jaxtyping import PyTree
 
-from etude.engine.errors import EtudeError
+from etude.errors import EtudeError
 
 
 @contextmanager

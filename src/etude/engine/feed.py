@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 
-from etude.engine.errors import DataError
 from etude.engine.place import Place
 from etude.engine.source import Hosted
 from etude.engine.state import State
 from etude.engine.surroundings import Surroundings
+from etude.errors import DataError
 
 Step = Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
 

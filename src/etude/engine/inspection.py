@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from etude.engine.errors import ModelError
-from etude.engine.roles import Fixed, Role, is_array, roles, variables
+from etude.engine.leaf_roles import Fixed, Role, is_array, roles, variables
+from etude.errors import ModelError
 
 _Path = tuple[Any, ...]
 

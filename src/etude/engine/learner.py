@@ -7,9 +7,9 @@ from typing import Any, get_args
 import optax
 from jaxtyping import Array, PyTree
 
-from etude.engine.errors import ConfigurationError, suggest
 from etude.engine.precision import Precision
 from etude.engine.rule import Rule
+from etude.errors import ConfigurationError, suggest
 
 Probe = Callable[[PyTree, PyTree], Mapping[str, Array]]
 

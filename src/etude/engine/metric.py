@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from etude.engine.errors import RuleError
+from etude.engine.leaf_roles import is_array
 from etude.engine.precision import float_dtype, widened
-from etude.engine.roles import is_array
+from etude.errors import RuleError
 
 
 @runtime_checkable

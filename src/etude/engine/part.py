@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, PyTree
 
-from etude.engine.errors import ModelError
+from etude.engine.leaf_roles import Role, is_array, roles, selected
 from etude.engine.learner import Learner
-from etude.engine.roles import Role, is_array, roles, selected
+from etude.errors import ModelError
 
 
 class Part(eqx.Module):

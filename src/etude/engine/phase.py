@@ -8,9 +8,9 @@ from typing import Any, Literal
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine.criteria import Best, Fallen, Goal
-from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner
 from etude.engine.source import Hosted, NoData, Resident, Source
+from etude.errors import ConfigurationError
 
 #: Measures a model on a batch: means over the batch, or metric objects that merge.
 Measure = Callable[[Any, PyTree, Any], Mapping[str, Any] | tuple[Any, ...]]

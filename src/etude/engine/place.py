@@ -20,8 +20,8 @@ from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 from jaxtyping import PyTree
 
-from etude.engine.errors import ModelError
 from etude.engine.surroundings import setting
+from etude.errors import ModelError
 
 
 @dataclass(frozen=True)

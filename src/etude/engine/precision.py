@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
-from etude.engine.roles import is_array
+from etude.engine.leaf_roles import is_array
 from etude.engine.selection import indices
 
 Precision = Literal["float32", "bfloat16", "float16"]

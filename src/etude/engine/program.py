@@ -8,15 +8,15 @@ import jax
 import numpy as np
 
 from etude.engine.chunk import CAPACITY, Chunk, fetched_step
+from etude.engine.compiled_loop import has_convolution, trace_loop
 from etude.engine.dispatch import Dispatcher, ResidentSteps
-from etude.engine.errors import RuleError
 from etude.engine.feed import Feed
-from etude.engine.loop import has_convolution, trace_loop
 from etude.engine.place import Place
 from etude.engine.source import Resident
 from etude.engine.state import State
 from etude.engine.step import Plan, train_step
 from etude.engine.surroundings import setting
+from etude.errors import RuleError
 
 Executor = Literal["loop", "dispatch"]
 

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from etude.engine.errors import RuleError
 from etude.engine.forwarding import forwarded
+from etude.engine.leaf_roles import Role, is_array, names
 from etude.engine.learner import Learner
 from etude.engine.metric import checked_metrics, checked_weight
 from etude.engine.part import Part
-from etude.engine.roles import Role, is_array, names
 from etude.engine.rule import Context, Proposal, refuse_constants
+from etude.errors import RuleError
 
 #: Calls a rule: `call(trainable, rest, batch, context) -> Proposal`, whose updates have the form
 #: of `trainable` and whose model has the leaves that change, None elsewhere.

@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from etude.engine.errors import RuleError
+from etude.engine.leaf_roles import is_array
 from etude.engine.precision import widened
-from etude.engine.roles import is_array
+from etude.errors import RuleError
 
 
 class Context(eqx.Module):

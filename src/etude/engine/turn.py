@@ -10,7 +10,6 @@ import optax
 from jaxtyping import Array, Bool, PyTree
 
 from etude.engine.accumulation import accumulated
-from etude.engine.errors import ConfigurationError, RuleError, suggest
 from etude.engine.learner import Learner, Probe
 from etude.engine.metric import checked_metrics, split, totals
 from etude.engine.part import Part
@@ -19,6 +18,7 @@ from etude.engine.returned import checked, replaced
 from etude.engine.rule import Context, Proposal
 from etude.engine.selection import SelectionError
 from etude.engine.state import LearnerState
+from etude.errors import ConfigurationError, RuleError, suggest
 
 
 def first_state(learner: Learner, part: Part, arrays: PyTree) -> LearnerState:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Inexact, Shaped
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 #: An array of NumPy or JAX; its shape and dtype are checked when it is used.
 Values: TypeAlias = Shaped[Array | np.ndarray, "..."]

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etude.engine.errors import suggest
+from etude.errors import suggest
 from etude.inputs.arrays import described, read, refusal
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from etude.engine.errors import suggest
+from etude.errors import suggest
 from etude.inputs import Values, one_of
 from etude.losses._classification import cross_entropy, focal_loss
 from etude.losses._contrastive import supervised_contrastive

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.inputs import Values, class_numbers
 
 

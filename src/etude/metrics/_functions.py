@@ -7,7 +7,7 @@ for others. A score of NaN makes all results NaN.
 import numpy as np
 from jaxtyping import Float, Int
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.inputs import Values, check_positive, class_pairs, one_of
 from etude.metrics._accuracy import top_k_hits
 from etude.metrics._classes import Average

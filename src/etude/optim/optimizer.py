@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from etude.config import Config, refuse
 
-from .catalogue import CATALOGUE, OptimizerName
+from .registry import CATALOGUE, OptimizerName
 
 Rate = optax.Schedule | optax.schedules.StatefulSchedule
 _Positive = Annotated[float, Field(gt=0)]

@@ -7,17 +7,18 @@ matplotlib when they are used.
 from etude.run.checkpoint import CheckpointError, CheckpointStore, Restored
 from etude.run.compare import compare_leaves
 from etude.run.directory import Run, RunLostError
+from etude.run.durations import Durations
 from etude.run.folder import RunError, from_recipe, way_on
 from etude.run.history import Column, History, PackedHistory, as_columns
 from etude.run.lines import WriteError
 from etude.run.lock import LockedError
 from etude.run.report import write_report
-from etude.run.timing import Timing
 
 __all__ = [
     "CheckpointError",
     "CheckpointStore",
     "Column",
+    "Durations",
     "History",
     "LockedError",
     "PackedHistory",
@@ -25,7 +26,6 @@ __all__ = [
     "Run",
     "RunError",
     "RunLostError",
-    "Timing",
     "WriteError",
     "as_columns",
     "compare_leaves",

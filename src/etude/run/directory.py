@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from etude.run.checkpoint import CheckpointStore
+from etude.run.durations import Durations
 from etude.run.environment import environment
 from etude.run.folder import (
     CONFIG,
@@ -38,7 +39,6 @@ from etude.run.folder import (
 )
 from etude.run.history import History
 from etude.run.lock import Lock
-from etude.run.timing import Timing
 from etude.yaml_reader import YamlError, read_yaml
 
 
@@ -144,10 +144,10 @@ class Run:
         )
 
     @cached_property
-    def timing(self) -> Timing:
+    def timing(self) -> Durations:
         """Its times, for appending."""
         return self._closing.enter_context(
-            contextlib.closing(Timing(self._writable("timing.jsonl")))
+            contextlib.closing(Durations(self._writable("timing.jsonl")))
         )
 
     def configure(self, config: Mapping[str, Any]) -> None:
@@ -188,7 +188,7 @@ class Run:
     def _writable(self, name: str) -> Path:
         if self._lock is None:
             raise RunError(
-                f"{self.path} was opened for reading: use History.read or Timing.read on "
+                f"{self.path} was opened for reading: use History.read or Durations.read on "
                 f"{self.path / name}, or open it with lock=True"
             )
         return self.path / name

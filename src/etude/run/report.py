@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from etude.run.directory import Run
+from etude.run.durations import Durations
 from etude.run.figures import write_figures
 from etude.run.history import History
-from etude.run.timing import Timing
 
 #: Where a recipe leaves the table of its results: `{"head": [...], "rows": [[...], ...]}`.
 TABLE = "table.json"
@@ -42,7 +42,7 @@ def write_report(run_folder: Path) -> Path:
     run = Run.open(run_folder, lock=False)
     history, timing = run.path / "history.jsonl", run.path / "timing.jsonl"
     records = History.read(history) if history.exists() else []
-    times = Timing.read(timing) if timing.exists() else []
+    times = Durations.read(timing) if timing.exists() else []
     figures = write_figures(run.figures, records, times)
     # What an experiment has drawn itself says more than the curves, and comes first.
     figures = sorted(set(run.figures.glob("*.png")) - set(figures)) + list(figures)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from etude.callbacks.base import Callback, Event, Save, StepMetrics, Stop, overrides
-from etude.engine.errors import ConfigurationError, suggest
 from etude.engine.learner import Probe
+from etude.errors import ConfigurationError, suggest
 
 
 class Hooks:

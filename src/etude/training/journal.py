@@ -7,7 +7,7 @@ import numpy as np
 
 from etude.callbacks.base import Reason, StepMetrics
 from etude.run import PackedHistory, Run
-from etude.run.timing import What
+from etude.run.durations import What
 from etude.training.record import MemoryHistory
 from etude.training.visit import Visit
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from etude.callbacks.base import Callback
 from etude.callbacks.watching import Reported, reports, suggestion
-from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Phase
+from etude.errors import ConfigurationError
 
 
 class Reports:

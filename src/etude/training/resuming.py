@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from etude.callbacks.base import Reason
+from etude.engine.leaf_roles import is_array
+from etude.engine.named_arrays import to_host
 from etude.engine.phase import Phase
-from etude.engine.roles import is_array
-from etude.engine.snapshot import to_host
 from etude.engine.source import Resident
 from etude.engine.step import copied, state_of
 from etude.run import Run, way_on

@@ -7,7 +7,7 @@ from typing import Any
 
 from etude.callbacks.base import Event
 from etude.callbacks.checkpointing import ModelCheckpoint
-from etude.engine.errors import NonFiniteError
+from etude.errors import NonFiniteError
 from etude.run import CheckpointError, Run, way_on
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal

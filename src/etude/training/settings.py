@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
-from etude.training.checks import Bound
-from etude.training.faults import NonFinite
+from etude.training.binding import Bound
 from etude.training.hooks import Hooks
+from etude.training.nonfinite import NonFinite
 from etude.training.reports import Reports
 
 

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from etude.engine.errors import EtudeError, suggest
+from etude.engine.leaf_roles import is_array
+from etude.engine.named_arrays import expected, from_host
 from etude.engine.phase import Phase
-from etude.engine.roles import is_array
-from etude.engine.snapshot import expected, from_host
+from etude.errors import EtudeError, suggest
 from etude.run import Restored, Run, compare_leaves
 from etude.training.visit import Visit
 

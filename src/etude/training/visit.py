@@ -9,9 +9,9 @@ from jaxtyping import PyTree
 
 from etude.callbacks.base import Reason, Stop
 from etude.engine.criteria import Best
+from etude.engine.named_arrays import from_host, to_host
 from etude.engine.phase import Phase
 from etude.engine.program import Program
-from etude.engine.snapshot import from_host, to_host
 from etude.engine.state import State
 from etude.engine.step import Plan
 

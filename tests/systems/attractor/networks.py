@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from etude.engine.roles import Fixed
+from etude.engine.leaf_roles import Fixed
 from etude.systems.attractor import (
     FrozenFullyConnected,
     FullyConnected,

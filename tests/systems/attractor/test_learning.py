@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from etude.engine.roles import Role, roles
+from etude.engine.leaf_roles import Role, roles
 from etude.engine.rule import Context
 from etude.systems.attractor import (
     Conv2D,

@@ -9,8 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from etude.engine.errors import DataError
 from etude.engine.rule import Context, Gradient
+from etude.errors import DataError
 from etude.systems.attractor import (
     SequentialState,
     Uncoupled,

@@ -14,14 +14,14 @@ from etude.systems.born_machine.config import (
     GANStyleConfig,
     GenerativeConfig,
 )
-from etude.systems.born_machine.config_parts import (
+from etude.systems.born_machine.config_methods import (
     CriterionConfig,
     EvasionConfig,
     MetricsConfig,
     OptimizerSpec,
     SamplingConfig,
 )
-from etude.systems.born_machine.config_setup import BornMachineConfig, DatasetConfig
+from etude.systems.born_machine.config_model import BornMachineConfig, DatasetConfig
 
 
 def test_defaults_of_the_seed_for_classification():

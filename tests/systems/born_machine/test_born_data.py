@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from etude.engine.errors import DataError
-from etude.systems.born_machine.config_setup import TOYS, DatasetConfig
+from etude.errors import DataError
+from etude.systems.born_machine.config_model import TOYS, DatasetConfig
 from etude.systems.born_machine.data import SPLITS, DataHandler, Scaling
 from etude.systems.born_machine.densities import DENSITIES, SUPPORT
 

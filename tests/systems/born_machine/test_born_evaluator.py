@@ -17,8 +17,8 @@ from etude.systems.born_machine.config import (
     GANStyleConfig,
     GenerativeConfig,
 )
-from etude.systems.born_machine.config_parts import MetricsConfig
-from etude.systems.born_machine.config_setup import DatasetConfig
+from etude.systems.born_machine.config_methods import MetricsConfig
+from etude.systems.born_machine.config_model import DatasetConfig
 from etude.systems.born_machine.criteria import AbstractCriterion
 from etude.systems.born_machine.data import SPLITS, DataHandler
 from etude.systems.born_machine.evaluator import PerformanceEvaluator

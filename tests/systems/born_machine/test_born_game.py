@@ -12,7 +12,7 @@ from etude.systems.born_machine import (
     Critic,
     GANStyleTrainer,
 )
-from etude.systems.born_machine.config_parts import CriticConfig
+from etude.systems.born_machine.config_methods import CriticConfig
 from etude.systems.born_machine.critic import critic_loss, generator_loss, gradient_penalty
 from etude.systems.born_machine.training.ganstyle import Risen
 

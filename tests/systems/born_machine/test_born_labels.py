@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import etude as et
-from etude.engine.errors import NonFiniteError, RuleError
+from etude.errors import NonFiniteError, RuleError
 from etude.systems.born_machine import (
     BornMachine,
     ClassificationNLL,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 import etude as et
 from etude.systems.born_machine import BornMachine, Embedding
-from etude.systems.born_machine.config_parts import OptimizerSpec
+from etude.systems.born_machine.config_methods import OptimizerSpec
 from etude.systems.born_machine.criteria import ClassificationNLL
 
 SITES, CLASSES, STEPS = 400, 5, 100

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from etude.systems.born_machine.config_setup import DatasetConfig
+from etude.systems.born_machine.config_model import DatasetConfig
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.plots import (
     density_grid,

@@ -5,7 +5,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves import CURVES, noise_curve
 
 # The full tables of bilby 2.8.2 and, for O3, of lalsuite 7.26.16, log-log interpolated.

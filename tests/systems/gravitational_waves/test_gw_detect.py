@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from etude.cli.main import main
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves import (
     Parameters,
     Strain,

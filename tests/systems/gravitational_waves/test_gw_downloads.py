@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from gw_files import path_of
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves import downloads, gw150914
 
 CONTENT = {"H1": b"Hanford" * 50_000, "L1": b"Livingston" * 40_000}

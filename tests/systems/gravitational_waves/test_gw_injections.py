@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, signal
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves import (
     H1,
     L1,

@@ -13,7 +13,7 @@ from etude.systems.gravitational_waves import (
     whitened_signals,
     whitening_filter,
 )
-from etude.systems.gravitational_waves.search import (
+from etude.systems.gravitational_waves.pipeline import (
     DetectorTriggers,
     MatchedFilter,
     TemplateBank,

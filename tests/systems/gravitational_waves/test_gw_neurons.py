@@ -151,7 +151,7 @@ def test_a_gradient_by_the_time_constant_is_that_of_the_closed_form():
 
 
 def test_what_is_not_learnable_has_no_parameters():
-    from etude.engine.roles import Role, roles
+    from etude.engine.leaf_roles import Role, roles
 
     assert Role.PARAMETER not in roles(LIF(3, dt=1e-3))
     assert roles(LIF(3, dt=1e-3, learnable=True)).count(Role.PARAMETER) == 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves import coloured_noise, noise_curve
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom, binomtest, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from etude.systems.gravitational_waves.search import (
+from etude.systems.gravitational_waves.pipeline import (
     auc,
     binomial_interval,
     block_auc,

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from etude.engine.errors import DataError
-from etude.systems.gravitational_waves.search import (
+from etude.errors import DataError
+from etude.systems.gravitational_waves.pipeline import (
     Estimate,
     Sliding,
     efficiency,

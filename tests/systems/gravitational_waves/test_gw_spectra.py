@@ -6,7 +6,7 @@ from gw_files import strain_of
 from hypothesis import given, strategies as st
 from scipy import signal
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves import (
     Spectrum,
     coloured_noise,

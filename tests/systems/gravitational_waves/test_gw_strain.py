@@ -8,7 +8,7 @@ import pytest
 from gw_files import GPS, path_of, strain_of
 from scipy import signal
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves import Strain, read_strain
 
 

@@ -7,7 +7,7 @@ import pytest
 from gw_files import strain_of
 from hypothesis import given, strategies as st
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves import (
     H1,
     L1,

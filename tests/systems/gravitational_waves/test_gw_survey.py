@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from etude.systems.gravitational_waves import Parameters
+from etude.systems.gravitational_waves.pipeline.background import HOUR, Background
 from etude.systems.gravitational_waves.recipes import survey
 from etude.systems.gravitational_waves.recipes.survey import (
     EDGES,
@@ -15,7 +16,6 @@ from etude.systems.gravitational_waves.recipes.survey import (
     pieces,
     verdict,
 )
-from etude.systems.gravitational_waves.search.background import HOUR, Background
 
 SMALL = Survey(foreground=0.06, background=0.04, piece=108.0, seed=3)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves import Population, noise_curve, simulate_stream
-from etude.systems.gravitational_waves.search import Sliding, Timing, Triggers, calibrate, centres
-from etude.systems.gravitational_waves.search.triggers import cluster
+from etude.systems.gravitational_waves.pipeline import Sliding, Timing, Triggers, calibrate, centres
+from etude.systems.gravitational_waves.pipeline.triggers import cluster
 
 CURVES = 2 * (noise_curve("aLIGO-O4"),)
 

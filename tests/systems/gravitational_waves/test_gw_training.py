@@ -12,9 +12,9 @@ import pytest
 
 from etude.callbacks import Callback
 from etude.data.arrays import ArrayData
-from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Validation
 from etude.engine.rule import Context
+from etude.errors import ConfigurationError
 from etude.losses import focal_loss
 from etude.run import History
 from etude.systems.gravitational_waves.encoder import CPCEncoder

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from etude.systems.gravitational_waves.search import (
+from etude.systems.gravitational_waves.pipeline import (
     Background,
     Triggers,
     away_from,

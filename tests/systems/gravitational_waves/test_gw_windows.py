@@ -10,7 +10,7 @@ import pytest
 from scipy import signal, stats
 
 import etude as et
-from etude.engine.errors import ConfigurationError
+from etude.errors import ConfigurationError
 from etude.systems.gravitational_waves import (
     H1,
     L1,

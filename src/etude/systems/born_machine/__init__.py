@@ -29,7 +29,7 @@ from etude.systems.born_machine.config import (
     TrackingConfig,
     TrainerConfig,
 )
-from etude.systems.born_machine.config_parts import (
+from etude.systems.born_machine.config_methods import (
     CriterionConfig,
     CriticConfig,
     DiscriminationConfig,
@@ -39,7 +39,7 @@ from etude.systems.born_machine.config_parts import (
     PurificationConfig,
     SamplingConfig,
 )
-from etude.systems.born_machine.config_setup import (
+from etude.systems.born_machine.config_model import (
     BornMachineConfig,
     DatasetConfig,
     MPSInitConfig,

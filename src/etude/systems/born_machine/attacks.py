@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, Key
 
-from etude.systems.born_machine.config_parts import EvasionConfig
+from etude.systems.born_machine.config_methods import EvasionConfig
 from etude.systems.born_machine.labels import allowed, checked, of_label
 
 Norm = Literal["linf", "l2"]

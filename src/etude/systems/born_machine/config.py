@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from etude.config import Config as Typed, refuse
-from etude.systems.born_machine.config_parts import (
+from etude.systems.born_machine.config_methods import (
     CriterionConfig,
     CriticConfig,
     EvasionConfig,
@@ -28,7 +28,7 @@ from etude.systems.born_machine.config_parts import (
     SamplingConfig,
     Stop,
 )
-from etude.systems.born_machine.config_setup import BornMachineConfig, DatasetConfig
+from etude.systems.born_machine.config_model import BornMachineConfig, DatasetConfig
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Epoch = Annotated[int, Field(ge=1)]

@@ -24,9 +24,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree, Real
 
-from etude.engine.errors import RuleError
 from etude.engine.rule import Context
-from etude.systems.born_machine.config_parts import CriterionConfig
+from etude.errors import RuleError
+from etude.systems.born_machine.config_methods import CriterionConfig
 from etude.systems.born_machine.labels import of_label, read_batch
 from etude.systems.born_machine.machine import BornMachine
 

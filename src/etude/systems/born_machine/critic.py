@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from etude.systems.born_machine.config_parts import CriticConfig
+from etude.systems.born_machine.config_methods import CriticConfig
 
 #: Samples of all classes, side by side.
 Samples = Float[Array, "n classes sites"]

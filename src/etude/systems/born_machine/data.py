@@ -18,8 +18,8 @@ from jaxtyping import Float, Float32, Int32
 
 from etude.data import ArrayData, check_labels, load
 from etude.data.checks import check_finite, length_of
-from etude.engine.errors import DataError
-from etude.systems.born_machine.config_setup import ARRAYS, DatasetConfig
+from etude.errors import DataError
+from etude.systems.born_machine.config_model import ARRAYS, DatasetConfig
 from etude.systems.born_machine.densities import DENSITIES, SUPPORT
 
 SPLITS = ("train", "valid", "test")

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Integer, Key
 from etude.config import refuse
 from etude.systems.born_machine.attacks import evade
 from etude.systems.born_machine.config import Config, GANStyleConfig
-from etude.systems.born_machine.config_parts import (
+from etude.systems.born_machine.config_methods import (
     CriterionConfig,
     MetricsConfig,
 )

@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Integer, PyTree
 
-from etude.engine.errors import RuleError
+from etude.errors import RuleError
 
 
 def checked(

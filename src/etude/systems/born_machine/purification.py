@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from etude.systems.born_machine.attacks import Domain, Inputs, Norm, Objective, Radius, ascend
-from etude.systems.born_machine.config_parts import PurificationConfig
+from etude.systems.born_machine.config_methods import PurificationConfig
 
 
 def purify(

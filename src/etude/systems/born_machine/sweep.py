@@ -26,8 +26,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Integer, PyTree, Real
 
-from etude.engine.errors import ConfigurationError, RuleError
 from etude.engine.rule import Context, Proposal
+from etude.errors import ConfigurationError, RuleError
 from etude.systems.born_machine.labels import allowed, checked, read_batch
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.mps import log_square, rescale

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from etude.catalogue import open_run
-from etude.engine.errors import ConfigurationError
+from etude.errors import ConfigurationError
 from etude.run import write_report
 from etude.systems.gravitational_waves.detect import Detection, Preparation, detect_files
 from etude.systems.gravitational_waves.downloads import gw150914

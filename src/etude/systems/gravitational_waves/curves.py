@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float64
 
-from etude.engine.errors import DataError, suggest
+from etude.errors import DataError, suggest
 
 #: name of a curve -> what it is
 CURVES = {

@@ -24,14 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 
-from etude.engine.errors import ConfigurationError, DataError
+from etude.errors import ConfigurationError, DataError
 from etude.systems.gravitational_waves.bank import SPLITS
+from etude.systems.gravitational_waves.pipeline.background import HOUR, Background
+from etude.systems.gravitational_waves.pipeline.network import Sliding
+from etude.systems.gravitational_waves.pipeline.plots import plot_detection
+from etude.systems.gravitational_waves.pipeline.timing import CONFIDENCE, Timing, calibrate
+from etude.systems.gravitational_waves.pipeline.triggers import Triggers
 from etude.systems.gravitational_waves.reading import read_strain
-from etude.systems.gravitational_waves.search.background import HOUR, Background
-from etude.systems.gravitational_waves.search.network import Sliding
-from etude.systems.gravitational_waves.search.plots import plot_detection
-from etude.systems.gravitational_waves.search.timing import CONFIDENCE, Timing, calibrate
-from etude.systems.gravitational_waves.search.triggers import Triggers
 from etude.systems.gravitational_waves.strain import Strain
 from etude.table import Table
 

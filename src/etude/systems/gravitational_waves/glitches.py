@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from etude.engine.errors import DataError, suggest
+from etude.errors import DataError, suggest
 from etude.systems.gravitational_waves.spectra import PowerSpectrum, optimal_snr
 
 #: Seconds of the strain that holds one glitch, in its middle.

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Complex128, Float32, Float64
 from scipy import fft
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves.detectors import H1, L1, Detector
 from etude.systems.gravitational_waves.population import Parameters
 from etude.systems.gravitational_waves.spectra import PowerSpectrum, whitening_filter

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import signal
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves.spectra import PowerSpectrum, symmetric_filter
 
 #: Seconds of the colouring filter: lines narrower than 2 / 8 Hz are widened to that.

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int
 
-from etude.engine.errors import suggest
+from etude.errors import suggest
 
 #: One value for all binaries, or one for each.
 Values = Float64[np.ndarray, " n"] | float

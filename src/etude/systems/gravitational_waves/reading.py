@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from etude.engine.errors import DataError, suggest
+from etude.errors import DataError, suggest
 from etude.systems.gravitational_waves.strain import Strain
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves.detectors import H1, L1, Detector, gmst
 from etude.systems.gravitational_waves.injections import project, rescale_to_snr
 from etude.systems.gravitational_waves.noise import coloured_noise

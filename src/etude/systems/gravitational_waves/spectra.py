@@ -21,7 +21,7 @@ from jaxtyping import Float, Float64
 from scipy import signal
 from scipy.signal import windows
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 
 #: Frequencies in Hz -> one-sided power spectral density in 1/Hz, infinite where nothing is known:
 #: a `NoiseCurve`, its `psd`, or a measured `Spectrum`.

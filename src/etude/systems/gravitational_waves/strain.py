@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.signal import resample_poly, windows
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves.spectra import PowerSpectrum, estimate_psd, whiten
 
 #: Half the anti-alias filter's length, in samples of the lower rate.

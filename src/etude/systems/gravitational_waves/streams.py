@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves.population import Parameters
 from etude.systems.gravitational_waves.spectra import PowerSpectrum
 from etude.systems.gravitational_waves.strain import Strain

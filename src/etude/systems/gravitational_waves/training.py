@@ -20,11 +20,11 @@ from jaxtyping import Array, Float, Int, Key
 
 from etude.augment import mixup
 from etude.data.arrays import ArrayData
-from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner
 from etude.engine.phase import Epochs, Phase, Validation
 from etude.engine.precision import widened
 from etude.engine.rule import Context, Gradient
+from etude.errors import ConfigurationError
 from etude.losses import cross_entropy
 from etude.metrics import Accuracy
 from etude.systems.gravitational_waves.encoder import CPCEncoder

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from etude.engine.errors import ConfigurationError, suggest
+from etude.errors import ConfigurationError, suggest
 from etude.systems.gravitational_waves.bank import SPLITS, Split
 from etude.systems.gravitational_waves.detectors import H1, L1, Detector
 from etude.systems.gravitational_waves.injections import folded_response, responses_and_delays

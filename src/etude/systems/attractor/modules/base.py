@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from etude.engine.roles import Fixed
+from etude.engine.leaf_roles import Fixed
 
 Module = TypeVar("Module", bound=eqx.Module)
 

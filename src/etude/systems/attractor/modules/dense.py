@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from etude.engine.roles import Fixed
+from etude.engine.leaf_roles import Fixed
 from etude.systems.attractor.modules.base import AbstractConnection, fixed, silent
 
 

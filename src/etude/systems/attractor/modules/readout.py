@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from etude.engine.roles import Fixed
+from etude.engine.leaf_roles import Fixed
 from etude.systems.attractor.modules.base import AbstractLayer, silent
 
 

@@ -17,7 +17,7 @@ from etude.engine.phase import Phase, Steps
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.canonical import entanglement_entropy
 from etude.systems.born_machine.config import ClassificationConfig, Config
-from etude.systems.born_machine.config_setup import DatasetConfig
+from etude.systems.born_machine.config_model import DatasetConfig
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.evaluator import PerformanceEvaluator

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.born_machine.config import ClassificationConfig, Config
-from etude.systems.born_machine.config_setup import DatasetConfig
+from etude.systems.born_machine.config_model import DatasetConfig
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.evaluator import PerformanceEvaluator

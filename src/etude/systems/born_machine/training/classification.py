@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from etude.engine.errors import ConfigurationError
 from etude.engine.phase import Phase
+from etude.errors import ConfigurationError
 from etude.systems.born_machine.config import Config
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.machine import BornMachine

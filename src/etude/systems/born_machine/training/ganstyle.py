@@ -18,12 +18,12 @@ from etude.callbacks import Callback, Timing
 from etude.data import ArrayData
 from etude.engine.criteria import Fallen
 from etude.engine.direction import best, better
-from etude.engine.errors import ConfigurationError
 from etude.engine.learner import Learner
 from etude.engine.phase import Epochs, Phase, Rescue
 from etude.engine.rule import Context, Gradient
+from etude.errors import ConfigurationError
 from etude.systems.born_machine.config import Config
-from etude.systems.born_machine.config_parts import SamplingConfig
+from etude.systems.born_machine.config_methods import SamplingConfig
 from etude.systems.born_machine.critic import Critic, critic_loss, generator_loss
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.machine import BornMachine

@@ -11,12 +11,12 @@ from etude.callbacks import Callback, EarlyStopping, GradientMonitor, Timing
 from etude.data import ArrayData
 from etude.engine.criteria import AtLeast, AtMost, Best, Goal
 from etude.engine.direction import Mode, best
-from etude.engine.errors import ConfigurationError, suggest
 from etude.engine.learner import Learner
 from etude.engine.phase import Epochs, Phase
 from etude.engine.rule import Context, Gradient
+from etude.errors import ConfigurationError, suggest
 from etude.systems.born_machine.config import Config
-from etude.systems.born_machine.config_parts import RISES
+from etude.systems.born_machine.config_methods import RISES
 from etude.systems.born_machine.criteria import AbstractCriterion, criterion_of
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.evaluator import PerformanceEvaluator

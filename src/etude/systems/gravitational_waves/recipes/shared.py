@@ -17,8 +17,8 @@ from etude.systems.gravitational_waves.bank import SignalBank, signal_bank, spli
 from etude.systems.gravitational_waves.chirps import chirp_filters
 from etude.systems.gravitational_waves.curves import noise_curve
 from etude.systems.gravitational_waves.network import SpikingNetwork
+from etude.systems.gravitational_waves.pipeline.roc import block_auc, tpr_at_fpr
 from etude.systems.gravitational_waves.population import Population
-from etude.systems.gravitational_waves.search.roc import block_auc, tpr_at_fpr
 from etude.systems.gravitational_waves.spiking import SpikeBridge
 from etude.systems.gravitational_waves.training import UnifiedTrainer
 from etude.systems.gravitational_waves.windows import Mixing

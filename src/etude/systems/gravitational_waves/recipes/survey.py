@@ -15,23 +15,26 @@ from jaxtyping import Float32, Float64
 
 from etude.systems.gravitational_waves.bank import SPLITS
 from etude.systems.gravitational_waves.curves import noise_curve
+from etude.systems.gravitational_waves.pipeline.background import HOUR, Background
+from etude.systems.gravitational_waves.pipeline.coincidence import coincidences, slide_background
+from etude.systems.gravitational_waves.pipeline.matched_filter import (
+    DetectorTriggers,
+    MatchedFilter,
+)
+from etude.systems.gravitational_waves.pipeline.network import Sliding
+from etude.systems.gravitational_waves.pipeline.sensitivity import (
+    chirp_volumes,
+    efficiency,
+    sensitive_distance,
+)
+from etude.systems.gravitational_waves.pipeline.templates import template_bank
+from etude.systems.gravitational_waves.pipeline.timing import CONFIDENCE, Timing, calibrate
+from etude.systems.gravitational_waves.pipeline.triggers import Triggers, loudest_near
 from etude.systems.gravitational_waves.population import (
     CHIRP_MASS_OF_NEUTRON_STARS,
     Parameters,
     Population,
 )
-from etude.systems.gravitational_waves.search.background import HOUR, Background
-from etude.systems.gravitational_waves.search.coincidence import coincidences, slide_background
-from etude.systems.gravitational_waves.search.matched_filter import DetectorTriggers, MatchedFilter
-from etude.systems.gravitational_waves.search.network import Sliding
-from etude.systems.gravitational_waves.search.sensitivity import (
-    chirp_volumes,
-    efficiency,
-    sensitive_distance,
-)
-from etude.systems.gravitational_waves.search.templates import template_bank
-from etude.systems.gravitational_waves.search.timing import CONFIDENCE, Timing, calibrate
-from etude.systems.gravitational_waves.search.triggers import Triggers, loudest_near
 from etude.systems.gravitational_waves.simulation import simulate_stream
 
 #: False alarms per hour at which a search is judged; the first one is the headline.

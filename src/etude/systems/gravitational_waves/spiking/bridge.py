@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from etude.engine.errors import suggest
 from etude.engine.precision import widened
+from etude.errors import suggest
 from etude.systems.gravitational_waves.spiking import encodings
 from etude.systems.gravitational_waves.spiking.positive import Positive
 from etude.systems.gravitational_waves.spiking.surrogate import AbstractSurrogate, FastSigmoid

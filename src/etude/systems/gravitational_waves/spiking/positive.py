@@ -6,8 +6,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from etude.engine.leaf_roles import Fixed
 from etude.engine.precision import widened
-from etude.engine.roles import Fixed
 
 
 class Positive(eqx.Module):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etude.engine.errors import suggest
+from etude.errors import suggest
 
 
 @dataclass(frozen=True)

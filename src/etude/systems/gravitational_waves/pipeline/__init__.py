@@ -2,32 +2,32 @@
 triggers and their false-alarm rates from time slides, efficiency, sensitive distance and ROC.
 """
 
-from etude.systems.gravitational_waves.search.background import (
+from etude.systems.gravitational_waves.pipeline.background import (
     HOUR,
     MONTH,
     Background,
     lags,
     slid,
 )
-from etude.systems.gravitational_waves.search.coincidence import (
+from etude.systems.gravitational_waves.pipeline.coincidence import (
     H1_L1_WINDOW,
     Coincidences,
     coincidences,
     slide_background,
 )
-from etude.systems.gravitational_waves.search.intervals import Estimate, binomial_interval
-from etude.systems.gravitational_waves.search.matched_filter import (
+from etude.systems.gravitational_waves.pipeline.intervals import Estimate, binomial_interval
+from etude.systems.gravitational_waves.pipeline.matched_filter import (
     DetectorTriggers,
     MatchedFilter,
 )
-from etude.systems.gravitational_waves.search.network import Sliding, Statistic
-from etude.systems.gravitational_waves.search.plots import (
+from etude.systems.gravitational_waves.pipeline.network import Sliding, Statistic
+from etude.systems.gravitational_waves.pipeline.plots import (
     plot_detection,
     plot_distance,
     plot_efficiency,
     plot_roc,
 )
-from etude.systems.gravitational_waves.search.roc import (
+from etude.systems.gravitational_waves.pipeline.roc import (
     ROC,
     auc,
     block_auc,
@@ -35,7 +35,7 @@ from etude.systems.gravitational_waves.search.roc import (
     roc,
     tpr_at_fpr,
 )
-from etude.systems.gravitational_waves.search.sensitivity import (
+from etude.systems.gravitational_waves.pipeline.sensitivity import (
     Efficiency,
     chirp_volumes,
     efficiency,
@@ -43,13 +43,13 @@ from etude.systems.gravitational_waves.search.sensitivity import (
     sensitive_volume,
     uniform_volumes,
 )
-from etude.systems.gravitational_waves.search.templates import (
+from etude.systems.gravitational_waves.pipeline.templates import (
     TemplateBank,
     fitting_factors,
     template_bank,
 )
-from etude.systems.gravitational_waves.search.timing import Timing, calibrate, centres
-from etude.systems.gravitational_waves.search.triggers import (
+from etude.systems.gravitational_waves.pipeline.timing import Timing, calibrate, centres
+from etude.systems.gravitational_waves.pipeline.triggers import (
     Triggers,
     away_from,
     cluster,

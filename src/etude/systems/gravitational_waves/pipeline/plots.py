@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from etude.systems.gravitational_waves.search.intervals import Estimate, binomial_interval
-from etude.systems.gravitational_waves.search.roc import ROC
-from etude.systems.gravitational_waves.search.sensitivity import Efficiency
+from etude.systems.gravitational_waves.pipeline.intervals import Estimate, binomial_interval
+from etude.systems.gravitational_waves.pipeline.roc import ROC
+from etude.systems.gravitational_waves.pipeline.sensitivity import Efficiency
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ else:
 def plot_roc(curves: Mapping[str, ROC], confidence: float = 0.95) -> Figure:
     """ROC curves by name, with Clopper-Pearson bands, down to what the noise windows resolve.
 
-    >>> from etude.systems.gravitational_waves.search.roc import roc
+    >>> from etude.systems.gravitational_waves.pipeline.roc import roc
     >>> figure = plot_roc({"network": roc(np.arange(20.0), np.arange(10.0, 30.0))})
     >>> figure.axes[0].get_xscale(), len(figure.axes[0].lines)
     ('log', 1)
@@ -46,7 +46,7 @@ def plot_roc(curves: Mapping[str, ROC], confidence: float = 0.95) -> Figure:
 def plot_efficiency(curves: Mapping[str, Efficiency], rate: str) -> Figure:
     """Found fraction against injected SNR, with intervals; `rate` names the false-alarm rate.
 
-    >>> from etude.systems.gravitational_waves.search.sensitivity import efficiency
+    >>> from etude.systems.gravitational_waves.pipeline.sensitivity import efficiency
     >>> snr = np.linspace(4, 12, 99)
     >>> curve = efficiency(snr > 8, snr, np.arange(4.0, 13.0))
     >>> figure = plot_efficiency({"matched filter": curve}, "one per hour")

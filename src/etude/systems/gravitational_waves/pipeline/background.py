@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
-from etude.systems.gravitational_waves.search.triggers import Triggers
+from etude.systems.gravitational_waves.pipeline.triggers import Triggers
 
 HOUR = 3600.0
 #: As in MLGWSC-1: 30 days.

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from etude.cli.options import UsageError
-from etude.engine.errors import suggest
+from etude.errors import suggest
 from etude.yaml_reader import YamlError, read_yaml
 
 M = TypeVar("M", bound=BaseModel)

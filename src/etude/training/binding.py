@@ -8,20 +8,20 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
-from etude.engine.errors import (
+from etude.engine.evaluation import Evaluator, default_measure
+from etude.engine.leaf_roles import is_array
+from etude.engine.learner import Probe
+from etude.engine.phase import Phase
+from etude.engine.program import columns
+from etude.engine.source import Resident
+from etude.engine.step import Plan, state_of
+from etude.errors import (
     ConfigurationError,
     DataError,
     EtudeError,
     ModelError,
     RuleError,
 )
-from etude.engine.evaluation import Evaluator, default_measure
-from etude.engine.learner import Probe
-from etude.engine.phase import Phase
-from etude.engine.program import columns
-from etude.engine.roles import is_array
-from etude.engine.source import Resident
-from etude.engine.step import Plan, state_of
 from etude.training.hooks import Hooks
 from etude.training.reports import Reports
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Complex64, Float, Float64, Int
 from scipy import fft
 
-from etude.systems.gravitational_waves.search.templates import TemplateBank
+from etude.systems.gravitational_waves.pipeline.templates import TemplateBank
 from etude.systems.gravitational_waves.spectra import PowerSpectrum, whitening_filter
 
 #: A trigger is the largest SNR of a template in a bin of so many samples.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from etude.systems.gravitational_waves.search.intervals import (
+from etude.systems.gravitational_waves.pipeline.intervals import (
     Estimate,
     Method,
     binomial_interval,

@@ -1,10 +1,10 @@
 """`timing.jsonl`: where the time of a run went, apart from the history, which has no times.
 
 >>> import tempfile
->>> timing = Timing(Path(tempfile.mkdtemp()) / "timing.jsonl")
+>>> timing = Durations(Path(tempfile.mkdtemp()) / "timing.jsonl")
 >>> timing.append("pretrain", 100, "train", 100, 0.25)
 >>> timing.close()
->>> Timing.read(timing.path)
+>>> Durations.read(timing.path)
 [{'phase': 'pretrain', 'step': 100, 'what': 'train', 'steps': 100, 'seconds': 0.25}]
 """
 
@@ -16,7 +16,7 @@ from etude.run.lines import LineFile, read_lines
 What = Literal["train", "valid", "checkpoint", "data", "compile"]
 
 
-class Timing:
+class Durations:
     """The times of one run, at `path`; appends in memory until `flush`."""
 
     def __init__(self, path: Path) -> None:

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float64
 
-from etude.engine.errors import DataError
-from etude.systems.gravitational_waves.search.background import Background, lags, slid
-from etude.systems.gravitational_waves.search.triggers import Triggers
+from etude.errors import DataError
+from etude.systems.gravitational_waves.pipeline.background import Background, lags, slid
+from etude.systems.gravitational_waves.pipeline.triggers import Triggers
 
 #: Windows `(n, samples, detectors)` in float32 -> how signal-like each is, `(n,)`.
 Statistic = Callable[[Any], Any]

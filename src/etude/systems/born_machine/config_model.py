@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from etude.config import Config, near_match, refuse
 from etude.data.named import NAMES, find
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from etude.engine.errors import DataError
+from etude.errors import DataError
 from etude.systems.gravitational_waves.injections import whitened_signals
+from etude.systems.gravitational_waves.pipeline.network import Sliding
+from etude.systems.gravitational_waves.pipeline.triggers import Triggers, cluster
 from etude.systems.gravitational_waves.population import Population
-from etude.systems.gravitational_waves.search.network import Sliding
-from etude.systems.gravitational_waves.search.triggers import Triggers, cluster
 from etude.systems.gravitational_waves.spectra import PowerSpectrum
 
 #: Share of the calibration's injections that merge within `Timing.error` of the stated time.

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int
 
-from etude.systems.gravitational_waves.search.background import Background, lags
-from etude.systems.gravitational_waves.search.matched_filter import DetectorTriggers
-from etude.systems.gravitational_waves.search.triggers import Triggers, cluster
+from etude.systems.gravitational_waves.pipeline.background import Background, lags
+from etude.systems.gravitational_waves.pipeline.matched_filter import DetectorTriggers
+from etude.systems.gravitational_waves.pipeline.triggers import Triggers, cluster
 
 #: Light travel between Hanford and Livingston, 10 ms, and 5 ms for what noise does to a time.
 H1_L1_WINDOW = 0.015

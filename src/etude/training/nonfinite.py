@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from etude.callbacks.base import StepMetrics
-from etude.engine.errors import ConfigurationError, NonFiniteError
+from etude.errors import ConfigurationError, NonFiniteError
 from etude.training.visit import Visit
 
 

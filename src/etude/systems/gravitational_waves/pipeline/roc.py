@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 from scipy.stats import norm, rankdata
 
-from etude.systems.gravitational_waves.search.intervals import (
+from etude.systems.gravitational_waves.pipeline.intervals import (
     Estimate,
     Method,
     binomial_interval,

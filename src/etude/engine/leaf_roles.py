@@ -4,7 +4,7 @@ A model is any pytree. Its array leaves play one of four roles, which is all tha
 ever asks of a model library:
 
 >>> import jax.numpy as jnp
->>> from etude.engine.roles import Carry, Fixed, roles
+>>> from etude.engine.leaf_roles import Carry, Fixed, roles
 >>> model = {"t": Carry(0.5), "w": jnp.ones(2), "z": Fixed(jnp.ones(2))}
 >>> [role.name for role in roles(model)]
 ['CARRIED', 'PARAMETER', 'FIXED']
@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from etude.engine.errors import ModelError
 from etude.engine.selection import SelectionError, indices
+from etude.errors import ModelError
 
 
 class Role(enum.Enum):
