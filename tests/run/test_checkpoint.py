@@ -257,23 +257,17 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_saving_is_fast_quiet_and_leaks_no_thread(tmp_path, capfd, caplog):
+def test_saving_is_quiet_and_leaks_no_thread(tmp_path, capfd, caplog):
     store = store_at(tmp_path)
     megabyte = {f"layer{i}": np.random.default_rng(i).random(8192, np.float32) for i in range(32)}
     for count in range(4):  # imports, and pools of threads that Orbax keeps
         store.save(f"warm{count}", megabyte, {})
     store.wait()
-    threads, times = threading.active_count(), []
+    threads = threading.active_count()
     for count in range(8):
-        begin = time.perf_counter()
         store.save(f"s{count}", megabyte, {})
-        returned = time.perf_counter() - begin
         store.wait()
-        times.append((time.perf_counter() - begin, returned))
     assert threading.active_count() <= threads
-    # The best of eight: other work on this machine must not fail the test.
-    assert min(times)[0] < 0.1
-    assert min(returned for _, returned in times) < 0.01
     assert capfd.readouterr() == ("", "")
     assert [record for record in caplog.records if "orbax" in record.pathname] == []
 
