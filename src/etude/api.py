@@ -53,14 +53,19 @@ from etude.engine.rule import (
 )
 from etude.engine.step import Plan as Plan, init_state as init_state, train_step as train_step
 from etude.errors import (
+    CheckpointError as CheckpointError,
     ConfigurationError as ConfigurationError,
     DataError as DataError,
     EtudeError as EtudeError,
+    LockedError as LockedError,
     ModelError as ModelError,
     NonFiniteError as NonFiniteError,
     OutOfMemoryError as OutOfMemoryError,
+    ResumeError as ResumeError,
     RuleError as RuleError,
+    RunError as RunError,
+    RunLostError as RunLostError,
+    UsageError as UsageError,
 )
 from etude.trainer import NonFinite as NonFinite, Result as Result, Trainer as Trainer
 from etude.training.loop import Interrupted as Interrupted
-from etude.training.store import ResumeError as ResumeError

@@ -1,8 +1,15 @@
-"""What goes wrong by the user's doing, each with a sentence that says the cure."""
+"""What goes wrong and can be mended, each with a sentence that says the cure: one tree.
+
+Every error that Étude raises on purpose is an `EtudeError`, and a built-in error of its kind as
+well, so that either can be caught.
+
+>>> issubclass(CheckpointError, EtudeError), issubclass(CheckpointError, RuntimeError)
+(True, True)
+"""
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -32,6 +39,36 @@ class NonFiniteError(EtudeError, ArithmeticError):
 
 class OutOfMemoryError(EtudeError, MemoryError):
     """What was asked for does not fit into the memory of the device or of the computer."""
+
+
+class UsageError(EtudeError, ValueError):
+    """The command line or a configuration is wrong; all problems in one message."""
+
+    def __init__(self, problems: Sequence[str], hint: str = ""):
+        lines = list(dict.fromkeys(problems))
+        listed = lines[0] if len(lines) == 1 else "\n".join(f"  - {line}" for line in lines)
+        head = "" if len(lines) == 1 else f"{len(lines)} problems:\n"
+        super().__init__(f"{head}{listed}" + (f"\n{hint}" if hint else ""))
+
+
+class RunError(EtudeError, ValueError):
+    """A folder that cannot be made a run, or is none; the message says the cure."""
+
+
+class LockedError(EtudeError, RuntimeError):
+    """Another training writes this run."""
+
+
+class RunLostError(EtudeError, RuntimeError):
+    """The folder of a run was deleted, moved or replaced while it was being written."""
+
+
+class CheckpointError(EtudeError, RuntimeError):
+    """A checkpoint could not be written, or none can be restored; the message says why."""
+
+
+class ResumeError(EtudeError):
+    """A run that cannot be resumed by this trainer."""
 
 
 @contextmanager

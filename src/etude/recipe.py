@@ -48,8 +48,8 @@ from pydantic import Field
 from etude.callbacks.unfailing import Unfailing
 from etude.config import Config
 from etude.data.named import NAMES, DataSet, load
-from etude.errors import ConfigurationError
-from etude.run import History, Run, RunError, from_recipe, way_on, write_report
+from etude.errors import ConfigurationError, RunError
+from etude.run import History, Run, from_recipe, way_on, write_report
 from etude.run.folder import TRIALS, is_run
 from etude.run.report import TABLE
 from etude.table import Table

@@ -15,7 +15,8 @@ import yaml
 import etude as et
 from etude.catalogue import recipe_names
 from etude.cli.main import main
-from etude.run import Run, RunError
+from etude.errors import RunError
+from etude.run import Run
 
 
 @pytest.fixture(scope="module")

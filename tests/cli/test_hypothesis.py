@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from etude.cli.configuring import configure, leaves
 from etude.cli.main import main
-from etude.cli.options import UsageError
+from etude.errors import UsageError
 from etude.recipe import Recipe
 from etude.table import Table
 

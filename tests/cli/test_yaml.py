@@ -6,8 +6,8 @@ import yaml
 from hypothesis import example, given, strategies as st
 
 from etude.cli.configuring import configure, read_file
-from etude.cli.options import UsageError
-from etude.run import Run, RunError
+from etude.errors import RunError, UsageError
+from etude.run import Run
 from etude.yaml_reader import YamlError, read_yaml
 
 LETTERS = "abcdefghi"

@@ -9,7 +9,7 @@ import pytest
 import small
 
 import etude as et
-from etude.run import CheckpointError
+from etude.errors import CheckpointError
 
 
 def trainer(folder, *callbacks, seed=0):

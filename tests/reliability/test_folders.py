@@ -14,7 +14,8 @@ import pytest
 import small
 
 import etude as et
-from etude.run import CheckpointStore, LockedError, Run, RunError, RunLostError
+from etude.errors import LockedError, RunError, RunLostError
+from etude.run import CheckpointStore, Run
 
 ODD = [
     "a[1]", "a*", "a?", "back\\slash", "with space", "50%", "a%20b", "ünïcode", "dots...", "a:b#c",

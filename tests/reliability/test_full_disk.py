@@ -11,7 +11,7 @@ import pytest
 import small
 
 import etude as et
-from etude.run import CheckpointError
+from etude.errors import CheckpointError
 
 # Much more than the history and the manifests, and random, because checkpoints are compressed.
 LARGE = np.random.default_rng(0).normal(size=50_000).astype(np.float32)

@@ -11,7 +11,8 @@ import pytest
 import small
 
 import etude as et
-from etude.run import CheckpointError, Run, RunError
+from etude.errors import CheckpointError, RunError
+from etude.run import Run
 
 
 def trainer(folder, *callbacks, steps=20, seed=0, **options):

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
-from etude.run.checkpoint import CheckpointError, CheckpointStore
+from etude.errors import CheckpointError
+from etude.run.checkpoint import CheckpointStore
 
 DTYPES = [
     np.float32, np.float64, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.bool_,

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from etude.run import Run, RunError
+from etude.errors import LockedError, RunError
+from etude.run import Run
 from etude.run.history import History
-from etude.run.lock import LockedError
 
 
 def test_a_new_run_tells_what_it_ran_on(tmp_path):

@@ -5,16 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from etude.cli.configuring import configure, describe, read_file
-from etude.cli.options import (
-    UsageError,
-    parse,
-    take_flag,
-    take_positional,
-    take_value,
-    unknown,
-)
+from etude.cli.options import parse, take_flag, take_positional, take_value, unknown
 from etude.cli.reopen import reopen
-from etude.errors import ConfigurationError, suggest
+from etude.errors import ConfigurationError, UsageError, suggest
 
 #: What `etude train` takes beside the fields of a recipe.
 OWN = ("run", "overwrite", "config")

@@ -26,8 +26,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
-from etude.cli.options import UsageError
-from etude.errors import suggest
+from etude.errors import UsageError, suggest
 from etude.yaml_reader import YamlError, read_yaml
 
 M = TypeVar("M", bound=BaseModel)

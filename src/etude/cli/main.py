@@ -20,11 +20,26 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from etude.cli import commands, verbs
-from etude.cli.options import UsageError
 from etude.entry_points import COMMANDS as OF_SYSTEMS, offered
-from etude.errors import ConfigurationError, EtudeError, memory_explained, suggest
+from etude.errors import (
+    ConfigurationError,
+    EtudeError,
+    RunError,
+    UsageError,
+    memory_explained,
+    suggest,
+)
 
 DONE, FAILED, BAD_USE, INTERRUPTED = 0, 1, 2, 3
+
+#: The exit code of each class of error that the user can mend; the first that fits counts.
+CODES: tuple[tuple[type[Exception], int], ...] = (
+    (UsageError, BAD_USE),
+    (ConfigurationError, BAD_USE),
+    (RunError, BAD_USE),
+    (EtudeError, FAILED),
+    (OSError, FAILED),
+)
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str, str]] = {
     "list": (commands.list_recipes, "", "all recipes"),
@@ -145,10 +160,10 @@ def _failed(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):  # the reader of our output has enough, as `head` has
         sys.stderr.close()
         return FAILED
-    expected, misused = _kinds(error)
-    if expected:
+    code = next((code for kind, code in CODES if isinstance(error, kind)), None)
+    if code is not None:
         _say("\n".join([f"etude: {error}", *getattr(error, "__notes__", [])]))
-        return BAD_USE if misused else FAILED
+        return code
     with tempfile.NamedTemporaryFile(
         "w", prefix="etude-", suffix=".log", delete=False, encoding="utf-8"
     ) as file:
@@ -156,18 +171,6 @@ def _failed(error: Exception) -> int:
     summary = str(error).splitlines()[0][:200] if str(error) else "no message"
     _say(f"etude: unexpected {type(error).__name__}: {summary}\nThe traceback is in {file.name}")
     return FAILED
-
-
-def _kinds(error: Exception) -> tuple[bool, bool]:
-    """(something that the user can mend, something wrong in how the command was used)."""
-    if isinstance(error, UsageError | ConfigurationError):
-        return True, True
-    if isinstance(error, EtudeError | OSError):
-        return True, False
-    from etude.run import CheckpointError, LockedError, RunError, RunLostError
-
-    failures = CheckpointError | LockedError | RunError | RunLostError
-    return isinstance(error, failures), isinstance(error, RunError)
 
 
 def _say(text: str) -> None:

@@ -12,16 +12,6 @@ from etude.errors import suggest
 _OPTION = re.compile(r"--(?P<name>[A-Za-z][^=]*)(=(?P<value>.*))?", re.DOTALL)
 
 
-class UsageError(Exception):
-    """The command line or a configuration is wrong; all problems in one message."""
-
-    def __init__(self, problems: Sequence[str], hint: str = ""):
-        lines = list(dict.fromkeys(problems))
-        listed = lines[0] if len(lines) == 1 else "\n".join(f"  - {line}" for line in lines)
-        head = "" if len(lines) == 1 else f"{len(lines)} problems:\n"
-        super().__init__(f"{head}{listed}" + (f"\n{hint}" if hint else ""))
-
-
 def parse(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]], list[str]]:
     """(positional arguments, values by option, problems).
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from etude.cli.commands import show_columns
 from etude.cli.configuring import configure, describe
-from etude.cli.options import UsageError, parse, take_value
+from etude.cli.options import parse, take_value
 from etude.cli.reopen import reopen
-from etude.errors import ConfigurationError
+from etude.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from etude.catalogue import TrainedRun

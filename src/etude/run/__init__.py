@@ -4,28 +4,23 @@ It imports nothing of etude outside this folder but the reader of YAML, and load
 matplotlib when they are used.
 """
 
-from etude.run.checkpoint import CheckpointError, CheckpointStore, Restored
+from etude.run.checkpoint import CheckpointStore, Restored
 from etude.run.compare import compare_leaves
-from etude.run.directory import Run, RunLostError
+from etude.run.directory import Run
 from etude.run.durations import Durations
-from etude.run.folder import RunError, from_recipe, way_on
+from etude.run.folder import from_recipe, way_on
 from etude.run.history import Column, History, PackedHistory, as_columns
 from etude.run.lines import WriteError
-from etude.run.lock import LockedError
 from etude.run.report import write_report
 
 __all__ = [
-    "CheckpointError",
     "CheckpointStore",
     "Column",
     "Durations",
     "History",
-    "LockedError",
     "PackedHistory",
     "Restored",
     "Run",
-    "RunError",
-    "RunLostError",
     "WriteError",
     "as_columns",
     "compare_leaves",

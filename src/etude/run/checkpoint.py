@@ -28,6 +28,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from etude.errors import CheckpointError
 from etude.run.checkpoint_folder import (
     ReplacedError,
     files_of,
@@ -48,10 +49,6 @@ from etude.run.storage import write_arrays
 
 #: How often a reader begins again because the training went on.
 ATTEMPTS = 20
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint could not be written, or none can be restored; the message says why."""
 
 
 @runtime_checkable

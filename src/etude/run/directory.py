@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from etude.errors import RunError, RunLostError
 from etude.run.checkpoint import CheckpointStore
 from etude.run.durations import Durations
 from etude.run.environment import environment
@@ -30,7 +31,6 @@ from etude.run.folder import (
     FOLDERS,
     LEDGER,
     LOCK,
-    RunError,
     explained,
     is_run,
     not_a_run,
@@ -40,10 +40,6 @@ from etude.run.folder import (
 from etude.run.history import History
 from etude.run.lock import Lock
 from etude.yaml_reader import YamlError, read_yaml
-
-
-class RunLostError(RuntimeError):
-    """The folder of a run was deleted, moved or replaced while it was being written."""
 
 
 class Run:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from etude.errors import RunError
 from etude.run.checkpoint_folder import is_checkpoint
 from etude.run.lock import Lock
 from etude.yaml_reader import read_yaml
@@ -35,10 +36,6 @@ RESULTS = (
 
 # The files of a checkpoint add up to about 300 bytes to the path of their run.
 LONGEST = os.pathconf("/", "PC_PATH_MAX") - 500
-
-
-class RunError(ValueError):
-    """A folder that cannot be made a run, or is none; the message says the cure."""
 
 
 def is_run(folder: Path) -> bool:

@@ -11,9 +11,7 @@ import fcntl
 import os
 from pathlib import Path
 
-
-class LockedError(RuntimeError):
-    """Another training writes this run."""
+from etude.errors import LockedError
 
 
 class Lock:

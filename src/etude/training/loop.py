@@ -13,17 +13,17 @@ import jax
 from etude.callbacks.base import Event, Reason, StepMetrics, Stop
 from etude.engine import randomness
 from etude.engine.chunk import Chunk
-from etude.engine.phase import Phase
 from etude.engine.leaf_roles import is_array
+from etude.engine.phase import Phase
 from etude.engine.step import copied, state_of
 from etude.engine.surroundings import setting
 from etude.run import Run
 from etude.run.durations import What
-from etude.training.nonfinite import FaultError, given_up
+from etude.training.chunk_length import Pace
 from etude.training.fingerprint import fingerprint
 from etude.training.journal import Journal
 from etude.training.judge import Judge
-from etude.training.chunk_length import Pace
+from etude.training.nonfinite import FaultError, given_up
 from etude.training.programs import Programs
 from etude.training.resuming import Resume, go_back, load_visit, restoration
 from etude.training.saving import Saving

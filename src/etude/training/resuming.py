@@ -16,10 +16,11 @@ from etude.engine.named_arrays import to_host
 from etude.engine.phase import Phase
 from etude.engine.source import Resident
 from etude.engine.step import copied, state_of
+from etude.errors import ResumeError
 from etude.run import Run, way_on
 from etude.training.fingerprint import ABSENT, Changes, compare
 from etude.training.settings import Settings
-from etude.training.store import ResumeError, known_phase, restore_visits
+from etude.training.store import known_phase, restore_visits
 from etude.training.visit import Visit
 
 LISTED = 20  # more lines than this help nobody

@@ -7,8 +7,8 @@ from typing import Any
 
 from etude.callbacks.base import Event
 from etude.callbacks.checkpointing import ModelCheckpoint
-from etude.errors import NonFiniteError
-from etude.run import CheckpointError, Run, RunLostError, way_on
+from etude.errors import CheckpointError, NonFiniteError, RunLostError
+from etude.run import Run, way_on
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
 from etude.training.store import save_visits

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from etude.engine.leaf_roles import is_array
 from etude.engine.named_arrays import expected, from_host
 from etude.engine.phase import Phase
-from etude.errors import EtudeError, suggest
+from etude.errors import ResumeError, suggest
 from etude.run import Restored, Run, compare_leaves
 from etude.training.visit import Visit
 
@@ -20,10 +20,6 @@ from etude.training.visit import Visit
 Begin = Callable[[str, Mapping[str, Any]], Visit]
 #: The leaves of a fresh visit's state that replace those of the checkpoint, by name.
 Renewed = Callable[[Visit], Mapping[str, np.ndarray]]
-
-
-class ResumeError(EtudeError):
-    """A run that cannot be resumed by this trainer."""
 
 
 def save_visits(run: Run, name: str, root: Visit, session: Mapping[str, Any]) -> None:
