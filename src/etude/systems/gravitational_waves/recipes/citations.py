@@ -1,8 +1,8 @@
 """The works that the recipes of gravitational waves rest on, as BibTeX entries."""
 
 WAVEFORM = """@article{khan2016frequency,
-  author = {Khan, Sebastian and Husa, Sascha and Hannam, Mark and Ohme, Frank and P{\\"u}rrer, Michael
-            and Jim{\\'e}nez Forteza, Xisco and Boh{\\'e}, Alejandro},
+  author = {Khan, Sebastian and Husa, Sascha and Hannam, Mark and Ohme, Frank and
+            P{\\"u}rrer, Michael and Jim{\\'e}nez Forteza, Xisco and Boh{\\'e}, Alejandro},
   title = {Frequency-domain gravitational waves from nonprecessing black-hole binaries. {II}. {A}
            phenomenological model for the advanced detector era},
   journal = {Physical Review D},
