@@ -235,8 +235,11 @@ def test_labels_of_a_partition_and_defaults_of_a_schedule_are_read():
     assert list(compare(*labels).values()) == [("a", "b")]
     rates = [constants(optax.sgd(lambda step, rate=rate: rate)) for rate in (0.1, 0.2)]
     assert list(compare(*rates).values()) == [(0.1, 0.2)]
-    folders = [constants(optax.sgd((lambda run: lambda step: run and 0.1)(run))) for run in "ab"]
-    assert compare(*folders) == {}
+
+    def beside(run):
+        return lambda step: 0.1 if run else 0.2
+
+    assert compare(*[constants(optax.sgd(beside(run))) for run in "ab"]) == {}
 
 
 def test_parts_without_constants_are_told_apart():

@@ -77,7 +77,8 @@ def described(value: Any, depth: int = 0) -> Any:
     """A setting as JSON: numbers and names as they are, containers and dataclasses by their parts.
 
     Functions and other objects are named by their kind: that there is one counts, its code does
-    not; what a `functools.partial` or an augmentation of ours was made with does. Arrays are named by dtype and shape.
+    not; what a `functools.partial` or an augmentation of ours was made with does. Arrays are named
+    by dtype and shape.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
