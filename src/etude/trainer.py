@@ -14,7 +14,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -100,6 +100,7 @@ class Trainer:
         # Absolute at once: a callback may change the working directory.
         self.folder = None if run is None else Path(run).absolute()
         self.config, self.overwrite = config, overwrite
+        self._free = [True]
         listed = [Progress(), *callbacks] if progress else list(callbacks)
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
             listed.append(ModelCheckpoint())
@@ -178,7 +179,7 @@ class Trainer:
 
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
         # A training closes its run itself; here it is freed if it cannot even be begun.
-        with contextlib.nullcontext() if run is None else run, memory_explained():
+        with contextlib.nullcontext() if run is None else run, self._alone(), memory_explained():
             training = Training(self.settings, run)
             training.run_through(how)
         return Result(
@@ -189,3 +190,18 @@ class Trainer:
             run=None if run is None else run.path,
             _records=training.journal.records(),
         )
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Its callbacks remember one training: another one meanwhile would mix them up."""
+        try:
+            token = self._free.pop()  # in one step, so that of two threads one gets it
+        except IndexError:
+            raise ConfigurationError(
+                "This trainer is training already, in another thread or below one of its "
+                "callbacks. Make a trainer for each training, with callbacks of its own."
+            ) from None
+        try:
+            yield
+        finally:
+            self._free.append(token)

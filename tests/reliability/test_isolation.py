@@ -1,6 +1,7 @@
 """What a training must not touch, and what must not touch a training."""
 
 import signal
+import threading
 
 import drill
 import equinox as eqx
@@ -61,6 +62,31 @@ def test_two_trainers_of_one_model_do_not_disturb_each_other():
     outer = nested.fit()
     same(outer.model, alone[0].model)
     same(inner[0].model, alone[1].model)
+
+
+def test_a_trainer_that_is_training_is_refused_another_time():
+    """Its callbacks would count the validations of both."""
+    refused = []
+
+    def refuses():
+        with pytest.raises(et.ConfigurationError, match="is training already"):
+            trainer.fit()
+        refused.append(True)
+
+    def again():
+        refuses()
+        thread = threading.Thread(target=refuses)
+        thread.start()
+        thread.join()
+
+    phase = small.phase(validation=et.Validation(small.data(), every=et.Steps(4)))
+    stopping = et.EarlyStopping("valid/loss", 3)
+    callbacks = [stopping, drill.At("on_validation_end", 2, again)]
+    trainer = et.Trainer(small.model(), phase, callbacks=callbacks, progress=False)
+    first = trainer.fit()
+    assert len(refused) == 2
+    callbacks[1].on_validation_end = lambda event, metrics: None
+    assert trainer.fit().history == first.history  # and it is free afterwards
 
 
 def test_signal_handlers_are_put_back_after_every_end():

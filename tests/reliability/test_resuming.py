@@ -237,6 +237,11 @@ def test_an_older_checkpoint_is_gone_back_to(cut, runs):
     with pytest.raises(CheckpointError, match=r"no checkpoint '000000011-fit'.*'000000010-fit'"):
         trainer(cut).load(checkpoint="000000011-fit")
 
+    other = runs / "whole" / "checkpoints" / "000000005-fit"
+    for wrong in ("", ".", "..", str(other)):
+        with pytest.raises(CheckpointError, match=r"There is no checkpoint"):
+            trainer(cut).resume(checkpoint=wrong)
+
     def fails():
         raise ZeroDivisionError
 

@@ -1,6 +1,7 @@
 """Every setting that changes the bits is in the fingerprint, by name; what changes none is not."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,10 @@ import optax
 import pytest
 
 import etude as et
+from etude.augment import compose, gaussian_noise, on_inputs, sometimes
 from etude.optim import OptimizerConfig
 from etude.training.constants import constants
-from etude.training.fingerprint import compare, described, fingerprint
+from etude.training.fingerprint import _flat, compare, described, fingerprint
 
 MODEL = {"a": jnp.zeros(2), "b": jnp.zeros(())}
 DATA = et.ArrayData(jnp.ones((12, 2)), 4)
@@ -136,6 +138,10 @@ def test_numerics_seed_policy_and_callbacks():
     patient = of(callbacks=[et.EarlyStopping(patience=3)])
     eager = of(callbacks=[et.EarlyStopping(patience=2)])
     assert compare(patient, eager) == {"callbacks.EarlyStopping.patience": (3, 2)}
+    both = [of(callbacks=[et.EarlyStopping(patience=n), et.EarlyStopping()]) for n in (2, 3)]
+    assert compare(*both) == {"callbacks.EarlyStopping.patience": (2, 3)}
+    both = [of(callbacks=[et.EarlyStopping(), et.EarlyStopping(patience=n)]) for n in (2, 3)]
+    assert compare(*both) == {"callbacks.EarlyStopping[1].patience": (2, 3)}
     watching = of(callbacks=[et.callbacks.Timing(), et.ModelCheckpoint(et.Steps(2))])
     assert compare(BEFORE, watching) == {}
 
@@ -148,6 +154,27 @@ def test_fields_that_are_functions_count_by_presence():
 
     assert described(Later()) == {"type": "Later", "project": None, "decay": 0.5}
     assert described(Later(lambda m: m))["project"] == "function"
+
+
+def noisy(std):
+    return on_inputs(partial(gaussian_noise, std=std))
+
+
+MADE = {
+    "partial": lambda x: partial(gaussian_noise, std=x),
+    "in a maker": noisy,
+    "composed": lambda x: compose(noisy(0.1), sometimes(noisy(0.1), x)),
+    "argument": lambda x: partial(noisy, x),
+    "nested": lambda x: partial(partial(gaussian_noise, std=x), clip=True),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_a_function_was_made_with_is_read(name):
+    make = MADE[name]
+    first, again, other = (_flat(described(make(x)), "augment") for x in (0.25, 0.25, 0.5))
+    assert compare(first, again) == {}
+    assert list(compare(first, other).values()) == [(0.25, 0.5)]
 
 
 SCHEDULES = {
@@ -198,6 +225,19 @@ def test_constants_are_read_whatever_holds_them(name):
     assert compare(constants(make(first)), constants(make(first))) == {}
     differences = compare(constants(make(first)), constants(make(second)))
     assert (first, second) in [(abs(old), abs(new)) for old, new in differences.values()]
+
+
+def test_labels_of_a_partition_and_defaults_of_a_schedule_are_read():
+    parts = {"a": optax.sgd(0.1), "b": optax.adam(0.1)}
+    labels = [constants(optax.partition(parts, {"w": label})) for label in "ab"]
+    assert list(compare(*labels).values()) == [("a", "b")]
+    rates = [constants(optax.sgd(lambda step, rate=rate: rate)) for rate in (0.1, 0.2)]
+    assert list(compare(*rates).values()) == [(0.1, 0.2)]
+
+    def beside(run):
+        return lambda step: 0.1 if run else 0.2
+
+    assert compare(*[constants(optax.sgd(beside(run))) for run in "ab"]) == {}
 
 
 def test_parts_without_constants_are_told_apart():

@@ -12,6 +12,8 @@ from problems import blobs, cross_entropy, fit, mlp, same
 
 import etude as et
 from etude.optim import decay_mask
+from etude.run import Run
+from etude.training.store import restore_model
 
 
 def arrays(model):
@@ -96,6 +98,22 @@ def test_ema_is_its_closed_form_and_is_used_on_request():
     assert [r["raw/weight"] for r in records] == [-1, -2, -3, -4, -5]
     np.testing.assert_allclose([r["averaged/weight"] for r in records], averages, rtol=1e-6)
     assert float(result.model) == pytest.approx(averages[-1])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_average_of_weights_in_half_precision_moves(dtype, tmp_path):
+    """Its small steps would be rounded away in half precision."""
+    learner = et.Learner(et.Gradient(lambda w, b, c: (w - 1.0) ** 2), optax.sgd(0.5), ema=0.999)
+    data = et.ArrayData(jnp.zeros(8), 4)
+    measure = et.Validation(data, lambda w, b, c: {"w": w}, et.Steps(1000), ema=True)
+    phase = et.Phase("fit", learner, data, et.Steps(1000), measure, keep="ema")
+    start = jnp.zeros((), dtype)
+    result = et.Trainer(start, phase, run=tmp_path / "a", progress=False).fit()
+    assert result.model.dtype == dtype
+    assert float(result.model) == pytest.approx(1 - 0.999**1000, rel=2**-8)
+    assert result.metrics["valid/w"] == float(result.model)
+    with Run.open(tmp_path / "a", lock=False) as run:
+        assert restore_model(run, start) == result.model
 
 
 def test_a_skipped_step_changes_nothing():

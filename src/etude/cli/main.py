@@ -9,6 +9,7 @@ holds its traceback.
 2
 """
 
+from etude.errors import RunError, UsageError
 import signal
 import sys
 import tempfile

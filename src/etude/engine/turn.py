@@ -13,7 +13,7 @@ from etude.engine.accumulation import accumulated
 from etude.engine.learner import Learner, Probe
 from etude.engine.metric import checked_metrics, split, totals
 from etude.engine.part import Part
-from etude.engine.precision import LossScale, cast, cast_inputs, cast_like, float_dtype
+from etude.engine.precision import LossScale, cast, cast_inputs, cast_like, float_dtype, widened
 from etude.engine.returned import checked, replaced
 from etude.engine.rule import Context, Proposal
 from etude.engine.selection import SelectionError
@@ -28,11 +28,17 @@ def first_state(learner: Learner, part: Part, arrays: PyTree) -> LearnerState:
     # Copies: an optimizer may keep the parameters themselves, and no buffer is donated twice.
     return LearnerState(
         optimizer=None if optimizer is None else jax.tree.map(jnp.copy, optimizer.init(trainable)),
-        ema=None if learner.ema is None else jax.tree.map(jnp.copy, trainable),
+        ema=None if learner.ema is None else jax.tree.map(_average, trainable),
         loss_scale=LossScale.first() if learner.precision == "float16" else None,
         updates=jnp.int32(0),
         skipped=jnp.int32(0),
     )
+
+
+def _average(leaf: Array) -> Array:
+    # In at least float32: in half precision 0.999 of a number and a thousandth of another would
+    # be rounded away, and the average of a model that is stored so would stand still.
+    return jnp.copy(widened(leaf))
 
 
 def propose(
@@ -121,7 +127,7 @@ def take_turn(
     ema = state.ema
     if learner.ema is not None:
         decay = learner.ema
-        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, ema, updated)
+        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * widened(p), ema, updated)
     after = eqx.combine(updated, moved)
     new = LearnerState(optimizer_state, ema, state.loss_scale, state.updates + 1, state.skipped)
     if not (skip or state.loss_scale is not None):

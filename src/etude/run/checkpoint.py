@@ -207,8 +207,9 @@ class CheckpointStore:
         )
 
     def _restore(self, name: str | None) -> Restored:
-        if name is not None and not (self._folder / name).is_dir():
-            name = self.find(name)
+        # By its name and never by a path, which could be of another run.
+        if name is not None and name not in [folder.name for folder in self._folders()]:
+            name = self.find(str(name))
         skipped: list[str] = []
         newest_first = sorted(self._folders(), key=sequence_of, reverse=True)
         for folder in newest_first if name is None else [self._folder / name]:

@@ -43,6 +43,25 @@ def constants(optimizer: optax.GradientTransformation) -> dict[str, Any]:
     return found
 
 
+def made_with(function: Any) -> dict[str, Any] | None:
+    """What a function was made with: by `functools.partial`, or by a maker of optax or of ours.
+
+    None for any other: that there is one counts, its code and what it closes over do not.
+
+    >>> made_with(functools.partial(np.clip, a_max=2.0))
+    {'type': 'clip', 'a_max': 2.0}
+    """
+    if isinstance(function, functools.partial):
+        name = getattr(function.func, "__name__", type(function.func).__name__)
+        args = {str(place): value for place, value in enumerate(function.args)}
+        inner = made_with(function.func) or {}
+        return {**inner, "type": name, **args, **function.keywords}
+    if isinstance(function, types.FunctionType) and _known(function) and function.__closure__:
+        held = {name: value for name, value in _closure(function) if not isinstance(value, str)}
+        return {"type": function.__qualname__.split(".<locals>")[0], **held}
+    return None
+
+
 def _walk(
     value: Any, path: tuple[str, ...], seen: frozenset[int]
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -51,6 +70,9 @@ def _walk(
         return
     if isinstance(value, float):
         yield path, float(value) if math.isfinite(value) else str(value)
+        return
+    if isinstance(value, str):
+        yield path, value
         return
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         yield from _array(value, path)
@@ -100,13 +122,21 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
 
 
 def _closure(function: types.FunctionType) -> list[tuple[str, Any]]:
-    found = []
+    """What a function closes over, and the defaults of a user's, `lambda step, rate=0.1: rate`."""
+    known, found = _known(function), []
+    if not known:
+        defaults = function.__defaults__ or ()
+        arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
+        found += zip(arguments[len(arguments) - len(defaults) :], defaults, strict=True)
+        found += (function.__kwdefaults__ or {}).items()
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             found.append((name, cell.cell_contents))
         except ValueError:  # a name that was not assigned yet
             continue
-    return found
+    # A text in a user's function may be anything, such as the folder of a run; one of optax's is
+    # a label or a mode.
+    return found if known else [(name, one) for name, one in found if not isinstance(one, str)]
 
 
 def _name(value: Any) -> str | None:

@@ -12,19 +12,19 @@ import dataclasses
 import enum
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import optax
 
-from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Learner
 from etude.engine.part import Part
 from etude.engine.phase import Phase, Validation
+from etude.engine.leaf_roles import is_array
 from etude.engine.source import Fingerprinted
 from etude.training.binding import Bound
-from etude.training.constants import constants
+from etude.training.constants import constants, made_with
 from etude.training.settings import Settings
 
 #: Stands for a setting that only the other side has.
@@ -51,8 +51,18 @@ def fingerprint(settings: Settings) -> dict[str, Any]:
     }
     for name, bound in settings.bound.items():
         found |= _flat(_phase(bound), f"phases.{name}")
-    for callback in settings.hooks.callbacks:
-        found |= _flat(described(callback.fingerprint()), f"callbacks.{type(callback).__name__}")
+    for name, callback in named(settings.hooks.callbacks).items():
+        found |= _flat(described(callback.fingerprint()), f"callbacks.{name}")
+    return found
+
+
+def named(callbacks: Sequence[Any]) -> dict[str, Any]:
+    """Callbacks by the name of their class; a second one of a class is `EarlyStopping[1]`."""
+    found: dict[str, Any] = {}
+    for callback in callbacks:
+        kind = type(callback).__name__
+        before = sum(type(one).__name__ == kind for one in found.values())
+        found[f"{kind}[{before}]" if before else kind] = callback
     return found
 
 
@@ -67,7 +77,8 @@ def described(value: Any, depth: int = 0) -> Any:
     """A setting as JSON: numbers and names as they are, containers and dataclasses by their parts.
 
     Functions and other objects are named by their kind: that there is one counts, its code does
-    not. Arrays are named by dtype and shape.
+    not; what a `functools.partial` or an augmentation of ours was made with does. Arrays are named
+    by dtype and shape.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
@@ -79,6 +90,8 @@ def described(value: Any, depth: int = 0) -> Any:
         return value.name  # it has entries of its own
     if isinstance(value, optax.GradientTransformation):
         return constants(value)
+    if depth <= 20 and (made := made_with(value)) is not None:
+        return described(made, depth + 1)
     if is_array(value):
         return f"{value.dtype}{list(value.shape)}"
     if depth > 20:

@@ -96,7 +96,9 @@ def restoration(
         raise _other_settings(run, serious, behind)
     for visit in _chain(root):
         _adapt(visit, changes, meta)
-    changed = {name.split(".")[1] for name in changes if name.startswith("callbacks.")}
+    # All of a class begin anew: states are told apart by their order, which may have changed too.
+    called = [name.split(".")[1] for name in changes if name.startswith("callbacks.")]
+    changed = {name.split("[")[0] for name in called}
     meta["callbacks"] = [c for c in meta["callbacks"] if c["name"] not in changed]
     for name in [n for n in meta["executors"] if f"phases.{n}.executor" in changes]:
         del meta["executors"][name]

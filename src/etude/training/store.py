@@ -78,14 +78,20 @@ def restore_model(run: Run, like: PyTree) -> PyTree:
     restored = run.checkpoints.restore()
     visits = restored.meta["visits"]
     found: dict[str, Any] = {}
+    averaged: set[str] = set()
     # Checkpoints older than "kept" cannot tell; most phases keep the last.
     for place in visits[-1].get("kept", ["state.model"]):
         prefix = f"{len(visits) - 1}/{place}"
         for name, value in restored.arrays.items():
             if name.startswith(prefix):
-                found[name.removeprefix(prefix)] = value
+                leaf = name.removeprefix(prefix)
+                found[leaf] = value
+                averaged |= {leaf} if place.endswith(".ema") else set()
     arrays, static = eqx.partition(like, _has_shape)
-    difference = compare_leaves(expected(arrays), found)
+    wanted = expected(arrays)
+    for name in averaged & wanted.keys():  # kept in at least float32, whatever the model is in
+        found[name] = found[name].astype(wanted[name].dtype)
+    difference = compare_leaves(wanted, found)
     if difference is not None:
         raise ResumeError(
             f"Checkpoint {restored.name} of {run.path} is of another model:\n{difference}\n"
