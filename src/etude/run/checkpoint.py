@@ -173,6 +173,8 @@ class CheckpointStore:
 
         Raises CheckpointError, with near matches, if there is none.
         """
+        if not isinstance(name, str):
+            raise CheckpointError(f"A checkpoint is named by text, as 'step-500'; got {name!r}.")
         known = self.names()
         if name in known:
             return name
@@ -210,7 +212,7 @@ class CheckpointStore:
         )
 
     def _restore(self, name: str | None) -> Restored:
-        if name is not None and not (self._folder / name).is_dir():
+        if name is not None and not (isinstance(name, str) and (self._folder / name).is_dir()):
             name = self.find(name)
         skipped: list[str] = []
         newest_first = sorted(self._folders(), key=sequence_of, reverse=True)
