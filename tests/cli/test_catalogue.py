@@ -115,6 +115,7 @@ def test_a_run_folder_never_decides_which_module_is_imported(mine, tmp_path, ver
     code, _, err = mine(verb, "runs/a")
     assert code == 2
     assert "does not decide which code is imported" in err
+    assert "in Python recipe='evil:recipe'." in err
     assert "evil" not in sys.modules
 
 

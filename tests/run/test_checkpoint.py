@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import ml_dtypes
 import numpy as np
 import pytest
@@ -231,6 +232,23 @@ def test_none_whole_lists_every_reason(tmp_path):
         store.restore()
     with pytest.raises(CheckpointError, match="No whole checkpoint"):
         store_at(tmp_path / "nowhere").restore()
+
+
+@pytest.fixture
+def unchecked():
+    """As users have it: annotations are not checked at run time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    store = store_at(tmp_path)
+    store.save("step-000100", {}, {})
+    store.wait()
+    with pytest.raises(CheckpointError, match="as 'step-500'; got 100"):
+        store.restore(100)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_wrong_name_suggests_near_ones(tmp_path):
