@@ -1,6 +1,5 @@
 """The public names of `etude`: one explicit list."""
 
-from etude.errors import CheckpointError, LockedError, ResumeError, RunError, RunLostError, UsageError
 from etude.callbacks import (
     Callback as Callback,
     CSVLogger as CSVLogger,

@@ -9,7 +9,6 @@ holds its traceback.
 2
 """
 
-from etude.errors import RunError, UsageError
 import signal
 import sys
 import tempfile
