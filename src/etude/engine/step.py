@@ -12,20 +12,20 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine import randomness
-from etude.errors import ConfigurationError
 from etude.engine.explaining import explained
 from etude.engine.inspection import inspect
+from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Learner, Probe
 from etude.engine.metric import merged, split, totals, unstacked
 from etude.engine.part import Part
 from etude.engine.phase import Phase
 from etude.engine.place import Place, refuse_scattered
 from etude.engine.precision import cast_like
-from etude.engine.leaf_roles import is_array
 from etude.engine.rule import Context
 from etude.engine.source import Resident
 from etude.engine.state import LearnerState, State
 from etude.engine.turn import first_state, take_turn
+from etude.errors import ConfigurationError
 
 
 @dataclass(frozen=True)

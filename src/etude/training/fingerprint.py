@@ -18,10 +18,10 @@ from typing import Any
 import jax
 import optax
 
+from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Learner
 from etude.engine.part import Part
 from etude.engine.phase import Phase, Validation
-from etude.engine.leaf_roles import is_array
 from etude.engine.source import Fingerprinted
 from etude.training.binding import Bound
 from etude.training.constants import constants, made_with

@@ -19,10 +19,10 @@ from pydantic import Field
 
 from etude.data import ArrayData, load
 from etude.data.origins import FASHION_MNIST
-from etude.errors import DataError
 from etude.engine.learner import Learner
 from etude.engine.phase import Phase, Steps
 from etude.engine.rule import Context, Gradient
+from etude.errors import DataError
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine

@@ -25,6 +25,9 @@ from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.gravitational_waves.cnn import ConvolutionalNetwork
 from etude.systems.gravitational_waves.command import search_verb
 from etude.systems.gravitational_waves.network import SpikingNetwork
+from etude.systems.gravitational_waves.pipeline.intervals import Estimate, binomial_interval
+from etude.systems.gravitational_waves.pipeline.plots import plot_distance, plot_efficiency
+from etude.systems.gravitational_waves.pipeline.sensitivity import Efficiency
 from etude.systems.gravitational_waves.recipes import citations, demo, shared
 from etude.systems.gravitational_waves.recipes.survey import (
     EDGES,
@@ -32,9 +35,6 @@ from etude.systems.gravitational_waves.recipes.survey import (
     Survey,
     matched_filter,
 )
-from etude.systems.gravitational_waves.pipeline.intervals import Estimate, binomial_interval
-from etude.systems.gravitational_waves.pipeline.plots import plot_distance, plot_efficiency
-from etude.systems.gravitational_waves.pipeline.sensitivity import Efficiency
 from etude.trainer import Trainer
 
 Method = Literal["CPC, spikes", "CNN"]
