@@ -128,7 +128,8 @@ def open_run(folder: Path, recipe: str | None = None) -> TrainedRun:
             raise ConfigurationError(
                 f"The run in {folder} says that {recorded!r} made it, which no installed package "
                 "offers, and a run folder does not decide which code is imported. If you trust "
-                f"that module, name it again: --recipe {recorded}"
+                f"that module, name it again: --recipe {recorded}, in Python "
+                f"recipe={recorded!r}."
             )
         found = offered_recipe(recorded)
     else:

@@ -103,6 +103,8 @@ class Trial:
         skeleton: makes a model like the trained one, whatever the values of its arrays, so that a
             run is loaded without its training data. It is traced, so nothing is computed. None:
             a run is loaded by the trainer that `build` makes.
+        config: the recipe's configuration narrowed to this trial, which verbs are given. None: the
+            whole one.
     """
 
     method: str
@@ -110,6 +112,7 @@ class Trial:
     build: Callable[..., Trainer]
     evaluate: Callable[[Any, str], Mapping[str, Any]]
     skeleton: Callable[[], Any] | None = None
+    config: Configuration | None = None
 
     @property
     def name(self) -> str:
@@ -214,7 +217,8 @@ class Recipe(Generic[C]):
             if self.draw is not None:
                 self.draw(config, outcomes, folder / "figures")
         table = self.table([(outcome.trial, outcome.metrics) for outcome in outcomes])
-        (folder / TABLE).write_text(json.dumps(asdict(table), indent=1, ensure_ascii=False))
+        results = {**asdict(table), "about": dict(self.about()), "citations": self.citations}
+        (folder / TABLE).write_text(json.dumps(results, indent=1, ensure_ascii=False))
         say(f"Report: {write_report(folder)}")
         return table
 
@@ -272,8 +276,17 @@ class Recipe(Generic[C]):
 
         Raises `RunError` if the configuration has no such trial, and what `Trainer.load` raises.
         """
+        return self.trial_of(config, folder).load(folder)
+
+    def trial_of(self, config: C, folder: Path) -> Trial:
+        """The trial whose run is in a folder. Raises what `load` raises."""
         trials = self.trials(config)
-        return trials[self._number_of(trials, root_of(folder), folder)].load(folder)
+        return trials[self._number_of(trials, root_of(folder), folder)]
+
+    def about(self) -> tuple[tuple[str, str], ...]:
+        """What a reader of its results should know: (title, sentence), where it is known."""
+        rows = (("ceiling", self.ceiling), ("licence of the data", self.data_licence))
+        return tuple((title, text) for title, text in rows if text)
 
     def _number_of(self, trials: Sequence[Trial], root: Path, folder: Path) -> int:
         """Which trial has its run in `folder`."""

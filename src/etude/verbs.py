@@ -55,7 +55,8 @@ class Verb:
         summary: one line about it.
         inputs: what it takes, as a usage line shows it; empty if it takes nothing.
         options: its typed options, a class that extends `PredictOptions` or `SampleOptions`.
-        run: `run(model, configuration, inputs, options) -> Table`. Inputs are the words of the
+        run: `run(model, configuration, inputs, options) -> Table`. The configuration is the
+            recipe's, or that of the trial where it has its own. Inputs are the words of the
             command line. `options.out`, a folder, is where it may write files of its own; the
             table is printed or written by who calls it. Raises `DataError` for bad inputs.
     """

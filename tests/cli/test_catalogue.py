@@ -24,7 +24,12 @@ from etude.table import Table
 from etude.verbs import Command, PredictOptions, SampleOptions, Verb
 
 def predict(model, config, inputs, options):
-    return Table(("input", "depth"), tuple((x, str(model.depth)) for x in inputs))
+    row = (str(model.depth), str(config.steps))
+    return Table(("input", "depth", "steps"), tuple((x, *row) for x in inputs))
+
+def trials(config):
+    narrow = config.model_copy(update={{"steps": 77}})
+    return [replace(trial, config=narrow) for trial in tiny.trials(config)]
 
 def sample(model, config, inputs, options):
     options.out.mkdir(parents=True)
@@ -33,6 +38,7 @@ def sample(model, config, inputs, options):
 
 mine = replace(
     tiny,
+    trials=trials,
     predict=Verb("depth of each input", "WORD...", PredictOptions, predict),
     sample=Verb("numbers", "", SampleOptions, sample),
 )
@@ -91,9 +97,9 @@ def test_a_recipe_of_a_module_trains_goes_on_and_is_used_by_its_name(mine, train
     code, table, _ = mine("evaluate", run, *again)
     assert (code, table.splitlines()[-1]) == (0, out.splitlines()[-1])
     code, table, _ = mine("predict", run, "a", "b", *again)
-    assert (code, table.splitlines()[2:]) == (0, ["a      1", "b      1"])
+    assert (code, table.splitlines()[2:]) == (0, ["a      1      77", "b      1      77"])
     assert mine("predict", run, "a", "--out", "found", *again)[1].strip() == "found/predictions.csv"
-    assert (tmp_path / "found/predictions.csv").read_text() == "input,depth\na,1\n"
+    assert (tmp_path / "found/predictions.csv").read_text() == "input,depth,steps\na,1,77\n"
     assert mine("sample", run, "--count", 2, "--seed", 5, *again)[0] == 0
     assert (run / "samples/samples.csv").read_text() == "sample\n0\n1\n"
     assert (run / "samples/drawn").read_text() == "5"
@@ -109,6 +115,7 @@ def test_a_run_folder_never_decides_which_module_is_imported(mine, tmp_path, ver
     code, _, err = mine(verb, "runs/a")
     assert code == 2
     assert "does not decide which code is imported" in err
+    assert "in Python recipe='evil:recipe'." in err
     assert "evil" not in sys.modules
 
 

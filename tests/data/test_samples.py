@@ -39,6 +39,8 @@ def test_arrays_of_any_number_are_samples(tmp_path, dtype):
     (name,), one = read_samples([tmp_path / "one.npy"], (2, 3))
     np.testing.assert_array_equal(one, values[:1])
     assert name.endswith("one.npy:1")
+    np.save(tmp_path / "picture.npy", values[0].astype(dtype))
+    np.testing.assert_array_equal(read_samples([tmp_path / "picture.npy"], (2, 3))[1], values[:1])
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_shapes_and_dtypes_are_refused_under_jit_too(name, form):
         jax.eval_shape(CASES[name].got, scores, REFUSED[form])
 
 
-@pytest.mark.parametrize("name", set(CASES) - {"support"})
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"support"}))
 @pytest.mark.parametrize("form", [form for form in WRONG if form != "beyond int32"])
 def test_values_that_are_refused_are_nan_under_jit(name, form):
     if _anything_goes(name, form):
@@ -237,10 +237,10 @@ def test_values_that_are_refused_are_nan_under_jit(name, form):
     assert np.isnan(jax.jit(CASES[name].got)(scores, WRONG[form])).any()
 
 
-@pytest.mark.parametrize("name", set(CASES) | set(HOST) - {"support", "mixup"})
+@pytest.mark.parametrize("name", sorted({*CASES, *HOST} - {"support", "mixup"}))
 @pytest.mark.parametrize("compiled", [False, True])
 def test_nan_in_is_nan_out(name, compiled):
-    if name in ("support", "mixup") or (compiled and name in HOST):
+    if compiled and name in HOST:
         return
     scores, _ = _scores(0, 3, np.float32)
     scores[1, 2] = np.nan

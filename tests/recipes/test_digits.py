@@ -1,5 +1,9 @@
 """The recipe at a small size, its data and its losses."""
 
+import csv
+import html
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +12,7 @@ from hypothesis import given, strategies as st
 from sklearn.datasets import load_digits
 
 from etude.catalogue import offered_recipe, recipe_names
+from etude.cli.main import main
 from etude.engine.rule import Context
 from etude.recipe import Configuration
 from etude.systems.quickstart import Digits, Network, augment, info_nce, recipe
@@ -24,6 +29,34 @@ def test_a_recipe_is_called_as_it_is_offered_and_documents_every_field(name):
         assert info.description, f"{field} has no description"
         assert not info.is_required(), f"{field} has no default"
     assert isinstance(found.configuration(), Configuration)
+
+
+ENTRY = re.compile(r"@(\w+)\{(\w+),\n(.*)\n\}", re.DOTALL)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_says_its_ceiling_its_sources_and_the_licence_of_its_data(name):
+    found = offered_recipe(name)
+    assert found.ceiling.endswith(".")
+    assert found.data_licence.endswith(".")
+    keys = []
+    for citation in found.citations:
+        match = ENTRY.fullmatch(citation)
+        assert match, citation
+        keys.append(match[2])
+        fields = re.findall(r"^  (\w+) = \{", match[3], re.MULTILINE)
+        assert {"author", "title", "year"} <= set(fields), citation
+        assert citation.count("{") == citation.count("}")
+        assert "\\\\" not in citation  # a single backslash, as BibTeX has it
+    assert keys
+    assert len(set(keys)) == len(keys)
+
+
+def test_ceiling_and_licence_are_shown(capsys):
+    assert main(["train", recipe.name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert recipe.ceiling in shown
+    assert recipe.data_licence in shown
 
 
 def test_the_splits_are_disjoint_and_together_all_of_the_digits():
@@ -76,6 +109,21 @@ def test_the_recipe_at_a_small_size(tmp_path):
         assert (tmp_path / f"run/figures/{name}.png").exists()
     # Loaded models give the numbers that training gave.
     assert recipe.evaluate(config, tmp_path / "run", "test") == table
+    page = (tmp_path / "run/report.html").read_text()
+    for text in (recipe.ceiling, recipe.data_licence, *recipe.citations):
+        assert html.escape(text) in page
+    # The other command finds the same.
+    test = digits()["test"]
+    np.save(tmp_path / "x.npy", test.images.reshape(-1, 8, 8))
+    assert main(["predict", f"{tmp_path}/run", f"{tmp_path}/x.npy", "--out", f"{tmp_path}"]) == 0
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    right = np.mean([int(row["class"]) == y for row, y in zip(rows, test.labels, strict=True)])
+    assert f"{right:.4f}" == table.rows[0][1]
+    logits = np.asarray(recipe.load(config, tmp_path / "run").logits(jnp.asarray(test.images)))
+    odds = np.exp(logits)
+    got = [[float(row[str(c)]) for c in range(10)] for row in rows]
+    np.testing.assert_allclose(got, odds / odds.sum(1, keepdims=True), atol=1e-5)
 
 
 @pytest.mark.slow

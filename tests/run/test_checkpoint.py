@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import ml_dtypes
 import numpy as np
 import pytest
@@ -232,6 +233,23 @@ def test_none_whole_lists_every_reason(tmp_path):
         store_at(tmp_path / "nowhere").restore()
 
 
+@pytest.fixture
+def unchecked():
+    """As users have it: annotations are not checked at run time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    store = store_at(tmp_path)
+    store.save("step-000100", {}, {})
+    store.wait()
+    with pytest.raises(CheckpointError, match="as 'step-500'; got 100"):
+        store.restore(100)  # pyright: ignore[reportArgumentType]
+
+
 def test_a_wrong_name_suggests_near_ones(tmp_path):
     store = store_at(tmp_path)
     store.save("step-000100", {}, {})
@@ -257,23 +275,17 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_saving_is_fast_quiet_and_leaks_no_thread(tmp_path, capfd, caplog):
+def test_saving_is_quiet_and_leaks_no_thread(tmp_path, capfd, caplog):
     store = store_at(tmp_path)
     megabyte = {f"layer{i}": np.random.default_rng(i).random(8192, np.float32) for i in range(32)}
     for count in range(4):  # imports, and pools of threads that Orbax keeps
         store.save(f"warm{count}", megabyte, {})
     store.wait()
-    threads, times = threading.active_count(), []
+    threads = threading.active_count()
     for count in range(8):
-        begin = time.perf_counter()
         store.save(f"s{count}", megabyte, {})
-        returned = time.perf_counter() - begin
         store.wait()
-        times.append((time.perf_counter() - begin, returned))
     assert threading.active_count() <= threads
-    # The best of eight: other work on this machine must not fail the test.
-    assert min(times)[0] < 0.1
-    assert min(returned for _, returned in times) < 0.01
     assert capfd.readouterr() == ("", "")
     assert [record for record in caplog.records if "orbax" in record.pathname] == []
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -156,16 +155,3 @@ def test_a_full_disk_is_named_and_nothing_is_lost_after_it(tmp_path):
         assert [record.get("step") for record in records] == [*range(500), None]
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
-
-
-def test_a_line_takes_little_time(tmp_path):
-    values = np.random.default_rng(0).random((20_000, 2), np.float32)
-    history = History(tmp_path / "history.jsonl")
-    times = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        append(history, values, ["train/loss", "train/accuracy"])
-        history.flush()
-        times.append(time.perf_counter() - begin)
-    history.close()
-    assert min(times) / len(values) < 1.5e-6

@@ -45,7 +45,7 @@ def found(optimizer=None, steps=150, start=0j, target=TARGET, **options):
         {"ema": 0.5, "accumulate": 2, "precision": "float16"},
         {"project": lambda model: Point(model.w * 1)},
     ],
-    ids=str,
+    ids=lambda options: "-".join(options),
 )
 def test_complex_parameters_reach_their_minimum(options):
     assert found(**options) == pytest.approx(TARGET, abs=1e-2)

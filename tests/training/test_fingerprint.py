@@ -53,8 +53,6 @@ LEARNERS = {
     "project": (learner(project=lambda part: part), None, "function"),
     "ema": (learner(ema=0.5), None, 0.5),
     "watch": (learner(watch="loss"), None, "loss"),
-    "precision": (learner(precision="bfloat16"), "float32", "bfloat16"),
-    "inputs": (learner(inputs=lambda batch: batch), None, "function"),
     "trains": (learner(where=lambda m: m["a"]), "['a'], ['b']", "['a']"),
     "optimizer.0.b1": (learner(optimizer=optax.adam(0.1, b1=0.8)), 0.9, 0.8),
     "optimizer.1.step_size": (learner(optimizer=optax.adam(0.2)), -0.1, -0.2),

@@ -72,6 +72,10 @@ def train_help(name: str) -> None:
         *describe(recipe.configuration),
     ]
     show_columns(rows)
+    about = recipe.about()
+    if about:
+        print()
+        show_columns([(f"{title}:", text) for title, text in about])
 
 
 def resume(arguments: Sequence[str]) -> None:

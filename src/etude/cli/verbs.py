@@ -70,7 +70,8 @@ def _use(name: Name, arguments: Sequence[str]) -> None:
     if name == "sample" and out is None:
         out = run / "samples"
         options = options.model_copy(update={"out": out})
-    table = verb.run(opened.recipe.load(config, run), config, inputs, options)
+    trial = opened.recipe.trial_of(config, run)
+    table = verb.run(trial.load(run), trial.config or config, inputs, options)
     if out is None:
         print(table)
         return

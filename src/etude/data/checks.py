@@ -143,7 +143,7 @@ def check_labels_in(arrays: PyTree, classes: int, indices: Any = None) -> None:
     if not labels:
         raise DataError(
             f"classes={classes} was given, but no array holds labels: none has integers and one "
-            "axis. Convert labels with .astype(int), or leave `classes` out."
+            "axis. Convert labels with .astype(int) and .reshape(-1), or leave `classes` out."
         )
     for leaf in labels:
         check_labels(leaf, classes, indices)

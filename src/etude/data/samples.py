@@ -42,7 +42,7 @@ def read_samples(
     """
     names, samples = [], []
     for path in map(Path, paths):
-        for name, values in _samples(path, invert):
+        for name, values in _samples(path, shape, invert):
             if values.size != np.prod(shape) or (values.ndim > 1 and values.shape != shape):
                 raise DataError(
                     f"{name} has the shape {values.shape}; the model takes {shape}. Resize or "
@@ -56,7 +56,7 @@ def read_samples(
     return tuple(names), np.stack(samples)
 
 
-def _samples(path: Path, invert: bool) -> Iterator[tuple[str, np.ndarray]]:
+def _samples(path: Path, shape: tuple[int, ...], invert: bool) -> Iterator[tuple[str, np.ndarray]]:
     if path.is_dir():
         found = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
         if not found:
@@ -70,7 +70,7 @@ def _samples(path: Path, invert: bool) -> Iterator[tuple[str, np.ndarray]]:
     if kind in PICTURES:
         yield str(path), _picture(path, invert)
     elif kind in TABLES:
-        rows = _csv(path) if kind == ".csv" else _npy(path)
+        rows = _csv(path) if kind == ".csv" else _npy(path, shape)
         for number, row in enumerate(rows, 1):
             yield f"{path}:{number}", row
     else:
@@ -109,7 +109,7 @@ def _number(cell: str, path: Path, row: int) -> float:
         ) from None
 
 
-def _npy(path: Path) -> np.ndarray:
+def _npy(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -118,4 +118,5 @@ def _npy(path: Path) -> np.ndarray:
         values
     ):
         raise DataError(f"{path} holds {values.dtype} values; expected real numbers.")
-    return np.atleast_2d(values).astype(np.float64)
+    one = values.ndim <= 1 or values.shape == shape
+    return (values[None] if one else values).astype(np.float64)

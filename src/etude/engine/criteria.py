@@ -11,7 +11,7 @@ from etude.engine.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class AtMost:
-    """A goal: the metric is not above `value`. Raises `ConfigurationError` if that is NaN.
+    """A goal: the metric is not above `value`. Raises `ConfigurationError` if that is no number.
 
     >>> AtMost("valid/rmse", 0.05).met({"valid/rmse": 0.04})
     True
@@ -33,7 +33,7 @@ class AtMost:
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A goal: the metric is not below `value`. Raises `ConfigurationError` if that is NaN.
+    """A goal: the metric is not below `value`. Raises `ConfigurationError` if that is no number.
 
     >>> AtLeast("valid/accuracy", 0.95).met({"valid/accuracy": 0.9})
     False
@@ -124,7 +124,14 @@ class Fallen:
 
 
 def _refuse_nan(goal: Goal) -> None:
-    if math.isnan(goal.value):
+    try:
+        never = math.isnan(goal.value)
+    except TypeError:
+        raise ConfigurationError(
+            f"{type(goal).__name__}({goal.metric!r}, {goal.value!r}) compares with no number. "
+            "Pass one, such as 0.9."
+        ) from None
+    if never:
         raise ConfigurationError(
             f"{type(goal).__name__}({goal.metric!r}, nan) is never reached. Pass a number."
         )

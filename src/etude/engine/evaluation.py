@@ -173,6 +173,11 @@ def evaluate(
     >>> evaluate(jnp.array(1.0), data, lambda model, batch, context: {"mean": batch.mean() * model})
     {'mean': 2.0}
     """
+    if not isinstance(source, Source):
+        raise ConfigurationError(
+            f"evaluate needs a source; got {type(source).__name__}. Wrap arrays in "
+            "ArrayData(arrays, batch_size=...), other data in AccessData or StreamData."
+        )
     arrays, static = eqx.partition(model, is_array)
     evaluator = Evaluator(measure, static)
     return evaluator(arrays, source, _key() if key is None else key)

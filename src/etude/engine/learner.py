@@ -77,7 +77,7 @@ class Learner:
             problems.append(f"ema is a decay in [0, 1), such as 0.999; got {self.ema}")
         if self.precision not in get_args(Precision):
             cure = suggest(str(self.precision), get_args(Precision))
-            problems.append(f"precision {self.precision!r} is unknown. {cure}")
+            problems.append(f"precision {self.precision!r} is unknown. {cure.removesuffix('.')}")
         if self.optimizer is None and (self.accumulate > 1 or self.clip_norm or self.clip_value):
             problems.append(
                 "accumulate, clip_norm and clip_value act on updates; this learner has no "
@@ -91,4 +91,7 @@ class Learner:
                 "Leave watch out, or pass an optimizer such as optax.adam(schedule)"
             )
         if problems:
-            raise ConfigurationError(f"Learner {self.name!r}: " + "; ".join(problems) + ".")
+            found = "; ".join(problems)
+            raise ConfigurationError(
+                f"Learner {self.name!r}: {found}" + ("" if found.endswith("?") else ".")
+            )

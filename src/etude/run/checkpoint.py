@@ -173,6 +173,8 @@ class CheckpointStore:
 
         Raises CheckpointError, with near matches, if there is none.
         """
+        if not isinstance(name, str):
+            raise CheckpointError(f"A checkpoint is named by text, as 'step-500'; got {name!r}.")
         known = self.names()
         if name in known:
             return name

@@ -14,7 +14,8 @@ from etude.run.figures import write_figures
 from etude.run.history import History
 from etude.run.timing import Timing
 
-#: Where a recipe leaves the table of its results: `{"head": [...], "rows": [[...], ...]}`.
+#: Where a recipe leaves the table of its results, and what is known about them:
+#: `{"head": [...], "rows": [[...], ...], "about": {title: sentence}, "citations": [BibTeX]}`.
 TABLE = "table.json"
 
 CSS = """
@@ -68,11 +69,18 @@ def write_report(run_folder: Path) -> Path:
 
 
 def _experiment(path: Path) -> str:
-    """The table of an experiment of several runs, if there is one."""
+    """The table of an experiment of several runs, with what is known about it, if there is one."""
     if not path.exists():
         return ""
     table = json.loads(path.read_text(encoding="utf-8"))
-    return f"<h2>Results</h2>{_table(table['head'], table['rows'])}"
+    # Runs of earlier versions have the table alone.
+    notes = "".join(
+        f'<p class="soft">{html.escape(title.capitalize())}: {html.escape(text)}</p>'
+        for title, text in table.get("about", {}).items()
+    )
+    sources = html.escape("\n\n".join(table.get("citations", ())))
+    cited = f"<h2>Citations</h2><pre>{sources}</pre>" if sources else ""
+    return f"<h2>Results</h2>{_table(table['head'], table['rows'])}{notes}{cited}"
 
 
 def _results(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

@@ -17,7 +17,7 @@ from etude.engine.phase import Phase
 from etude.engine.roles import is_array
 from etude.engine.step import copied, state_of
 from etude.engine.surroundings import setting
-from etude.run import Run, RunLostError
+from etude.run import Run
 from etude.run.timing import What
 from etude.training.faults import FaultError, given_up
 from etude.training.fingerprint import fingerprint
@@ -346,8 +346,6 @@ class Training:
                 step, name = self.root.innermost.step, error.args[0]
                 saved = self.saving.for_later(self.root, self._event(), self._session)
                 error.args = (f"Interrupted by {name} at step {step}. {saved}",)
-            elif isinstance(error, RunLostError):
-                pass  # there is no checkpoint to go on from
             elif self.run is not None and isinstance(error, Exception):
                 error.add_note(self.saving.advice(error))
 

@@ -8,7 +8,7 @@ from typing import Any
 from etude.callbacks.base import Event
 from etude.callbacks.checkpointing import ModelCheckpoint
 from etude.engine.errors import NonFiniteError
-from etude.run import CheckpointError, Run, way_on
+from etude.run import CheckpointError, Run, RunLostError, way_on
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
 from etude.training.store import save_visits
@@ -65,6 +65,8 @@ class Saving:
         """How to go on after an error that ended a run."""
         run = self.run
         assert run is not None
+        if isinstance(error, RunLostError):
+            return "Nothing was saved since."
         if isinstance(error, NonFiniteError):
             same = "The same settings would end at the same step; with others, go on from the last "
             how = way_on(run.path, " --changes allow --FIELD VALUE", "changes='allow'")

@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Real
 
 from etude.data.arrays import ArrayData
 from etude.data.checks import check_labels
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What makes flat samples of mean zero at each site and of mean square one over all.
+
+    Attributes:
+        mean: of each site.
+        scale: one for all sites.
+
+    >>> standard = Standard.fit(np.array([[[0.0, 4.0]], [[2.0, 4.0]]]))
+    >>> [[round(v, 3) for v in row] for row in standard(np.array([[[1.0, 4.0]]])).tolist()]
+    [[0.0, 0.0]]
+    """
+
+    mean: Float[np.ndarray, " sites"]
+    scale: float
+
+    @classmethod
+    def fit(cls, x: Real[np.ndarray, "samples ..."]) -> Standard:
+        """That of training samples. Raises `ValueError` if they are all alike."""
+        flat = x.reshape(len(x), -1)
+        mean = flat.mean(0)
+        scale = np.sqrt(((flat - mean) ** 2).mean())
+        if not scale > 0:
+            raise ValueError(
+                "standardised: all samples of 'train' are alike, so they teach nothing."
+            )
+        return cls(mean, float(scale))
+
+    def __call__(self, x: Real[np.ndarray, "samples ..."]) -> Float[Array, "samples sites"]:
+        """Samples of any shape after the first axis."""
+        return jnp.asarray((x.reshape(len(x), -1) - self.mean) / self.scale, jnp.float32)
 
 
 def standardised(
@@ -33,21 +67,14 @@ def standardised(
     >>> [[round(v, 3) for v in row] for row in x.tolist()], y.tolist()
     ([[-1.414, 0.0], [1.414, 0.0]], [[1.0, -1.0], [-1.0, 1.0]])
     """
-    flat = {name: np.asarray(x).reshape(len(x), -1) for name, (x, _) in parts.items()}
     classes = max(int(np.max(y)) for _, y in parts.values()) + 1
     for _, y in parts.values():
         check_labels(y, classes)
-    mean = flat["train"].mean(0)
-    scale = np.sqrt(((flat["train"] - mean) ** 2).mean())
-    if not scale > 0:
-        raise ValueError("standardised: all samples of 'train' are alike, so they teach nothing.")
+    standard = Standard.fit(np.asarray(parts["train"][0]))
     one_hot = np.eye(classes, dtype=np.float32)
     return {
-        name: (
-            jnp.asarray((flat[name] - mean) / scale, jnp.float32),
-            jnp.asarray(2 * one_hot[y] - 1),
-        )
-        for name, (_, y) in parts.items()
+        name: (standard(np.asarray(x)), jnp.asarray(2 * one_hot[y] - 1))
+        for name, (x, y) in parts.items()
     }
 
 

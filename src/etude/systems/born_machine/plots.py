@@ -4,12 +4,13 @@ Every function returns a `matplotlib.figure.Figure` that belongs to no window; s
 `figure.savefig(...)`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from etude.systems.born_machine.data import DataHandler
 
@@ -48,6 +49,42 @@ def plot_samples(
             axes.scatter(*points[:shown, :2].T, s=4, label=str(label))
         axes.set_aspect("equal")
         axes.legend(title="class", fontsize="small")
+    return figure
+
+
+def plot_pictures(pictures: Float[np.ndarray, "n height width"], shown: int = 400) -> Figure:
+    """The first `shown` pictures, row by row in a grid that is about square.
+
+    >>> plot_pictures(np.zeros((5, 4, 4))).axes[0].images[0].get_array().shape
+    (8, 12)
+    """
+    from matplotlib.figure import Figure
+
+    pictures = pictures[:shown]
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = [pictures[k : k + columns] for k in range(0, len(pictures), columns)]
+    mosaic = _mosaic(rows, pictures.shape[1:], columns)
+    size = 6 / max(mosaic.shape)
+    figure = Figure(figsize=(mosaic.shape[1] * size, mosaic.shape[0] * size))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.imshow(mosaic, cmap="gray_r", vmin=0, vmax=1)
+    return figure
+
+
+def plot_points(
+    points: Float[np.ndarray, "n 2"], labels: Int[np.ndarray, " n"], classes: Sequence[str]
+) -> Figure:
+    """Points of the plane, a colour for each class that there is.
+
+    >>> len(plot_points(np.eye(2), np.array([0, 1]), ("a", "b")).axes[0].collections)
+    2
+    """
+    figure, axes = _figure("$x_1$", "$x_2$", "Samples")
+    for label in np.unique(labels):
+        axes.scatter(*points[labels == label].T, s=6, label=classes[label], color=f"C{label}")
+    axes.set_aspect("equal")
+    axes.legend(title="class", fontsize="small")
     return figure
 
 

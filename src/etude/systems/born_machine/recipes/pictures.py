@@ -12,8 +12,10 @@ from jaxtyping import Array
 from pydantic import Field
 
 from etude.data import ArrayData
+from etude.data.origins import DIGITS, FASHION_MNIST
 from etude.engine.learner import Learner
 from etude.engine.phase import Phase, Steps
+from etude.predictions import FILES, PictureOptions, class_table, read_intensities
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.canonical import entanglement_entropy
 from etude.systems.born_machine.config import ClassificationConfig, Config
@@ -23,10 +25,19 @@ from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.evaluator import PerformanceEvaluator
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.plots import plot_entanglement, plot_samples
+from etude.systems.born_machine.recipes import citations
+from etude.systems.born_machine.recipes.verbs import (
+    DrawOptions,
+    drawn,
+    probabilities,
+    write_samples,
+)
 from etude.systems.born_machine.sampling import sample
 from etude.systems.born_machine.sweep import TwoSiteSweep
 from etude.systems.born_machine.training import ClassificationTrainer, GenerativeTrainer
+from etude.table import Table
 from etude.trainer import Trainer
+from etude.verbs import Verb
 
 Method = Literal["classifier", "generative", "mixed", "sweep"]
 
@@ -128,8 +139,8 @@ def evaluate(config: PictureConfig, model: BornMachine, split: str) -> dict[str,
     """Accuracy, densities, and how many of the machine's samples a classifier recognises."""
     handler = data(config.data, config.root)
     found = PerformanceEvaluator(Config(), handler, MEASURED).evaluate(model, split)
-    drawn, labels = draws(model, config.seed)
-    recognised = recogniser(config.data, config.root).predict(drawn) == labels
+    samples, labels = draws(model, config.seed)
+    recognised = recogniser(config.data, config.root).predict(samples) == labels
     return {**{k: float(v) for k, v in found.items()}, "recognised": float(np.mean(recognised))}
 
 
@@ -156,13 +167,43 @@ def draw(config: PictureConfig, outcomes: Sequence[Outcome], folder: Path) -> No
         if outcome.trial.seed != config.seed:
             continue
         machine: BornMachine = outcome.model()
-        drawn, labels = draws(machine, config.seed)
-        groups: list[Array | np.ndarray] = [drawn[labels == c] for c in range(machine.classes)]
+        samples, labels = draws(machine, config.seed)
+        groups: list[Array | np.ndarray] = [samples[labels == c] for c in range(machine.classes)]
         name = outcome.trial.method
         plot_samples(groups, handler).savefig(folder / f"samples-{name}.png", dpi=110)
         profile = plot_entanglement(entanglement_entropy(machine), machine.bond_dim)
         profile.savefig(folder / f"entanglement-{name}.png", dpi=110)
 
+
+def class_names(config: PictureConfig, machine: BornMachine) -> tuple[str, ...]:
+    """The names of the machine's classes."""
+    return config.load().classes[: machine.classes]
+
+
+def predict(
+    machine: BornMachine, config: PictureConfig, inputs: Sequence[str], options: PictureOptions
+) -> Table:
+    """p(c | x) of pictures, which are scaled as those of the training."""
+    handler = data(config.data, config.root)
+    names, x = read_intensities(inputs, handler.shape, options)
+    found = probabilities(machine, handler.scaling(x.reshape(len(x), -1)))
+    return class_table(names, found, class_names(config, machine))
+
+
+def draw_pictures(
+    machine: BornMachine, config: PictureConfig, inputs: Sequence[str], options: DrawOptions
+) -> Table:
+    """Samples as pictures, of intensities from 0 to 1."""
+    handler = data(config.data, config.root)
+    x, labels = drawn(machine, options)
+    raw, classes = handler.scaling.inverse(np.asarray(x)), class_names(config, machine)
+    return write_samples(raw, labels, handler.shape, classes, options.out)
+
+
+predict_verb = Verb(
+    "probabilities p(c|x) of the classes of pictures", FILES, PictureOptions, predict
+)
+sample_verb = Verb("exact samples of p(x|c)", "", DrawOptions, draw_pictures)
 
 COLUMNS = {
     "test accuracy": "acc",
@@ -178,6 +219,14 @@ digits = Recipe(
     trials,
     COLUMNS,
     draw=draw,
+    predict=predict_verb,
+    sample=sample_verb,
+    ceiling=(
+        "Accuracy and samples recognised: 1; one of the 360 test pictures is .0028 of the "
+        "accuracy, and the recogniser, a support-vector machine, errs itself."
+    ),
+    citations=(citations.MACHINE, citations.SWEEP, DIGITS.citation),
+    data_licence=DIGITS.licence,
 )
 
 fashion = Recipe(
@@ -186,4 +235,9 @@ fashion = Recipe(
     FashionConfig,
     trials,
     {"test accuracy": "acc", "-log p(c|x)": "clsloss"},
+    predict=predict_verb,
+    sample=sample_verb,
+    ceiling="Accuracy: 1; -log p(c|x): 0. No better bound is known.",
+    citations=(citations.MACHINE, FASHION_MNIST.citation),
+    data_licence=FASHION_MNIST.licence,
 )

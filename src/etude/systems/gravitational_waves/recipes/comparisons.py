@@ -17,6 +17,7 @@ from pydantic import Field
 from etude.recipe import Recipe, Trial
 from etude.systems.gravitational_waves.bank import split_key
 from etude.systems.gravitational_waves.network import SpikingNetwork
+from etude.systems.gravitational_waves.recipes import citations
 from etude.systems.gravitational_waves.recipes.shared import (
     Comparison,
     bank,
@@ -162,6 +163,9 @@ twin_recipe = Recipe(
     Exchange,
     twin_trials,
     {**JUDGED, **COSTS},
+    ceiling=citations.CEILING,
+    citations=citations.ALL,
+    data_licence=citations.SIMULATED,
 )
 
 encodings_recipe = Recipe(
@@ -170,6 +174,9 @@ encodings_recipe = Recipe(
     Encodings,
     encoding_trials,
     {**JUDGED, **COSTS},
+    ceiling=citations.CEILING,
+    citations=citations.ALL,
+    data_licence=citations.SIMULATED,
 )
 
 joint_recipe = Recipe(
@@ -178,4 +185,7 @@ joint_recipe = Recipe(
     Exchange,
     joint_trials,
     JUDGED,
+    ceiling=citations.CEILING,
+    citations=citations.ALL,
+    data_licence=citations.SIMULATED,
 )

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from etude.recipe import Recipe, Trial
 from etude.systems.gravitational_waves.command import search_verb
+from etude.systems.gravitational_waves.recipes import citations
 from etude.systems.gravitational_waves.recipes.shared import (
     Experiment,
     bank,
@@ -58,4 +59,7 @@ recipe = Recipe(
         "12-15": "efficiency_12_15",
     },
     predict=search_verb,
+    ceiling=citations.CEILING,
+    citations=(*citations.ALL, citations.OPEN_DATA),
+    data_licence=citations.WITH_EVENT,
 )

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from pydantic import Field
 
 from etude.recipe import Outcome, Recipe, Trial
+from etude.systems.gravitational_waves.recipes import citations
 from etude.systems.gravitational_waves.recipes.shared import (
     Comparison,
     bank,
@@ -136,4 +137,7 @@ recipe = Recipe(
         "at SNR 12-15": "efficiency_12_15",
     },
     draw=draw,
+    ceiling=citations.CEILING,
+    citations=citations.ALL,
+    data_licence=citations.SIMULATED,
 )

@@ -25,7 +25,7 @@ from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.gravitational_waves.cnn import ConvolutionalNetwork
 from etude.systems.gravitational_waves.command import search_verb
 from etude.systems.gravitational_waves.network import SpikingNetwork
-from etude.systems.gravitational_waves.recipes import demo, shared
+from etude.systems.gravitational_waves.recipes import citations, demo, shared
 from etude.systems.gravitational_waves.recipes.survey import (
     EDGES,
     RATES,
@@ -178,4 +178,15 @@ recipe = Recipe(
     predict=search_verb,
     splits=("valid", "test"),
     draw=draw,
+    ceiling=(
+        "Of the filter's distance: about 1. A matched filter is the best there is for one known "
+        "signal in Gaussian noise; over a bank of them the likelihood ratio may do a little better."
+    ),
+    citations=(
+        *citations.ALL,
+        citations.SURVEY,
+        citations.MATCHED_FILTER,
+        citations.OPEN_DATA,
+    ),
+    data_licence=citations.WITH_EVENT,
 )

@@ -86,6 +86,13 @@ def test_goals_hold_at_their_value_and_never_for_nan():
             kind("x", NAN)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kind", [et.AtMost, et.AtLeast])
+def test_a_goal_that_is_no_number_is_refused(kind):
+    with pytest.raises(et.ConfigurationError, match=r"'0.9'\) compares with no number"):
+        kind("x", "0.9")
+
+
 @pytest.mark.parametrize(
     ("values", "fallen"),
     [
