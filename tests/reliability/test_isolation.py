@@ -132,6 +132,26 @@ def test_watching_does_not_change_the_training(tmp_path):
     assert losses[0].tobytes() == losses[1].tobytes()
 
 
+def test_a_callback_that_writes_into_the_metrics_changes_nothing(tmp_path):
+    class Writes(et.Callback):
+        def on_validation_end(self, event, metrics):
+            metrics["valid/loss"], metrics["note"] = -1.0, object()
+            return et.Save()
+
+    def fit(*callbacks, **options):
+        goal = et.AtMost("valid/loss", -0.5)
+        validation = et.Validation(small.data(), every=et.Steps(4))
+        phase = small.phase(validation=validation, goal=goal)
+        stopping = et.EarlyStopping(min_delta=0.01)
+        trainer = small.trainer(phase, callbacks=[*callbacks, stopping], **options)
+        return trainer.fit(), stopping.counts
+
+    disturbed, plain = fit(Writes(), run=tmp_path / "a"), fit(run=tmp_path / "b")
+    assert disturbed[0].reason is et.Reason.LENGTH
+    assert disturbed[0].history == plain[0].history
+    assert disturbed[1] == plain[1]
+
+
 def test_an_optimizer_that_keeps_the_parameters_can_be_trained():
     def keep(params):
         return params

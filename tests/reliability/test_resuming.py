@@ -17,7 +17,11 @@ from etude.run import Run
 
 def trainer(folder, *callbacks, steps=20, seed=0, **options):
     """Keeps all its checkpoints, one each five steps; `options` are of the learner or the phase."""
-    inner = {name: options.pop(name) for name in ("repeat", "rate", "clip_norm") if name in options}
+    inner = {
+        name: options.pop(name)
+        for name in ("repeat", "rate", "clip_norm", "precision")
+        if name in options
+    }
     rate = inner.pop("rate", 0.1)
     rule = small.rule("a", noise=0.1)
     learner = et.Learner(rule, optax.sgd(rate), lambda m: m["a"], "a", **inner)
@@ -111,6 +115,16 @@ def test_another_generator_is_refused_by_name_and_can_be_allowed(cut):
             trainer(cut).resume()
         result = trainer(cut).resume(changes="allow")
     assert small.steps_of(result.history) == list(range(1, 21))
+
+
+def test_where_leaves_differ_the_settings_that_do_are_said(cut):
+    wide, half = "enable_x64: got True, expected False", r"precision: got 'float16', expected"
+    with jax.numpy_dtype_promotion("standard"):  # a loss in half precision, with its targets
+        with jax.enable_x64(True), pytest.raises(et.ResumeError, match=wide):
+            trainer(cut).resume()
+        for changes in ("refuse", "allow"):
+            with pytest.raises(et.ResumeError, match=half):
+                trainer(cut, precision="float16").resume(changes=changes)
 
 
 def test_an_executor_asked_for_by_name_is_compared_with_the_one_that_ran(tmp_path):

@@ -64,6 +64,17 @@ def test_a_folder_that_is_no_run_is_never_emptied(tmp_path):
         Run.create(tmp_path / "thesis.tex", {}, seed=0)
 
 
+@pytest.mark.parametrize("text", ["{", "[1]", "\x00"])
+def test_a_damaged_environment_is_said(text, tmp_path):
+    Run.create(tmp_path / "a", {}, 0).close()
+    (tmp_path / "a" / "environment.json").write_text(text)
+    with (
+        Run.open(tmp_path / "a", lock=False) as run,
+        pytest.raises(RunError, match=r"environment\.json .*Put back"),
+    ):
+        run.environment  # noqa: B018
+
+
 def test_a_configuration_that_is_not_plain_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(RunError, match="cannot be written as YAML"):
         Run.create(tmp_path / "a", {"model": object()}, seed=0)

@@ -165,7 +165,6 @@ MADE = {
     "in a maker": noisy,
     "composed": lambda x: compose(noisy(0.1), sometimes(noisy(0.1), x)),
     "argument": lambda x: partial(noisy, x),
-    "nested": lambda x: partial(partial(gaussian_noise, std=x), clip=True),
 }
 
 
@@ -228,8 +227,10 @@ def test_constants_are_read_whatever_holds_them(name):
 
 
 def test_labels_of_a_partition_and_defaults_of_a_schedule_are_read():
-    parts = {"a": optax.sgd(0.1), "b": optax.adam(0.1)}
-    labels = [constants(optax.partition(parts, {"w": label})) for label in "ab"]
+    labels = [
+        constants(optax.partition({"a": optax.sgd(0.1), "b": optax.adam(0.1)}, {"w": label}))
+        for label in "ab"
+    ]
     assert list(compare(*labels).values()) == [("a", "b")]
     rates = [constants(optax.sgd(lambda step, rate=rate: rate)) for rate in (0.1, 0.2)]
     assert list(compare(*rates).values()) == [(0.1, 0.2)]

@@ -118,8 +118,15 @@ class Run:
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        """Versions, devices, seed and commit of its creation."""
-        return json.loads((self.path / ENVIRONMENT).read_text())
+        """Versions, devices, seed and commit of its creation; RunError if it was damaged."""
+        path = self.path / ENVIRONMENT
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{path} is not JSON: {error}. Put back what was there.") from None
+        if not isinstance(found, dict):
+            raise RunError(f"{path} holds no JSON object. Put back what was there.")
+        return found
 
     @cached_property
     def checkpoints(self) -> CheckpointStore:

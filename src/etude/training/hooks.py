@@ -50,7 +50,10 @@ class Hooks:
     def call(self, hook: str, event: Event, *arguments: Any) -> None:
         """Calls one hook of every callback, in order."""
         for callback in self.callbacks:
-            request = getattr(callback, hook)(event, *arguments)
+            # Metrics are copied: what one writes into them is neither a metric of the training,
+            # which goals and rescues go by, nor told to the next callback.
+            own = [dict(one) if isinstance(one, dict) else one for one in arguments]
+            request = getattr(callback, hook)(event, *own)
             if isinstance(request, Stop):
                 self.stop = self.stop or request
             elif isinstance(request, Save):

@@ -84,7 +84,15 @@ def restoration(
     refuse = how.changes == "refuse"
     if refuse and PRNG in changes:  # its keys are of another shape, and would be named instead
         raise _other_settings(run, changes)
-    root = restore_visits(run, restored, *_beginnings(run, settings, changes))
+    try:
+        root = restore_visits(run, restored, *_beginnings(run, settings, changes))
+    except ResumeError as error:
+        if not changes:
+            raise
+        # 64-bit mode, a precision or an optimizer says more than the leaves that follow from it.
+        raise ResumeError(
+            f"{error}\nThese settings are other than those of the run:\n{_listed(changes)}"
+        ) from None
     first = [phase.name for phase in settings.phases]
     behind = first[: first.index(root.phase.name)] if root.phase.name in first else []
     serious = {name: pair for name, pair in changes.items() if not _longer(name, pair, behind)}
@@ -150,6 +158,16 @@ def _longer(name: str, pair: tuple[Any, Any], behind: list[str]) -> bool:
 
 
 def _other_settings(run: Run, changes: Changes, behind: list[str] | None = None) -> ResumeError:
+    allow = way_on(run.path, " --changes allow", "changes='allow'")
+    return ResumeError(
+        f"The run in {run.path} was made with other settings than these:\n"
+        + _listed(changes, behind)
+        + f"\nResume it with the settings that it has, or go on with the new ones: {allow}"
+    )
+
+
+def _listed(changes: Changes, behind: list[str] | None = None) -> str:
+    """A line for each setting that differs, got and expected."""
     over = tuple(f"phases.{name}." for name in behind or [])
     lines = [
         f"  {name}: got {new!r}, expected {old!r}"
@@ -158,12 +176,7 @@ def _other_settings(run: Run, changes: Changes, behind: list[str] | None = None)
     ]
     if len(lines) > LISTED:
         lines = [*lines[:LISTED], f"  and {len(lines) - LISTED} more"]
-    allow = way_on(run.path, " --changes allow", "changes='allow'")
-    return ResumeError(
-        f"The run in {run.path} was made with other settings than these:\n"
-        + "\n".join(lines)
-        + f"\nResume it with the settings that it has, or go on with the new ones: {allow}"
-    )
+    return "\n".join(lines)
 
 
 def _beginnings(run: Run, settings: Settings, changes: Changes) -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ from etude.systems.attractor.recipes.prototypes import predict_prototypes
 from etude.systems.attractor.recipes.shared import measured, predicted
 from etude.verbs import PredictOptions
 
-CONFIG = Pictures(methods=("local rule", "perceptron"), repeats=1, epochs=3, hidden=40, rate=0.02)
+CONFIG = Pictures(methods=("local rule",), repeats=1, epochs=3, hidden=40, rate=0.02)
 
 
 @pytest.fixture(scope="module")
