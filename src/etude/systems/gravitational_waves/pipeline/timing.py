@@ -142,7 +142,11 @@ def calibrate(
     ...     return parts.min(axis=2).max(axis=1)
     >>> sliding = Sliding(power, 2048.0, window=0.5, stride=1 / 16, merger=0.25)
     >>> noise, curves = np.random.default_rng(0).normal(size=(16384, 2)), 2 * [noise_curve("A+")]
-    >>> timing = calibrate(sliding, noise, curves, np.random.default_rng(1), 1.0, 2.0, count=32)
+    >>> heavy, loud = Population(masses=(30.0, 50.0)), (15.0, 20.0)
+    >>> timing = calibrate(
+    ...     sliding, noise, curves, np.random.default_rng(1), 1.0, 2.0,
+    ...     population=heavy, snr=loud, count=32,
+    ... )
     >>> timing.error < 0.2
     True
     """
