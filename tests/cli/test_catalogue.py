@@ -107,6 +107,12 @@ def test_a_recipe_of_a_module_trains_goes_on_and_is_used_by_its_name(mine, train
     assert (code, "--count INT" in out, "numbers" in out) == (0, True, True)
 
 
+def test_the_way_on_names_the_recipe_again(mine, tmp_path):
+    code, _, err = mine("train", "my_lines:mine", *QUICK)
+    assert code == 2
+    assert "etude resume runs/my_lines/mine --recipe my_lines:mine" in err
+
+
 @pytest.mark.parametrize("verb", ["resume", "evaluate", "predict", "sample"])
 def test_a_run_folder_never_decides_which_module_is_imported(mine, tmp_path, verb):
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")

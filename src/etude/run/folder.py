@@ -61,7 +61,9 @@ def way_on(folder: Path, options: str = "", arguments: str = "") -> str:
     except (OSError, ValueError):
         config = None
     if from_recipe(config):
-        return f"etude resume {shlex.quote(str(_from_here(folder)))}{options}"
+        # A recipe that no package offers is named again: a run folder may not choose a module.
+        named = f" --recipe {config['recipe']}" if ":" in str(config["recipe"]) else ""
+        return f"etude resume {shlex.quote(str(_from_here(folder)))}{named}{options}"
     return f"trainer.resume({arguments})"
 
 
