@@ -20,13 +20,12 @@ import importlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from etude.entry_points import COMMANDS, RECIPES, offered, package
+from etude.entry_points import COMMANDS, RECIPES, Offer, offered
 from etude.errors import ConfigurationError, suggest
 from etude.recipe import Configuration, Recipe, root_of
 from etude.run import Run
@@ -71,7 +70,7 @@ def offered_command(name: str) -> Command:
     found = _loaded(points[name])
     if not isinstance(found, Command):
         raise ConfigurationError(
-            f"The entry point {name!r} of {package(points[name])} is a {type(found).__name__}; "
+            f"The entry point {name!r} of {points[name].package} is a {type(found).__name__}; "
             "expected an `etude.verbs.Command`."
         )
     return found
@@ -158,12 +157,12 @@ def load_run(run: str | Path, recipe: str | None = None) -> Any:
     return opened.recipe.load(opened.configuration(), opened.folder)
 
 
-def _loaded(point: EntryPoint) -> Any:
+def _loaded(offer: Offer) -> Any:
     try:
-        return point.load()
+        return offer.load()
     except Exception as error:
         raise ConfigurationError(
-            f"{point.name!r} of {package(point)} cannot be loaded from {point.value}: "
+            f"{offer.name!r} of {offer.package} cannot be loaded from {offer.place}: "
             f"{type(error).__name__}: {error}"
         ) from error
 

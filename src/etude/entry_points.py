@@ -4,7 +4,10 @@
 True
 """
 
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
 
 from etude.errors import ConfigurationError
 
@@ -12,22 +15,33 @@ from etude.errors import ConfigurationError
 RECIPES, COMMANDS = "etude.recipes", "etude.commands"
 
 
-def offered(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name, sorted.
+@dataclass(frozen=True)
+class Offer:
+    """What a package offers by a name: `place` is its `module:attribute`."""
+
+    name: str
+    place: str
+    package: str
+
+    def load(self) -> Any:
+        """Imports it. Raises whatever the import raises."""
+        module, _, attribute = self.place.partition(":")
+        return getattr(import_module(module), attribute)
+
+
+def offered(group: str) -> dict[str, Offer]:
+    """What installed packages offer in a group, by name, sorted.
 
     Raises `ConfigurationError` if two packages offer different things by one name.
     """
-    found: dict[str, EntryPoint] = {}
+    found: dict[str, Offer] = {}
     for point in entry_points(group=group):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
+        package = "an unknown package" if point.dist is None else point.dist.name
+        offer = Offer(point.name, point.value, package)
+        other = found.setdefault(offer.name, offer)
+        if other.place != offer.place:
             raise ConfigurationError(
-                f"Two packages offer {point.name!r} to {group}: {package(other)} "
-                f"({other.value}) and {package(point)} ({point.value}). Uninstall one of them."
+                f"Two packages offer {offer.name!r} to {group}: {other.package} ({other.place}) "
+                f"and {offer.package} ({offer.place}). Uninstall one of them."
             )
     return dict(sorted(found.items()))
-
-
-def package(point: EntryPoint) -> str:
-    """The package that an entry point belongs to."""
-    return "an unknown package" if point.dist is None else point.dist.name

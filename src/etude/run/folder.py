@@ -60,7 +60,7 @@ def way_on(folder: Path, options: str = "", arguments: str = "") -> str:
         config = read_yaml((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         config = None
-    if from_recipe(config):
+    if config is not None and from_recipe(config):
         # A recipe that no package offers is named again: a run folder may not choose a module.
         named = f" --recipe {config['recipe']}" if ":" in str(config["recipe"]) else ""
         return f"etude resume {shlex.quote(str(_from_here(folder)))}{named}{options}"
