@@ -167,7 +167,9 @@ def test_an_optimizer_that_keeps_the_parameters_can_be_trained():
 def test_a_model_whose_leaves_share_memory_can_be_trained():
     shared = jnp.array(2.0)
     learner = et.Learner(small.rule("a"), optax.sgd(0.1), where=lambda m: m["a"])
-    result = et.Trainer({"a": shared, "b": et.Carry(shared)}, small.phase(learner), progress=False).fit()
+    result = et.Trainer(
+        {"a": shared, "b": et.Carry(shared)}, small.phase(learner), progress=False
+    ).fit()
     assert float(result.model["b"].value) == 2.0
     assert eqx.is_array(shared)
     assert float(shared) == 2.0
