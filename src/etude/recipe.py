@@ -31,9 +31,7 @@ are runs in `trials/` within it.
 import json
 import re
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -42,10 +40,10 @@ from typing import Any, Generic, Literal, TypeVar
 import equinox as eqx
 import jax
 import numpy as np
-from jax.experimental.compilation_cache import compilation_cache
 from pydantic import Field
 
 from etude.callbacks.unfailing import Unfailing
+from etude.compilations import shared_compilations
 from etude.config import Config
 from etude.data.named import NAMES, DataSet, load
 from etude.errors import ConfigurationError, RunError
@@ -312,34 +310,6 @@ class Recipe(Generic[C]):
             "experiment": "../.." if number else ".",
             "configuration": config.model_dump(mode="json"),
         }
-
-
-@contextmanager
-def shared_compilations() -> Iterator[None]:
-    """Within, what was compiled once is not compiled again for the next trainer of its kind.
-
-    Trials differ in numbers, not in programs. JAX finds programs again only through its persistent
-    cache; it is put into a temporary folder, unless the user has one (JAX_COMPILATION_CACHE_DIR).
-    """
-    if getattr(jax.config, "jax_compilation_cache_dir") is not None:  # noqa: B009, not typed
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="etude-") as folder:
-        wanted = {
-            "jax_compilation_cache_dir": folder,
-            "jax_persistent_cache_min_compile_time_secs": 0.0,
-            "jax_persistent_cache_min_entry_size_bytes": -1,
-        }
-        before = {name: getattr(jax.config, name) for name in wanted}
-        try:
-            for name, value in wanted.items():
-                jax.config.update(name, value)
-            compilation_cache.reset_cache()
-            yield
-        finally:
-            for name, value in before.items():
-                jax.config.update(name, value)
-            compilation_cache.reset_cache()
 
 
 def root_of(folder: Path) -> Path:
