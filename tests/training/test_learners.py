@@ -249,8 +249,8 @@ def test_metrics_of_the_learning_rate_follow_the_schedule():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"repeat": 0}, "repeat must be at least 1"),
-        ({"accumulate": 0}, "accumulate must be at least 1"),
+        ({"repeat": 0}, "repeat must be a whole number from 1"),
+        ({"accumulate": 0}, "accumulate must be a whole number from 1"),
         ({"clip_norm": -1.0}, "clip_norm must be positive"),
         ({"ema": 1.0}, "decay in"),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 from etude.callbacks.base import Callback, Event, Reason, Request, Stop
 from etude.callbacks.watching import Reported, unknown_metric, unknown_phase
 from etude.engine.direction import Mode, better, mode_of
+from etude.engine.numbers import is_count, is_real
 from etude.errors import ConfigurationError
 
 
@@ -37,10 +38,14 @@ class EarlyStopping(Callback):
         min_delta: float = 0.0,
         phase: str | None = None,
     ):
-        if patience < 1:
-            raise ConfigurationError(f"EarlyStopping: patience is at least 1; got {patience}.")
-        if not min_delta >= 0:
-            raise ConfigurationError(f"EarlyStopping: min_delta is not negative; got {min_delta}.")
+        if not is_count(patience):
+            raise ConfigurationError(
+                f"EarlyStopping: patience is a whole number from 1; got {patience!r}."
+            )
+        if not is_real(min_delta) or min_delta < 0:
+            raise ConfigurationError(
+                f"EarlyStopping: min_delta is a number from 0; got {min_delta!r}."
+            )
         self.mode: Mode = mode_of("EarlyStopping", monitor, mode)
         self.monitor, self.patience = monitor, patience
         self.min_delta, self.phase = min_delta, phase

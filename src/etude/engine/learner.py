@@ -7,6 +7,7 @@ from typing import Any, get_args
 import optax
 from jaxtyping import Array, PyTree
 
+from etude.engine.numbers import is_count, is_real
 from etude.engine.precision import Precision
 from etude.engine.rule import Rule
 from etude.errors import ConfigurationError, suggest
@@ -67,18 +68,23 @@ class Learner:
         if self.project is not None and not callable(self.project):
             problems.append(f"project is a function of the part, or None; got {self.project!r}")
         for field in ("repeat", "accumulate"):
-            if getattr(self, field) < 1:
-                problems.append(f"{field} must be at least 1; got {getattr(self, field)}")
+            if not is_count(value := getattr(self, field)):
+                problems.append(f"{field} must be a whole number from 1; got {value!r}")
         for field in ("clip_norm", "clip_value"):
             value = getattr(self, field)
-            if value is not None and not value > 0:
-                problems.append(f"{field} must be positive, or None for no clipping; got {value}")
-        if self.ema is not None and not 0 <= self.ema < 1:
-            problems.append(f"ema is a decay in [0, 1), such as 0.999; got {self.ema}")
+            if value is not None and not (is_real(value) and value > 0):
+                problems.append(f"{field} must be positive, or None for no clipping; got {value!r}")
+        if self.ema is not None and not (is_real(self.ema) and 0 <= self.ema < 1):
+            problems.append(f"ema is a decay in [0, 1), such as 0.999; got {self.ema!r}")
+        if not isinstance(self.optimizer, optax.GradientTransformation | None):
+            problems.append(
+                f"optimizer must be a transformation of optax; got {self.optimizer!r}. Call its "
+                "maker: optax.adam(1e-3)"
+            )
         if self.precision not in get_args(Precision):
             cure = suggest(str(self.precision), get_args(Precision))
             problems.append(f"precision {self.precision!r} is unknown. {cure.removesuffix('.')}")
-        if self.optimizer is None and (self.accumulate > 1 or self.clip_norm or self.clip_value):
+        if self.optimizer is None and (self.accumulate != 1 or self.clip_norm or self.clip_value):
             problems.append(
                 "accumulate, clip_norm and clip_value act on updates; this learner has no "
                 "optimizer to give them to. Pass optimizer=optax.sgd(...)"

@@ -9,6 +9,7 @@ from jaxtyping import Array, Key, PyTree
 
 from etude.engine.criteria import Best, Fallen, Goal
 from etude.engine.learner import Learner
+from etude.engine.numbers import is_count, is_real
 from etude.engine.source import Hosted, NoData, Resident, Source
 from etude.errors import ConfigurationError
 
@@ -27,8 +28,8 @@ class Steps:
     count: int
 
     def __post_init__(self):
-        if self.count < 1:
-            raise ConfigurationError(f"Steps must be at least 1; got {self.count}.")
+        if not is_count(self.count):
+            raise ConfigurationError(f"Steps are a whole number from 1; got {self.count!r}.")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Epochs:
     count: int
 
     def __post_init__(self):
-        if self.count < 1:
-            raise ConfigurationError(f"Epochs must be at least 1; got {self.count}.")
+        if not is_count(self.count):
+            raise ConfigurationError(f"Epochs are a whole number from 1; got {self.count!r}.")
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Seconds:
     count: float
 
     def __post_init__(self):
-        if not self.count > 0:
-            raise ConfigurationError(f"Seconds must be positive; got {self.count}.")
+        if not is_real(self.count) or self.count <= 0:
+            raise ConfigurationError(f"Seconds are a positive number; got {self.count!r}.")
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,13 @@ def _wrong_types(phase: Phase):
     for validation in phase.validations:
         if not isinstance(validation, Validation):
             yield (f"validation must be Validation(data, ...); got {type(validation).__name__}.")
+        elif not isinstance(validation.data, Resident | Hosted):
+            yield (
+                f"the data of a validation must be a source; got {type(validation.data).__name__}. "
+                "Wrap arrays: Validation(ArrayData(arrays, batch_size=...))."
+            )
+        elif not isinstance(validation.every, Steps | Epochs):
+            yield f"every must be Steps(n) or Epochs(n); got {validation.every!r}."
     if isinstance(phase.goal, Mapping):
         yield (
             f"goal must say in which direction a metric is reached; got {dict(phase.goal)}. Pass "
