@@ -94,7 +94,7 @@ def test_a_finished_experiment_trains_longer_and_writes_that_down(etude, trained
     code, _, err = etude("resume", "runs/one", "--optimizer.lr", "1e-3")
     assert code == 1
     assert "step_size: got -0.001, expected -0.05" in err
-    assert "/runs/one --changes allow" in err
+    assert "etude resume runs/one --changes allow" in err
     assert etude("resume", "runs/one", "--optimizer.lr", "1e-3", "--changes", "allow")[0] == 0
     assert recorded("runs/one")["optimizer"]["lr"] == 1e-3
 

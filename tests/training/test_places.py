@@ -169,10 +169,11 @@ def test_processes_read_double_where_the_training_is():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_guard_of_the_user_against_transfers_is_kept(kind, tmp_path):
     w, options = weights(), {"run": tmp_path / kind, "executor": "dispatch"}
+    first, second, third = source(kind), source(kind), source(kind)
     with jax.transfer_guard("disallow"):
-        result = trainer(w, source(kind), **options).fit()
-        again = trainer(w, source(kind), **options).resume()
-        found = et.evaluate(result.model, source(kind), loss)
+        result = trainer(w, first, **options).fit()
+        again = trainer(w, second, **options).resume()
+        found = et.evaluate(result.model, third, loss)
     assert same(result.model, again.model)
     assert same(result.model, expected().model)
     assert found["loss"] == result.metrics["valid/loss"]

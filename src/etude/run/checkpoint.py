@@ -211,7 +211,7 @@ class CheckpointStore:
     def _restore(self, name: str | None) -> Restored:
         # By its name and never by a path, which could be of another run.
         if name is not None and name not in [folder.name for folder in self._folders()]:
-            name = self.find(str(name))
+            name = self.find(name)
         skipped: list[str] = []
         newest_first = sorted(self._folders(), key=sequence_of, reverse=True)
         for folder in newest_first if name is None else [self._folder / name]:

@@ -224,7 +224,10 @@ def project(offset: Inputs, radius: Radius, norm: Norm) -> Inputs:
     """
     if norm == "linf":
         return jnp.clip(offset, -radius, radius)
-    length = jnp.linalg.norm(offset, axis=1, keepdims=True)
+    # In units of the largest, whose square can be too small for its type.
+    largest = jnp.max(jnp.abs(offset), axis=1, keepdims=True)
+    units = offset / jnp.where(largest > 0, largest, jnp.ones_like(largest))
+    length = largest * jnp.linalg.norm(units, axis=1, keepdims=True)
     return jnp.where(length > radius, offset * (radius / jnp.maximum(length, radius)), offset)
 
 
