@@ -35,7 +35,7 @@ def fetched_step(
     plan: Plan, per_epoch: int, fetch: Fetch, state: State, arrays: PyTree, order: PyTree
 ) -> tuple[State, dict[str, Array]]:
     """One step on a batch of resident data; the state says which."""
-    return train_step(plan, state, fetch(arrays, order, state.step % per_epoch))
+    return train_step(plan, state, fetch(arrays, order, state.clock % per_epoch))
 
 
 def write(rows: Array, metrics: dict[str, Array], index: Any) -> Array:
@@ -48,4 +48,4 @@ def write(rows: Array, metrics: dict[str, Array], index: Any) -> Array:
 
 def status(state: State) -> Int[Array, "2"]:
     """The step reached and the learner at fault, for the host."""
-    return jnp.stack([state.step, state.fault])
+    return jnp.stack([state.clock, state.fault])

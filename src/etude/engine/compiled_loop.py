@@ -40,34 +40,34 @@ def run_loop(
     Epochs are the outer loop, so that an order is drawn once per epoch; steps are the inner one.
     The number of steps is traced: chunks of every length share one compilation.
     """
-    first, per_epoch = state.step, source.steps_per_epoch
+    first, per_epoch = state.clock, source.steps_per_epoch
     full = per_epoch - (source.tail is not None)
 
     def going(carry: Carry, stop: Any) -> Array:
-        return (carry[0].step < stop) & (carry[0].fault == 0)
+        return (carry[0].clock < stop) & (carry[0].fault == 0)
 
     def step(fetch: Fetch, carry: Carry, order: PyTree) -> Carry:
         state, rows = carry
         after, metrics = fetched_step(plan, per_epoch, fetch, state, arrays, order)
-        return after, write(rows, metrics, state.step - first)
+        return after, write(rows, metrics, state.clock - first)
 
     def epoch(carry: Carry) -> Carry:
-        number = carry[0].step // per_epoch
-        order = source.order(jax.random.fold_in(carry[0].order_key, number))
+        number = carry[0].clock // per_epoch
+        order = source.order(jax.random.fold_in(carry[0].keys.order, number))
         last = number * per_epoch + full
 
         def body(carry: Carry) -> Carry:
             if len(source.fetches) == 1:
                 return step(source.fetches[0], carry, order)
             kinds = [lambda c, fetch=fetch: step(fetch, c, order) for fetch in source.fetches]
-            return jax.lax.switch(source.kind(carry[0].step % per_epoch), kinds, carry)
+            return jax.lax.switch(source.kind(carry[0].clock % per_epoch), kinds, carry)
 
         stop = jnp.minimum(until, last)
         carry = jax.lax.while_loop(lambda c: going(c, stop), body, carry)
         tail = source.tail
         if tail is None:
             return carry
-        at_tail = going(carry, until) & (carry[0].step == last)
+        at_tail = going(carry, until) & (carry[0].clock == last)
         return jax.lax.cond(at_tail, lambda c: step(tail, c, order), lambda c: c, carry)
 
     rows = jnp.zeros((CAPACITY, columns), float_dtype())

@@ -72,7 +72,7 @@ def _flat(step: Step, treedef: Any) -> Any:
     def run(leaves: list[Array], rows: Array, origin: Array, argument: Any):
         state = jax.tree.unflatten(treedef, leaves)
         after, metrics = step(state, argument)
-        return jax.tree.leaves(after), write(rows, metrics, state.step - origin), status(after)
+        return jax.tree.leaves(after), write(rows, metrics, state.clock - origin), status(after)
 
     return jax.jit(run, donate_argnums=(0, 1))
 
@@ -101,7 +101,7 @@ class ResidentSteps:
         self, state: State, first: int, steps: int, stop: Callable[[], bool]
     ) -> Iterator[tuple[int, Step, Any]]:
         """`(kind, step, argument)` of `steps` steps from `first` on; none is waited for."""
-        key = jnp.copy(state.order_key)
+        key = jnp.copy(state.keys.order)
         for number in range(first, first + steps):
             epoch, position = divmod(number, self.source.steps_per_epoch)
             if self._order[0] != epoch:

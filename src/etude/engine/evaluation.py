@@ -95,10 +95,11 @@ class Evaluator:
         *,
         step: int = 0,
         progress: float = 0.0,
+        hyper: PyTree = None,
         poll: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """The metrics of a model on all samples. `poll` is called between batches."""
-        context, place = Context.at(key, step, progress), None
+        context, place = Context.at(key, step, progress, hyper), None
         results, sizes = [], []
         for index, (batch, size) in enumerate(source.sequential()):
             poll()
@@ -115,10 +116,10 @@ class Evaluator:
             found |= self._total(name, [result[name] for result in results], counts)
         return found
 
-    def names(self, arrays: PyTree, source: Source) -> frozenset[str]:
+    def names(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> frozenset[str]:
         """The names of the metrics, found by tracing the measure on the first batch."""
         batch, _ = next(iter(source.sequential()))
-        shapes = self._run.eval_shape(arrays, batch, Context.at(_key()), np.uint32(0))
+        shapes = self._run.eval_shape(arrays, batch, Context.at(_key(), hyper=hyper), np.uint32(0))
         merged = {name for name, value in shapes.items() if isinstance(value, Metric)}
         return frozenset(shapes) | {f"{name}/*" for name in merged}
 
@@ -164,8 +165,11 @@ def evaluate(
     measure: Measure,
     *,
     key: Key[Array, ""] | None = None,
+    hyper: PyTree = None,
 ) -> dict[str, Any]:
     """Measures a model on a source, in inference mode; the model is unchanged.
+
+    `key` and `hyper` are those of the context that the measure gets.
 
     >>> import jax.numpy as jnp
     >>> import etude as et
@@ -180,7 +184,7 @@ def evaluate(
         )
     arrays, static = eqx.partition(model, is_array)
     evaluator = Evaluator(measure, static)
-    return evaluator(arrays, source, _key() if key is None else key)
+    return evaluator(arrays, source, _key() if key is None else key, hyper=hyper)
 
 
 @jax.jit

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import optax
 from jaxtyping import Array, PyTree
@@ -12,6 +12,7 @@ from etude.engine.precision import Precision
 from etude.engine.rule import Rule
 from etude.errors import ConfigurationError, suggest
 
+Optimizer = optax.GradientTransformation
 Probe = Callable[[PyTree, PyTree], Mapping[str, Array]]
 
 
@@ -21,8 +22,10 @@ class Learner:
 
     Attributes:
         rule: computes the updates; `Gradient(loss)` is the usual one.
-        optimizer: optax transformation of the updates. None: the rule itself supplies the new
-            values of its part, in `Proposal.model` (a sweep, an EM step, a replacement).
+        optimizer: optax transformation of the updates, or a function that makes one of the
+            numbers of the phase: `lambda hyper: optax.adam(hyper["rate"])`. None: the rule itself
+            supplies the new values of its part, in `Proposal.model` (a sweep, an EM step, a
+            replacement).
         where: the part of the model that learns, `lambda model: model.encoder`; all, if None.
         name: prefix of its metrics where a phase has several learners.
         repeat: turns per step, on the same batch with fresh randomness at each.
@@ -48,7 +51,7 @@ class Learner:
     """
 
     rule: Rule
-    optimizer: optax.GradientTransformation | None = None
+    optimizer: Optimizer | Callable[[Any], Optimizer] | None = None
     where: Callable[[Any], Any] | None = None
     name: str = ""
     repeat: int = 1
@@ -76,7 +79,7 @@ class Learner:
                 problems.append(f"{field} must be positive, or None for no clipping; got {value!r}")
         if self.ema is not None and not (is_real(self.ema) and 0 <= self.ema < 1):
             problems.append(f"ema is a decay in [0, 1), such as 0.999; got {self.ema!r}")
-        if not isinstance(self.optimizer, optax.GradientTransformation | None):
+        if not (isinstance(self.optimizer, optax.GradientTransformation | None) or self.varies):
             problems.append(
                 f"optimizer must be a transformation of optax; got {self.optimizer!r}. Call its "
                 "maker: optax.adam(1e-3)"
@@ -89,15 +92,45 @@ class Learner:
                 "accumulate, clip_norm and clip_value act on updates; this learner has no "
                 "optimizer to give them to. Pass optimizer=optax.sgd(...)"
             )
-        if self.watch is not None and not isinstance(
-            self.optimizer, optax.GradientTransformationExtraArgs
-        ):
-            problems.append(
-                f"watch={self.watch!r} is told to the optimizer, and this one takes no value. "
-                "Leave watch out, or pass an optimizer such as optax.adam(schedule)"
-            )
+        if not self.varies:
+            problems += self._untold(self.optimizer)
         if problems:
             found = "; ".join(problems)
             raise ConfigurationError(
                 f"Learner {self.name!r}: {found}" + ("" if found.endswith("?") else ".")
             )
+
+    @property
+    def varies(self) -> bool:
+        """Whether the optimizer is a function of the numbers of the phase."""
+        maker = self.optimizer
+        # `optax.adam` itself is a maker that was not called.
+        of_optax = (getattr(maker, "__module__", None) or "").split(".")[0] == "optax"
+        return callable(maker) and not of_optax
+
+    def optimizer_of(self, hyper: Any) -> Optimizer | None:
+        """The optimizer under these numbers of the phase.
+
+        Raises `ConfigurationError` if a function of them makes something else.
+        """
+        if not self.varies:
+            return cast(Optimizer | None, self.optimizer)
+        made = cast(Callable[[Any], Any], self.optimizer)(hyper)
+        if not isinstance(made, optax.GradientTransformation):
+            raise ConfigurationError(
+                f"Learner {self.name!r}: the optimizer as a function of the numbers of the phase "
+                f"must return a transformation of optax; got {made!r}. Return it: "
+                'lambda hyper: optax.adam(hyper["rate"]).'
+            )
+        if problems := self._untold(made):
+            raise ConfigurationError(f"Learner {self.name!r}: {problems[0]}.")
+        return made
+
+    def _untold(self, optimizer: Any) -> list[str]:
+        takes_values = isinstance(optimizer, optax.GradientTransformationExtraArgs)
+        if self.watch is None or takes_values:
+            return []
+        return [
+            f"watch={self.watch!r} is told to the optimizer, and this one takes no value. "
+            "Leave watch out, or pass an optimizer such as optax.adam(schedule)"
+        ]

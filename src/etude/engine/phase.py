@@ -8,6 +8,7 @@ from typing import Any, Literal
 from jaxtyping import Array, Key, PyTree
 
 from etude.engine.criteria import Best, Fallen, Goal
+from etude.engine.hyper import unusable
 from etude.engine.learner import Learner
 from etude.engine.numbers import is_count, is_real
 from etude.engine.source import Hosted, NoData, Resident, Source
@@ -120,6 +121,9 @@ class Phase:
         keep: what the next phase starts from: the "last" weights, their "ema" where learners
             keep one, or those of the `Best` validation.
         rescue: another phase, called when validation goes wrong.
+        hyper: numbers that rules and losses read as `context.hyper` and optimizers are functions
+            of, `{"rate": 1e-3, "beta": 4.0}`; any pytree of numbers. Other values need no other
+            compilation.
 
     Raises `ConfigurationError` if fields contradict each other, all problems in one message.
     """
@@ -134,6 +138,7 @@ class Phase:
     limit: Seconds | None = None
     keep: Literal["last", "ema"] | Best = "last"
     rescue: Rescue | None = None
+    hyper: PyTree = field(default_factory=dict)
 
     def __post_init__(self):
         problems = [*_wrong_types(self)]
@@ -225,6 +230,7 @@ def _wrong_types(phase: Phase):
             )
         elif not isinstance(validation.every, Steps | Epochs):
             yield f"every must be Steps(n) or Epochs(n); got {validation.every!r}."
+    yield from unusable(phase.hyper)
     if isinstance(phase.goal, Mapping):
         yield (
             f"goal must say in which direction a metric is reached; got {dict(phase.goal)}. Pass "

@@ -40,7 +40,7 @@ class Program:
         clock: Callable[[], float] = lambda: 0.0,
     ):
         source = plan.phase.source
-        self._place = place = Place.of(state.step)
+        self._place = place = Place.of(state.clock)
         self._loop: Any = None
         self._steps: ResidentSteps | Feed
         if isinstance(source, Resident):
@@ -115,7 +115,7 @@ def columns(plan: Plan, state: State) -> tuple[str, ...]:
     source = plan.phase.source
     assert isinstance(source, Resident)
     found = []
-    order = jax.eval_shape(source.order, state.order_key)
+    order = jax.eval_shape(source.order, state.keys.order)
     for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
         step = partial(fetched_step, plan, source.steps_per_epoch, fetch)
         _, metrics = jax.eval_shape(step, state, source.arrays, order)

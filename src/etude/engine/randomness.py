@@ -4,25 +4,43 @@ No key is carried from step to step, so none can be lost by a kill or repeated b
 """
 
 import zlib
+from functools import partial
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int, Key, UInt32
 
 from etude.engine.place import Place
+from etude.engine.state import Keys
 
 
 def phase_key(seed: int, phase: str, visit: int, attempt: int = 0) -> Key[Array, ""]:
     """The key of one visit to a phase; `attempt` counts the roll-backs in it."""
-    key = jax.random.key(seed)
-    for number in (zlib.crc32(phase.encode()), visit, attempt):
+    numbers = np.array([zlib.crc32(phase.encode()), visit, attempt], np.uint32)
+    # Put there explicitly, for those who guard against what moves by itself.
+    return _folded(_root(seed), Place().put(numbers))
+
+
+@partial(jax.jit, static_argnums=0)
+def _root(seed: int) -> Key[Array, ""]:
+    return jax.random.key(seed)
+
+
+@jax.jit
+def _folded(key: Key[Array, ""], numbers: UInt32[Array, " n"]) -> Key[Array, ""]:
+    for number in numbers:
         key = jax.random.fold_in(key, number)
     return key
 
 
 def order_key(seed: int, phase: str, visit: int) -> Key[Array, ""]:
     """The key of the data order of one visit; the order of an epoch is `fold_in(key, epoch)`."""
-    return jax.random.fold_in(phase_key(seed, phase, visit), ORDER)
+    return _folded(phase_key(seed, phase, visit), Place().put(np.array([ORDER], np.uint32)))
+
+
+def visit_keys(seed: int, phase: str, visit: int, attempt: int = 0) -> Keys:
+    """The keys of one visit to a phase; a roll-back changes nothing but those of its steps."""
+    return Keys(phase_key(seed, phase, visit, attempt), order_key(seed, phase, visit))
 
 
 def order_entropy(seed: int, phase: str, visit: int) -> tuple[int, ...]:
@@ -37,7 +55,6 @@ def learner_key(key: Key[Array, ""], step: Int[Array, ""], learner: int) -> Key[
 
 def validation_key(key: Key[Array, ""], step: int) -> Key[Array, ""]:
     """The key of the validations at one step of a phase."""
-    # Put there explicitly, for those who guard against what moves by itself.
     return _validation_key(key, Place.of(key).put(np.int32(step)))
 
 

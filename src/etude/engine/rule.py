@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from etude.engine.hyper import numbers
 from etude.engine.leaf_roles import is_array
 from etude.engine.precision import widened
 from etude.errors import RuleError
@@ -39,18 +40,22 @@ class Context(eqx.Module):
     #: the share of the phase that is done: 0 at the first step of N, (N-1)/N at the last, and 1
     #: in a validation at the end
     progress: Float[Array, ""]
+    #: the numbers of the phase, `Phase(hyper=...)`, as arrays
+    hyper: PyTree = eqx.field(default_factory=dict)
     #: factor of the loss under float16, or None; `Gradient` applies it and takes it out again
     loss_scale: Float[Array, ""] | None = None
 
     @classmethod
-    def at(cls, key: Key[Array, ""], step: int = 0, progress: float = 0.0) -> "Context":
+    def at(
+        cls, key: Key[Array, ""], step: int = 0, progress: float = 0.0, hyper: PyTree = None
+    ) -> "Context":
         """A context made by hand, for calling a loss or a rule outside a trainer.
 
         >>> int(Context.at(jax.random.key(0), step=3).step)
         3
         """
         at = jax.device_put((np.asarray(step, np.int32), np.asarray(progress, np.float32)))
-        return cls(key, *at)
+        return cls(key, *at, numbers({} if hyper is None else hyper))
 
 
 class Proposal(eqx.Module):

@@ -20,18 +20,31 @@ class LearnerState(eqx.Module):
     skipped: Int[Array, ""]
 
 
-class State(eqx.Module):
-    """The state of a phase."""
+class Keys(eqx.Module):
+    """Where the randomness of a visit to a phase comes from; constant through the visit."""
 
+    # Of rules, losses, augmentations and validations, with the step folded in.
+    step: Key[Array, ""]
+    # Of the data order, with the epoch folded in.
+    order: Key[Array, ""]
+
+
+class State(eqx.Module):
+    """The state of a phase.
+
+    `clock` is one number whatever the rest is: mapped over members, or sharded over devices.
+    """
+
+    # Steps done in this phase. One step is one turn of every learner on one batch.
+    clock: Int[Array, ""]
     # Evolving: the arrays of the model (its other leaves are static and live in the program),
     # and one state per learner.
     model: PyTree
     learners: tuple[LearnerState, ...]
-    # Steps done in this phase. One step is one turn of every learner on one batch.
-    step: Int[Array, ""]
-    # Health: the learner (counted from 1) whose loss or updates were not finite and that
-    # therefore halted the phase, or 0.
+    keys: Keys
+    # Numbers that rules, losses and optimizers read as `context.hyper`: arguments of the program,
+    # so that other values need no other compilation.
+    hyper: PyTree
+    # The learner (counted from 1) whose loss or updates were not finite and that therefore
+    # halted the phase, or 0.
     fault: Int[Array, ""]
-    # Constant through a visit to the phase: keys of its randomness and of its data order.
-    key: Key[Array, ""]
-    order_key: Key[Array, ""]

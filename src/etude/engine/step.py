@@ -1,8 +1,8 @@
 """One step of a phase: every learner takes its turns on one batch. Pure, and compiled by others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 import equinox as eqx
@@ -13,6 +13,7 @@ from jaxtyping import Array, Key, PyTree
 
 from etude.engine import randomness
 from etude.engine.explaining import explained
+from etude.engine.hyper import numbers
 from etude.engine.inspection import inspect
 from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Learner, Probe
@@ -23,7 +24,7 @@ from etude.engine.place import Place, refuse_scattered
 from etude.engine.precision import cast_like
 from etude.engine.rule import Context
 from etude.engine.source import Resident
-from etude.engine.state import LearnerState, State
+from etude.engine.state import Keys, LearnerState, State
 from etude.engine.turn import first_state, take_turn
 from etude.errors import ConfigurationError
 
@@ -60,6 +61,32 @@ class Plan:
         parts = tuple(Part.of(learner, model) for learner in phase.turns)
         static = eqx.filter(model, is_array, inverse=True)
         return cls(phase, parts, static, skip_nonfinite, probes)
+
+    @cached_property
+    def begin(self) -> Callable[[PyTree, Keys, PyTree], State]:
+        """`begin(arrays, keys, hyper)`, the state before the first step; it donates `arrays`.
+
+        Compiled once for all visits to the phase, and whole: not piece by piece for every shape
+        of every optimizer's zeros.
+        """
+
+        def begin(arrays: PyTree, keys: Keys, hyper: PyTree) -> State:
+            learners = tuple(
+                first_state(learner, part, arrays, hyper)
+                for learner, part in zip(self.learners, self.parts, strict=True)
+            )
+            return State(
+                clock=jnp.int32(0),
+                model=arrays,
+                # No buffer may stand twice in what is donated: some optimizers keep the
+                # parameters.
+                learners=jax.tree.map(copied, learners),
+                keys=jax.tree.map(copied, keys),
+                hyper=jax.tree.map(copied, hyper),
+                fault=jnp.int32(0),
+            )
+
+        return jax.jit(begin, donate_argnums=0)
 
     def unrolled(self) -> "Plan":
         """The same with its short inner loops unrolled, for steps outside a compiled loop."""
@@ -103,35 +130,17 @@ def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> S
     (1.0, 2.0)
     """
     arrays = jax.tree.map(copied, eqx.filter(model, is_array))
-    return state_of(plan, arrays, seed=seed, visit=visit)
+    return state_of(plan, arrays, randomness.visit_keys(seed, plan.phase.name, visit))
 
 
-def state_of(plan: Plan, arrays: PyTree, *, seed: int, visit: int, attempt: int = 0) -> State:
-    """The same of arrays that may be given away.
+def state_of(plan: Plan, arrays: PyTree, keys: Keys) -> State:
+    """As `init_state`, but donates `arrays`.
 
-    They go where the model is committed to, or else the data of the phase.
+    The state goes where the model is committed to, or else the data of the phase.
     """
     data = plan.phase.source
-    arrays = Place.of(arrays, data.arrays if isinstance(data, Resident) else None).put(arrays)
-
-    # One compilation instead of one for every shape of every optimizer's zeros.
-    @partial(jax.jit, donate_argnums=0)
-    def begin(arrays: PyTree) -> State:
-        learners = tuple(
-            first_state(learner, part, arrays)
-            for learner, part in zip(plan.learners, plan.parts, strict=True)
-        )
-        return State(
-            model=arrays,
-            # No buffer may stand twice in what is donated: some optimizers keep the parameters.
-            learners=jax.tree.map(copied, learners),
-            step=jnp.int32(0),
-            fault=jnp.int32(0),
-            key=randomness.phase_key(seed, plan.phase.name, visit, attempt),
-            order_key=randomness.order_key(seed, plan.phase.name, visit),
-        )
-
-    return begin(arrays)
+    place = Place.of(arrays, data.arrays if isinstance(data, Resident) else None)
+    return plan.begin(*place.put((arrays, keys, numbers(plan.phase.hyper))))
 
 
 def copied(leaf: Any) -> Array:
@@ -147,15 +156,15 @@ def copied(leaf: Any) -> Array:
 def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str, Array]]:
     """One step on one batch: `(state, metrics)`. Pure; jit it, scan it, differentiate it."""
     total = plan.phase.total_steps
-    progress = state.step.astype(jnp.float32) / (total or 1)
+    progress = state.clock.astype(jnp.float32) / (total or 1)
     if plan.phase.augment is not None:
-        key = randomness.learner_key(state.key, state.step, randomness.AUGMENTATION)
+        key = randomness.learner_key(state.keys.step, state.clock, randomness.AUGMENTATION)
         batch = plan.phase.augment(batch, key)
     arrays, states, metrics = state.model, [], {}
     fault = state.fault
     for index, (learner, part) in enumerate(zip(plan.learners, plan.parts, strict=True)):
-        key = randomness.learner_key(state.key, state.step, index)
-        context = Context(key, state.step, progress)
+        key = randomness.learner_key(state.keys.step, state.clock, index)
+        context = Context(key, state.clock, progress, state.hyper)
         arrays, after, found, bad = _turns(
             plan, learner, part, arrays, state.learners[index], batch, context
         )
@@ -166,8 +175,8 @@ def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str
     # Sorted, as JAX sorts a dict at its borders: the names of the columns are learnt there.
     metrics = dict(sorted(metrics.items()))
     # A step that was already on its way when another failed is not counted.
-    step = state.step + (state.fault == 0).astype(jnp.int32)
-    new = State(arrays, tuple(states), step, fault, state.key, state.order_key)
+    clock = state.clock + (state.fault == 0).astype(jnp.int32)
+    new = State(clock, arrays, tuple(states), state.keys, state.hyper, fault)
     return new, metrics
 
 
@@ -186,7 +195,7 @@ def _turns(
     """
 
     def turn(arrays: PyTree, state: LearnerState, key: Key[Array, ""]):
-        at = Context(key, context.step, context.progress)
+        at = replace(context, key=key)
         with explained(f"phase {plan.phase.name!r}, learner {learner.name!r}", batch):
             return take_turn(
                 learner,

@@ -21,10 +21,10 @@ from etude.engine.state import LearnerState
 from etude.errors import ConfigurationError, RuleError, suggest
 
 
-def first_state(learner: Learner, part: Part, arrays: PyTree) -> LearnerState:
+def first_state(learner: Learner, part: Part, arrays: PyTree, hyper: PyTree) -> LearnerState:
     """The state of a learner before its first step."""
     trainable, _ = part.split(arrays)
-    optimizer = learner.optimizer
+    optimizer = learner.optimizer_of(hyper)
     # Copies: an optimizer may keep the parameters themselves, and no buffer is donated twice.
     return LearnerState(
         optimizer=None if optimizer is None else jax.tree.map(jnp.copy, optimizer.init(trainable)),
@@ -103,7 +103,8 @@ def take_turn(
     moved = replaced(arrays, proposal.model)
     loss = split(metrics)[0].get("loss")
     optimizer_state = state.optimizer
-    if learner.optimizer is None:
+    optimizer = learner.optimizer_of(context.hyper)
+    if optimizer is None:
         updated = part.split(moved)[0]
         finite = _finite(updated)
     else:
@@ -114,7 +115,7 @@ def take_turn(
         updates, norms = _clip(learner, updates)
         metrics |= norms
         extra = {} if (told := _told(learner, metrics, loss)) is None else {"value": told}
-        optimizer = optax.with_extra_args_support(learner.optimizer)
+        optimizer = optax.with_extra_args_support(optimizer)
         # Optax mixes Python numbers and integer counts freely; ours stay strict.
         with jax.numpy_dtype_promotion("standard"):
             steps, optimizer_state = optimizer.update(updates, state.optimizer, trainable, **extra)

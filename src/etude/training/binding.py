@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
+from etude.engine import randomness
 from etude.engine.evaluation import Evaluator, default_measure
 from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Probe
@@ -122,14 +123,15 @@ def _bind_one(
     arrays = jax.eval_shape(lambda x: x, eqx.filter(model, is_array))
     steps = None
     if isinstance(phase.source, Resident):
-        state = jax.eval_shape(lambda a: state_of(plan, a, seed=0, visit=0), arrays)
+        keys = randomness.visit_keys(0, phase.name, 0)
+        state = jax.eval_shape(lambda arrays: state_of(plan, arrays, keys), arrays)
         steps = columns(plan, state)
     evaluators, names = [], list[frozenset[str]]()
     for validation in phase.validations:
         measure = validation.measure or default_measure(phase.turns[0])
         name = f"phase {phase.name!r}, validation {validation.name!r}"
         evaluators.append(Evaluator(measure, plan.static, name))
-        measured = evaluators[-1].names(arrays, validation.data)
+        measured = evaluators[-1].names(arrays, validation.data, phase.hyper)
         found = frozenset(f"{validation.name}/{name}" for name in measured)
         if twice := sorted(found & frozenset().union(*names)):
             raise ConfigurationError(

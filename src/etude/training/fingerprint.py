@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import optax
+from jaxtyping import PyTree
 
 from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Learner
@@ -121,16 +122,18 @@ def _phase(bound: Bound) -> dict[str, Any]:
     found["data"] = _source(phase.source)
     turns = list(zip(phase.turns, bound.plan.parts, strict=True))
     if len(turns) == 1:
-        found["learner"] = _learner(*turns[0])
+        found["learner"] = _learner(*turns[0], phase.hyper)
     else:
-        found["learners"] = {one.name: _learner(one, part) for one, part in turns}
+        found["learners"] = {one.name: _learner(one, part, phase.hyper) for one, part in turns}
         found["turns"] = ", ".join(one.name for one, _ in turns)
     validations = [_validation(phase, one) for one in phase.validations]
     return found | dict(zip(_numbered("validation", validations), validations, strict=True))
 
 
-def _learner(learner: Learner, part: Part) -> dict[str, Any]:
-    return _fields(learner, "where") | {"trains": _trained(part)}
+def _learner(learner: Learner, part: Part, hyper: PyTree) -> dict[str, Any]:
+    found = _fields(learner, "where", "optimizer")
+    found["optimizer"] = described(learner.optimizer_of(hyper))
+    return found | {"trains": _trained(part)}
 
 
 def _trained(part: Part) -> str:

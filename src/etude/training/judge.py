@@ -34,13 +34,14 @@ class Judge:
         """The metrics of one validation on the arrays of a model, named `valid/loss`."""
         phase = visit.phase
         validation = phase.validations[place]
-        key = randomness.validation_key(visit.state.key, step)
+        key = randomness.validation_key(visit.state.keys.step, step)
         metrics = self.settings.bound[phase.name].evaluators[place](
             arrays,
             validation.data,
             key,
             step=step,
             progress=step / (phase.total_steps or 1),
+            hyper=visit.state.hyper,
             poll=self.poll,
         )
         named = {f"{validation.name}/{name}": value for name, value in metrics.items()}

@@ -15,6 +15,7 @@ from etude.engine import randomness
 from etude.engine.chunk import Chunk
 from etude.engine.leaf_roles import is_array
 from etude.engine.phase import Phase
+from etude.engine.place import Place
 from etude.engine.step import copied, state_of
 from etude.engine.surroundings import setting
 from etude.run import Run
@@ -235,7 +236,8 @@ class Training:
         self.visits[phase.name] = number + 1
         plan = self.settings.bound[phase.name].plan
         attempt = self.rollbacks
-        state = state_of(plan, arrays, seed=self.settings.seed, visit=number, attempt=attempt)
+        keys = randomness.visit_keys(self.settings.seed, phase.name, number, attempt)
+        state = state_of(plan, arrays, keys)
         return Visit(phase, plan, number, attempt, origin, state)
 
     def _open(self, visit: Visit) -> None:
@@ -331,7 +333,8 @@ class Training:
         visit = self.root.innermost
         visit.attempt = self.rollbacks
         number = self.settings.seed, visit.phase.name, visit.number, visit.attempt
-        visit.state = eqx.tree_at(lambda s: s.key, visit.state, randomness.phase_key(*number))
+        key = Place.of(visit.state).put(randomness.phase_key(*number))
+        visit.state = eqx.tree_at(lambda s: s.keys.step, visit.state, key)
         self.journal.event(visit, "rollback", attempt=self.rollbacks, fault=fault.sentence)
         self._save()
 

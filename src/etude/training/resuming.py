@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from etude.callbacks.base import Reason
+from etude.engine import randomness
 from etude.engine.leaf_roles import is_array
 from etude.engine.named_arrays import to_host
 from etude.engine.phase import Phase
@@ -189,12 +190,15 @@ def _beginnings(run: Run, settings: Settings, changes: Changes) -> tuple[Any, An
         plan = settings.bound[known_phase(name, phases, run).name].plan
         arrays = jax.tree.map(copied, eqx.filter(settings.model, is_array))
         number, attempt = position["number"], position["attempt"]
-        state = state_of(plan, arrays, seed=settings.seed, visit=number, attempt=attempt)
+        keys = randomness.visit_keys(settings.seed, name, number, attempt)
+        state = state_of(plan, arrays, keys)
         return Visit(plan.phase, plan, number, attempt, position["origin"], state)
 
     def renewed(visit: Visit) -> dict[str, np.ndarray]:
         """Leaves of a fresh state that hold settings of now, in place of the checkpoint's."""
-        prefixes = [r"\.key$", r"\.order_key$"] if {"seed", PRNG} & changes.keys() else []
+        prefixes = [r"\.keys\."] if {"seed", PRNG} & changes.keys() else []
+        if any(name.startswith(f"phases.{visit.phase.name}.hyper") for name in changes):
+            prefixes.append(r"\.hyper")
         several = len(visit.plan.learners) > 1
         for index, learner in enumerate(visit.plan.learners):
             place = f"learners.{learner.name}" if several else "learner"
