@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import etude as et
+from etude.data.prefetch import Prefetch
+from etude.engine.place import Place
 from etude.engine.program import Program
+from etude.engine.source import Resident
 
 
 def count(data, length, steps, numbers, seed=0, executor=None, cuts=()):
@@ -23,14 +26,17 @@ def count(data, length, steps, numbers, seed=0, executor=None, cuts=()):
     phase = et.Phase("count", et.Learner(rule), data, et.Steps(steps))
     plan = et.Plan.of(phase, model)
     state = et.init_state(plan, model, seed=seed)
-    program = Program(plan, state, executor)
+    resident = isinstance(data, Resident)
+    batches = None if resident else Prefetch(data, Place())
+    program = Program(plan, state, batches, executor)
     at = [0, *cuts, steps]
     try:
         for first, until in pairwise(at):
             state, chunk = program.advance(state, first, until - first)
             assert chunk.read()[1] == until
     finally:
-        program.close()
+        if batches is not None:
+            batches.close()
     return np.asarray(jax.device_get(state.model)), program
 
 

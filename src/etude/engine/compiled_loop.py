@@ -2,40 +2,94 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.extend.core
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from etude.engine.chunk import CAPACITY, fetched_step, status, write
+from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
+from etude.engine.place import Place
 from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan
 
+#: What a step changes: the state, and the rows of metrics.
 Carry = tuple[State, Array]
 
 
-def trace_loop(plan: Plan, source: Resident, state: State, arrays: PyTree, columns: int) -> Any:
-    """Traces `run_loop`; its `.lower().compile()` is called with (state, arrays, until)."""
+class Order(eqx.Module):
+    """The order of one epoch, kept from chunk to chunk, so that it is drawn once per epoch."""
 
-    def run(state: State, arrays: PyTree, until: Int[Array, ""]):
-        return run_loop(plan, source, state, arrays, until, columns)
+    epoch: Int[Array | np.ndarray, ""]
+    positions: PyTree
 
-    # The arrays are arguments, so that XLA does not fold a data set into the program.
-    until = jax.ShapeDtypeStruct((), jnp.int32)
-    return jax.jit(run, donate_argnums=0).trace(state, arrays, until)
+    @classmethod
+    def undrawn(cls, source: Resident, state: State) -> "Order":
+        """The place of an order; that of no epoch yet."""
+        shapes = jax.eval_shape(source.order, state.keys.order)
+        zeros = jax.tree.map(lambda one: np.zeros(one.shape, one.dtype), shapes)
+        return cls(np.array(-1, np.int32), zeros)
+
+
+class TracedLoop:
+    """The loop of a phase, traced: what it holds can be seen before it is compiled."""
+
+    def __init__(
+        self, plan: Plan, source: Resident, state: State, arrays: PyTree, columns: int, place: Place
+    ):
+        def run(state: State, order: Order, arrays: PyTree, until: Int[Array, ""]):
+            return run_loop(plan, source, state, order, arrays, until, columns)
+
+        self._arrays, self._place = arrays, place
+        self._undrawn = Order.undrawn(source, state)
+        # The arrays are arguments, so that XLA does not fold a data set into the program.
+        until = jax.ShapeDtypeStruct((), jnp.int32)
+        jitted = jax.jit(run, donate_argnums=(0, 1))
+        self._traced = jitted.trace(state, place.put(self._undrawn), arrays, until)
+
+    @property
+    def has_convolution(self) -> bool:
+        """Whether a step holds a convolution."""
+        return _has_convolution(self._traced.jaxpr.jaxpr)
+
+    def compiled(self) -> "Loop":
+        """The loop, compiled for its place."""
+        return Loop(self._traced.lower().compile(), self._undrawn, self._arrays, self._place)
+
+
+class Loop:
+    """The compiled loop of a phase, with the order of the epoch that it is in."""
+
+    def __init__(self, compiled: Any, undrawn: Order, arrays: PyTree, place: Place):
+        self._compiled, self._undrawn = compiled, undrawn
+        self._arrays, self._place = arrays, place
+        self._order: Order | None = None
+
+    def run(self, state: State, first: int, steps: int) -> tuple[State, Chunk]:
+        """Starts `steps` steps from step `first` on; the state that is passed in is given away."""
+        until = self._place.put(np.int32(first + steps))
+        order = self._place.put(self._undrawn) if self._order is None else self._order
+        state, self._order, rows, status = self._compiled(state, order, self._arrays, until)
+        return state, Chunk(first, rows, status)
+
+    def forget_order(self) -> None:
+        """The next epoch has another order, though its number may be the same."""
+        self._order = None
 
 
 def run_loop(
     plan: Plan,
     source: Resident,
     state: State,
+    order: Order,
     arrays: PyTree,
     until: Int[Array, ""],
     columns: int,
-) -> tuple[State, Array, Array]:
-    """Advances to step `until`: `(state, rows of metrics, status)`.
+) -> tuple[State, Order, Array, Array]:
+    """Advances to step `until`: `(state, order, rows of metrics, status)`.
 
     Epochs are the outer loop, so that an order is drawn once per epoch; steps are the inner one.
     The number of steps is traced: chunks of every length share one compilation.
@@ -43,18 +97,26 @@ def run_loop(
     first, per_epoch = state.clock, source.steps_per_epoch
     full = per_epoch - (source.tail is not None)
 
-    def going(carry: Carry, stop: Any) -> Array:
-        return (carry[0].clock < stop) & (carry[0].fault == 0)
+    def going(state: State, stop: Any) -> Array:
+        return (state.clock < stop) & (state.fault == 0)
 
-    def step(fetch: Fetch, carry: Carry, order: PyTree) -> Carry:
+    def drawn(state: State, order: Order) -> Order:
+        epoch = state.clock // per_epoch
+
+        def draw() -> Order:
+            return Order(epoch, source.order(jax.random.fold_in(state.keys.order, epoch)))
+
+        return jax.lax.cond(order.epoch == epoch, lambda: order, draw)
+
+    def step(fetch: Fetch, carry: Carry, order: Order) -> Carry:
         state, rows = carry
-        after, metrics = fetched_step(plan, per_epoch, fetch, state, arrays, order)
+        after, metrics = fetched_step(plan, per_epoch, fetch, state, arrays, order.positions)
         return after, write(rows, metrics, state.clock - first)
 
-    def epoch(carry: Carry) -> Carry:
-        number = carry[0].clock // per_epoch
-        order = source.order(jax.random.fold_in(carry[0].keys.order, number))
-        last = number * per_epoch + full
+    def epoch(carry: tuple[State, Order, Array]) -> tuple[State, Order, Array]:
+        state, order, rows = carry
+        order = drawn(state, order)
+        last = order.epoch * per_epoch + full
 
         def body(carry: Carry) -> Carry:
             if len(source.fetches) == 1:
@@ -63,19 +125,23 @@ def run_loop(
             return jax.lax.switch(source.kind(carry[0].clock % per_epoch), kinds, carry)
 
         stop = jnp.minimum(until, last)
-        carry = jax.lax.while_loop(lambda c: going(c, stop), body, carry)
+        state, rows = jax.lax.while_loop(lambda c: going(c[0], stop), body, (state, rows))
         tail = source.tail
-        if tail is None:
-            return carry
-        at_tail = going(carry, until) & (carry[0].clock == last)
-        return jax.lax.cond(at_tail, lambda c: step(tail, c, order), lambda c: c, carry)
+        if tail is not None:
+            at_tail = going(state, until) & (state.clock == last)
+            state, rows = jax.lax.cond(
+                at_tail, lambda c: step(tail, c, order), lambda c: c, (state, rows)
+            )
+        return state, order, rows
 
     rows = jnp.zeros((CAPACITY, columns), float_dtype())
-    state, rows = jax.lax.while_loop(lambda c: going(c, until), epoch, (state, rows))
-    return state, rows, status(state)
+    state, order, rows = jax.lax.while_loop(
+        lambda c: going(c[0], until), epoch, (state, order, rows)
+    )
+    return state, order, rows, status(state)
 
 
-def has_convolution(jaxpr: Any) -> bool:
+def _has_convolution(jaxpr: Any) -> bool:
     """Whether a jaxpr, or one inside it, holds a convolution."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated":
@@ -83,6 +149,6 @@ def has_convolution(jaxpr: Any) -> bool:
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 inner = inner.jaxpr if isinstance(inner, jax.extend.core.ClosedJaxpr) else inner
-                if isinstance(inner, jax.extend.core.Jaxpr) and has_convolution(inner):
+                if isinstance(inner, jax.extend.core.Jaxpr) and _has_convolution(inner):
                     return True
     return False

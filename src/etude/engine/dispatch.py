@@ -5,7 +5,7 @@ convolutions inside loops without its fast path.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from etude.engine.place import Place
 from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
-from etude.engine.step import Plan
+from etude.engine.step import Plan, train_step
 from etude.errors import RuleError
 
 #: A step on some kind of batch: `step(state, argument) -> (state, metrics)`.
@@ -75,6 +75,38 @@ def _flat(step: Step, treedef: Any) -> Any:
         return jax.tree.leaves(after), write(rows, metrics, state.clock - origin), status(after)
 
     return jax.jit(run, donate_argnums=(0, 1))
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Batches that come from the host, in the order of the steps that use them."""
+
+    def take(self, first: int, steps: int, stop: Callable[[], bool]) -> Iterator[PyTree]:
+        """The batches of `steps` steps from `first` on; fewer if `stop()` while one is awaited."""
+        ...
+
+    def enter(self, entropy: tuple[int, ...]) -> None:
+        """Another visit to the phase: another order."""
+        ...
+
+
+class HostedSteps:
+    """The steps of a hosted source, for a `Dispatcher`; a kind is the structure of a batch."""
+
+    def __init__(self, plan: Plan, batches: Batches):
+        self._step: Step = lambda state, batch: train_step(plan, state, batch)
+        self.batches = batches
+
+    def take(
+        self, state: State, first: int, steps: int, stop: Callable[[], bool]
+    ) -> Iterator[tuple[Any, Step, Any]]:
+        """`(kind, step, batch)` of `steps` steps from `first` on, or until `stop`."""
+        for batch in self.batches.take(first, steps, stop):
+            yield jax.tree.structure(batch), self._step, batch
+
+    def enter(self, entropy: tuple[int, ...]) -> None:
+        """Another visit to the phase."""
+        self.batches.enter(entropy)
 
 
 class ResidentSteps:

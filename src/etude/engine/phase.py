@@ -86,13 +86,17 @@ class Validation:
     ema: bool = False
 
 
+#: Validations that a rescue is decided by, at most: a checkpoint holds them.
+MEMORY = 1000
+
+
 @dataclass(frozen=True)
 class Rescue:
     """Another phase that comes to the rescue when validation goes wrong.
 
-    After each validation, `when(validations)` gets the metrics of every validation of the run
-    so far, oldest first; if it returns True, `phase` is trained on the model as it is, and then
-    the interrupted phase goes on with what came out.
+    After each validation, `when(validations)` gets the metrics of the validations of the run so
+    far, oldest first, at most the last 1000; if it returns True, `phase` is trained on the model
+    as it is, and then the interrupted phase goes on with what came out.
 
     Attributes:
         phase: the phase that mends the model.

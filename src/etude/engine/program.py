@@ -2,19 +2,17 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
-import numpy as np
 
 from etude.engine.chunk import CAPACITY, Chunk, fetched_step
-from etude.engine.compiled_loop import has_convolution, trace_loop
-from etude.engine.dispatch import Dispatcher, ResidentSteps
-from etude.engine.feed import Feed
+from etude.engine.compiled_loop import Loop, TracedLoop
+from etude.engine.dispatch import Batches, Dispatcher, HostedSteps, ResidentSteps
 from etude.engine.place import Place
 from etude.engine.source import Resident
 from etude.engine.state import State
-from etude.engine.step import Plan, train_step
+from etude.engine.step import Plan
 from etude.engine.surroundings import setting
 from etude.errors import RuleError
 
@@ -27,39 +25,35 @@ class Program:
     The compiled loop and asynchronous dispatch agree to rounding. Data on the device run in the
     loop, except on a CPU where the step holds a convolution; a run keeps the way that it began
     with, so that resuming stays bitwise. Under `jax_disable_jit` every phase goes step by step,
-    uncompiled. Data are put where the state is. The engine has no clock of its own: `clock`, in
-    seconds, measures the wait for data that come from the host.
+    uncompiled. Data are put where the state is; those of the host come from `batches`.
     """
 
     def __init__(
         self,
         plan: Plan,
         state: State,
+        batches: Batches | None = None,
         executor: Executor | None = None,
         metrics: tuple[str, ...] | None = None,
-        clock: Callable[[], float] = lambda: 0.0,
     ):
         source = plan.phase.source
         self._place = place = Place.of(state.clock)
-        self._loop: Any = None
-        self._steps: ResidentSteps | Feed
+        self._loop: Loop | None = None
+        self._steps: ResidentSteps | HostedSteps
         if isinstance(source, Resident):
             self._columns = columns(plan, state) if metrics is None else metrics
             arrays = place.put(source.arrays)
             # JAX without compilation, for debugging, has no loop to compile.
             if executor != "dispatch" and not setting("disable_jit"):
-                traced = trace_loop(plan, source, state, arrays, len(self._columns))
+                traced = TracedLoop(plan, source, state, arrays, len(self._columns), place)
                 on_cpu = jax.default_backend() == "cpu"
-                if executor == "loop" or not (on_cpu and has_convolution(traced.jaxpr.jaxpr)):
-                    self._loop = traced.lower().compile()
-                    self._arrays = arrays
+                if executor == "loop" or not (on_cpu and traced.has_convolution):
+                    self._loop = traced.compiled()
                     return
             self._steps = ResidentSteps(plan.unrolled(), source, arrays, place)
         else:
-            unrolled = plan.unrolled()
-            self._steps = Feed(
-                source, lambda state, batch: train_step(unrolled, state, batch), place, clock
-            )
+            assert batches is not None
+            self._steps = HostedSteps(plan.unrolled(), batches)
         self._dispatcher = Dispatcher(place)
 
     @property
@@ -86,25 +80,14 @@ class Program:
         if self._loop is None:
             batches = self._steps.take(state, first, steps, stop)
             return self._dispatcher.run(state, first, batches, stop)
-        until = self._place.put(np.int32(first + steps))
-        state, rows, status = self._loop(state, self._arrays, until)
-        return state, Chunk(first, rows, status)
+        return self._loop.run(state, first, steps)
 
     def enter(self, entropy: tuple[int, ...]) -> None:
-        """Another visit begins, whose data are read in the order of `entropy`."""
+        """Another visit begins: its data are read in another order, hosted ones by `entropy`."""
         if self._loop is None:
             self._steps.enter(entropy)
-
-    def take_waited(self) -> float:
-        """Seconds spent waiting for data since this was last asked, by the clock given."""
-        if self._loop is not None or not isinstance(self._steps, Feed):
-            return 0.0
-        waited, self._steps.waited = self._steps.waited, 0.0
-        return waited
-
-    def close(self) -> None:
-        """Stops reading ahead."""
-        self.enter(())
+        else:
+            self._loop.forget_order()
 
 
 def columns(plan: Plan, state: State) -> tuple[str, ...]:

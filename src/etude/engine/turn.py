@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Bool, PyTree
 
 from etude.engine.accumulation import accumulated
+from etude.engine.leaf_roles import Role
 from etude.engine.learner import Learner, Probe
 from etude.engine.metric import checked_metrics, split, totals
 from etude.engine.part import Part
@@ -19,6 +20,9 @@ from etude.engine.rule import Context, Proposal
 from etude.engine.selection import SelectionError
 from etude.engine.state import LearnerState
 from etude.errors import ConfigurationError, RuleError, suggest
+
+#: Entries of the longest carried array that is looked through for NaN.
+LOOKED_AT = 1 << 16
 
 
 def first_state(learner: Learner, part: Part, arrays: PyTree, hyper: PyTree) -> LearnerState:
@@ -125,6 +129,7 @@ def take_turn(
         updated = _projected(learner, learner.project, part, updated)
     if loss is not None:
         finite &= jnp.isfinite(loss)
+    finite &= _sound(part, arrays, proposal.model)
     ema = state.ema
     if learner.ema is not None:
         decay = learner.ema
@@ -133,7 +138,7 @@ def take_turn(
     new = LearnerState(optimizer_state, ema, state.loss_scale, state.updates + 1, state.skipped)
     if not (skip or state.loss_scale is not None):
         return after, new, metrics, ~finite
-    # Nothing moves in a skipped turn, so that it can be told from one that never was.
+    # A skipped turn changes nothing but the counter.
     after, new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), (after, new), (arrays, state))
     skipped = state.skipped + (~finite).astype(jnp.int32)
     new = eqx.tree_at(lambda s: s.skipped, new, skipped)
@@ -160,10 +165,33 @@ def _told(learner: Learner, metrics: Mapping[str, Any], loss: Array | None) -> A
     return known[learner.watch]
 
 
+def _sound(part: Part, before: PyTree, changes: PyTree) -> Bool[Array, ""]:
+    """Whether moved statistics are finite, and no carried number has become NaN.
+
+    Carried numbers may be infinite, as a smallest value that was not seen yet is, or NaN from the
+    beginning, as an empty place is. Long ones are not looked at: a replay buffer moves by one
+    entry, and a look at all of it would cost more than the step.
+    """
+    if changes is None:
+        return jnp.bool(True)
+    seen, statistics = [jnp.bool(True)], list[Array]()
+
+    def look(old: Any, new: Any, role: Any) -> None:
+        if new is None or not jnp.issubdtype(new.dtype, jnp.inexact):
+            return
+        if role is Role.STATISTIC:
+            statistics.append(new)
+        elif role is Role.CARRIED and new.size <= LOOKED_AT:
+            seen.append(~jnp.any(jnp.isnan(new) & ~jnp.isnan(old)))
+
+    jax.tree.map(look, before, changes, part.roles, is_leaf=lambda leaf: leaf is None)
+    return jnp.stack(seen).all() & _finite(statistics)
+
+
 def _finite(tree: PyTree) -> Bool[Array, ""]:
     # A product with a constant keeps NaN and infinity, is the fastest reduction on every device
     # (XLA's own keep the order of additions and do not vectorise on a CPU), and a factor this
-    # small lets no finite values overflow. It is not zero, lest XLA think it knows the answer.
+    # small lets no finite values overflow. Not zero: XLA would fold the product away.
     def seen(leaf: Array) -> Array:
         values = leaf.astype(jnp.float32) if leaf.dtype.itemsize < 4 else leaf
         rows = values.reshape(-1, leaf.shape[-1] if leaf.ndim else 1)

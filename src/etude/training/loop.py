@@ -144,7 +144,7 @@ class Training:
         self.settings.reports.saw_steps(visit.phase, metrics.names)
         self.journal.steps(visit, metrics)
         self._took(visit, "train", seconds, len(rows))
-        if waited := self.programs.of(visit).take_waited():
+        if waited := self.programs.take_waited(visit):
             self._took(visit, "data", waited)
         if fault:
             raise FaultError(visit, fault, metrics)

@@ -53,7 +53,7 @@ class FaultError(Exception):
             for metric, value in metrics.last().items()
             if metric.startswith(prefix) and not np.isfinite(value)
         ]
-        what = ", ".join(bad) or "the updates (the loss is finite)"
+        what = ", ".join(bad) or "the updates or the moved statistics (the loss is finite)"
         self.sentence = (
             f"Phase {visit.phase.name!r}, step {visit.step}, learner {who}: not finite: {what}."
         )

@@ -2,8 +2,11 @@
 
 import time
 
+from etude.data.prefetch import Prefetch
 from etude.engine import randomness
+from etude.engine.place import Place
 from etude.engine.program import Executor, Program
+from etude.engine.source import Resident
 from etude.training.settings import Settings
 from etude.training.visit import Visit
 
@@ -15,17 +18,24 @@ class Programs:
         self.settings = settings
         self.executors: dict[str, Executor] = {}
         self._compiled: dict[str, Program] = {}
+        #: what reads ahead, by phase, where data come from the host
+        self._readers: dict[str, Prefetch] = {}
 
     def compiled(self, visit: Visit) -> float | None:
         """Compiles the program of a visit if there is none yet; the seconds that this took."""
-        name = visit.phase.name
+        name, source = visit.phase.name, visit.phase.source
         if name in self._compiled:
             return None
         began = time.perf_counter()
-        kept = name in self.executors
-        wanted = self.executors[name] if kept else self.settings.executor
-        metrics = self.settings.bound[name].metrics
-        program = Program(visit.plan, visit.state, wanted, metrics, clock=time.perf_counter)
+        if not isinstance(source, Resident):
+            self._readers[name] = Prefetch(source, Place.of(visit.state.clock))
+        program = Program(
+            visit.plan,
+            visit.state,
+            self._readers.get(name),
+            self.executors.get(name, self.settings.executor),
+            self.settings.bound[name].metrics,
+        )
         self._compiled[name], self.executors[name] = program, program.executor
         return time.perf_counter() - began
 
@@ -38,7 +48,12 @@ class Programs:
         entropy = randomness.order_entropy(self.settings.seed, visit.phase.name, visit.number)
         self.of(visit).enter(entropy)
 
+    def take_waited(self, visit: Visit) -> float:
+        """Seconds that a visit has waited for its data since this was last asked."""
+        reader = self._readers.get(visit.phase.name)
+        return 0.0 if reader is None else reader.take_waited()
+
     def close(self) -> None:
         """Stops reading ahead."""
-        for program in self._compiled.values():
-            program.close()
+        for reader in self._readers.values():
+            reader.close()

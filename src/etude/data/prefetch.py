@@ -1,59 +1,76 @@
-"""Reads hosted data ahead of the training, in a thread, to where the state is."""
+"""Reads hosted data ahead of the training, in a thread, to where the state is.
+
+>>> import jax.numpy as jnp
+>>> from etude.data import StreamData
+>>> source = StreamData([jnp.zeros(2), jnp.ones(2)])
+>>> batches = Prefetch(source, Place())
+>>> [batch.tolist() for batch in batches.take(0, 3, lambda: False)]
+[[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
+>>> batches.close()
+"""
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
+from jaxtyping import PyTree
 
 from etude.engine.place import Place
 from etude.engine.source import Hosted
-from etude.engine.state import State
 from etude.engine.surroundings import Surroundings
 from etude.errors import DataError
-
-Step = Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
 
 #: Batches read ahead, and seconds between looks at whether to go on waiting for one.
 AHEAD, PATIENCE = 4, 0.1
 
 
-class Feed:
-    """The steps of a hosted source, for a `Dispatcher`; a jump in the steps seeks."""
+class Prefetch:
+    """The batches of a hosted source by the numbers of their steps; a jump in these seeks."""
 
-    def __init__(self, source: Hosted, step: Step, place: Place, clock: Callable[[], float]):
-        self.source, self.step, self.place, self.clock = source, step, place, clock
+    def __init__(self, source: Hosted, place: Place):
+        self.source, self.place = source, place
         # Those of the training, not of a chunk, which forbids what a data set may do.
         self._surroundings = Surroundings.here()
-        #: seconds spent waiting for batches, by the clock
-        self.waited = 0.0
         self.entropy: tuple[int, ...] = ()
+        self._waited = 0.0
         self._next: int | None = None
         self._reader: _Reader | None = None
 
-    def take(
-        self, state: State, first: int, steps: int, stop: Callable[[], bool]
-    ) -> Iterator[tuple[Any, Step, Any]]:
-        """`(kind, step, batch)` of `steps` steps from `first` on; a kind is a structure.
-
-        Ends early if `stop()` while a batch is waited for.
-        """
+    def take(self, first: int, steps: int, stop: Callable[[], bool]) -> Iterator[PyTree]:
+        """The batches of `steps` steps from `first` on; fewer if `stop()` while one is awaited."""
         if self._next != first:
             self.close()
             self._reader = _Reader(self._from(first), self.place, self._surroundings)
         assert self._reader is not None
         for number in range(first, first + steps):
-            began = self.clock()
+            began = time.perf_counter()
             item = self._reader.get(stop)
-            self.waited += self.clock() - began
+            self._waited += time.perf_counter() - began
             if item is None:
                 return
             (batch,) = item
             self._next = number + 1
-            yield jax.tree.structure(batch), self.step, batch
+            yield batch
 
-    def _from(self, step: int) -> Iterator[Any]:
+    def enter(self, entropy: tuple[int, ...]) -> None:
+        """Another visit to the phase: another order, read from wherever it is asked for."""
+        self.entropy = entropy
+        self.close()
+
+    def take_waited(self) -> float:
+        """Seconds spent waiting for batches since this was last asked."""
+        waited, self._waited = self._waited, 0.0
+        return waited
+
+    def close(self) -> None:
+        """Stops the thread."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader, self._next = None, None
+
+    def _from(self, step: int) -> Iterator[PyTree]:
         per_epoch = self.source.steps_per_epoch
         epoch, position = (0, step) if per_epoch is None else divmod(step, per_epoch)
         while True:
@@ -67,29 +84,18 @@ class Feed:
                 )
             epoch, position = epoch + 1, 0
 
-    def enter(self, entropy: tuple[int, ...]) -> None:
-        """Another visit to the phase: another order, read from wherever it is asked for."""
-        self.entropy = entropy
-        self.close()
-
-    def close(self) -> None:
-        """Stops the thread."""
-        if self._reader is not None:
-            self._reader.close()
-        self._reader, self._next = None, None
-
 
 class _Reader:
     """A thread that keeps a few batches at a place."""
 
-    def __init__(self, batches: Iterator[Any], place: Place, surroundings: Surroundings):
+    def __init__(self, batches: Iterator[PyTree], place: Place, surroundings: Surroundings):
         self._place, self._surroundings = place, surroundings
         self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, args=(batches,), daemon=True)
         self._thread.start()
 
-    def _read(self, batches: Iterator[Any]) -> None:
+    def _read(self, batches: Iterator[PyTree]) -> None:
         try:
             with self._surroundings.entered():
                 for batch in batches:
@@ -107,7 +113,7 @@ class _Reader:
                 continue
         return False
 
-    def get(self, stop: Callable[[], bool]) -> tuple[Any] | None:
+    def get(self, stop: Callable[[], bool]) -> tuple[PyTree] | None:
         """The next batch, or None if `stop()` before it has come."""
         while True:
             try:
