@@ -68,4 +68,4 @@ from etude.errors import (
     UsageError as UsageError,
 )
 from etude.trainer import NonFinite as NonFinite, Result as Result, Trainer as Trainer
-from etude.training.loop import Interrupted as Interrupted
+from etude.training.signals import Interrupted as Interrupted

@@ -175,7 +175,7 @@ class Trainer:
         if folder is None:
             raise ConfigurationError("load needs the folder of a run: trainer.load('runs/x').")
         with Run.open(folder, lock=False) as opened:
-            return Training(self.settings, None).load(opened, checkpoint)
+            return Training(self.settings, None).session.load(opened, checkpoint)
 
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
         # A training closes its run itself; here it is freed if it cannot even be begun.
@@ -183,9 +183,9 @@ class Trainer:
             training = Training(self.settings, run)
             training.run_through(how)
         return Result(
-            model=training.model(),
-            reason=training.reasons[-1][1],
-            reasons=tuple(training.reasons),
+            model=training.session.model,
+            reason=training.session.reasons[-1][1],
+            reasons=tuple(training.session.reasons),
             metrics=training.metrics,
             run=None if run is None else run.path,
             _records=training.journal.records(),

@@ -125,7 +125,7 @@ def go_back(run: Run, found: Restoration | None, how: Resume) -> None:
         run.checkpoints.remove_after(found.name)
     missing = run.history.rewind(found.mark, found.root.innermost.global_step)
     if missing is not None:
-        warnings.warn(f"{missing} Training goes on from {found.name!r}.", stacklevel=6)
+        warnings.warn(f"{missing} Training goes on from {found.name!r}.", stacklevel=7)
 
 
 def load_visit(run: Run, settings: Settings, checkpoint: str | None) -> Visit:

@@ -1,0 +1,125 @@
+"""What belongs to a training as a whole: the visits so far, and what a checkpoint says of them."""
+
+from collections import deque
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from etude.callbacks.base import Reason, Stop
+from etude.engine import randomness
+from etude.engine.leaf_roles import is_array
+from etude.engine.phase import MEMORY, Phase
+from etude.engine.step import copied, state_of
+from etude.run import Run
+from etude.training.fingerprint import fingerprint
+from etude.training.journal import Journal
+from etude.training.programs import Programs
+from etude.training.resuming import Resume, go_back, load_visit, restoration
+from etude.training.settings import Settings
+from etude.training.visit import Visit
+
+
+class Session:
+    """A training from its beginning to now, across sittings."""
+
+    def __init__(self, settings: Settings, run: Run | None, programs: Programs):
+        self.settings, self.run, self.programs = settings, run, programs
+        self.fingerprint = {} if run is None else fingerprint(settings)
+        #: visits to each phase that have begun
+        self.counts: dict[str, int] = {}
+        #: what a rescue goes by: the latest validations, so that a checkpoint does not grow
+        self.validations: deque[dict[str, Any]] = deque(maxlen=MEMORY)
+        self.reasons: list[tuple[str, Reason]] = []
+        self.rollbacks = 0
+        self._root: Visit | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to save."""
+        return self._root is not None
+
+    @property
+    def root(self) -> Visit:
+        """The visit to one of the phases of the trainer; a rescue in it is its child."""
+        assert self._root is not None
+        return self._root
+
+    @property
+    def model(self) -> Any:
+        """The model that the training leaves, or has so far."""
+        visit = self.root.innermost
+        return eqx.combine(visit.outcome(), visit.plan.static)
+
+    def start(self, resume: Resume | None, journal: Journal) -> None:
+        """Begins anew, or as `resume` says where there is a checkpoint."""
+        if resume is None or not self._rewind(resume, journal):
+            self.counts, self.reasons = {}, []
+            self.validations.clear()
+            self.settings.hooks.begin()
+            arrays = jax.tree.map(copied, eqx.filter(self.settings.model, is_array))
+            self._root = self.visit(self.settings.phases[0], arrays, 0)
+
+    def go_on_to(self, phase: Phase) -> None:
+        """The next phase begins with what the one before has left."""
+        self._root = self.visit(phase, self.root.outcome(), self.root.global_step)
+
+    def visit(self, phase: Phase, arrays: Any, origin: int) -> Visit:
+        """A new visit to a phase; the arrays are given away."""
+        number = self.counts.get(phase.name, 0)
+        self.counts[phase.name] = number + 1
+        plan, attempt = self.settings.bound[phase.name].plan, self.rollbacks
+        keys = randomness.visit_keys(self.settings.seed, phase.name, number, attempt)
+        return Visit(phase, plan, number, attempt, origin, state_of(plan, arrays, keys))
+
+    def ended(self, visit: Visit, reason: Reason) -> None:
+        """A visit has ended."""
+        self.reasons.append((visit.phase.name, reason))
+
+    def as_json(self) -> dict[str, Any]:
+        """What a checkpoint says beside its visits."""
+        settings, stop = self.settings, self.settings.hooks.stop
+        rescued = any(bound.plan.phase.rescue for bound in settings.bound.values())
+        return {
+            "seed": settings.seed,
+            "fingerprint": self.fingerprint,
+            "visit_counts": self.counts,
+            "validations": list(self.validations) if rescued else [],
+            "reasons": [[name, reason.name] for name, reason in self.reasons],
+            "executors": self.programs.executors,
+            "rollbacks": self.rollbacks,
+            "callbacks": settings.hooks.states(),
+            # Asked for, but not decided upon when a signal came.
+            "stop": stop and [stop.reason.name, stop.detail],
+        }
+
+    def load(self, run: Run, checkpoint: str | None) -> Any:
+        """The model at a checkpoint of a run, which is only read."""
+        self._root = load_visit(run, self.settings, checkpoint)
+        return self.model
+
+    def _rewind(self, how: Resume, journal: Journal) -> bool:
+        """Back to a checkpoint, with the history of that moment; False if there was none."""
+        assert self.run is not None
+        found = restoration(self.run, self.settings, self.fingerprint, how)
+        go_back(self.run, found, how)
+        if found is None:
+            return False
+        self._root = found.root
+        self._take_back(found.meta)
+        if found.note:
+            journal.event(found.root.innermost, "resume", **found.note)
+        return True
+
+    def _take_back(self, meta: dict[str, Any]) -> None:
+        hooks = self.settings.hooks
+        self.counts = meta["visit_counts"]
+        self.validations = deque(meta["validations"], MEMORY)
+        self.reasons = [(name, Reason[reason]) for name, reason in meta["reasons"]]
+        # A roll-back keeps each phase's executor, so that the repeated steps give the same bits.
+        self.programs.executors |= meta["executors"]
+        self.rollbacks = meta["rollbacks"]
+        hooks.restore(meta["callbacks"])
+        stop = meta["stop"]
+        hooks.stop = None if stop is None else Stop(Reason[stop[0]], stop[1])
+        hooks.save = False

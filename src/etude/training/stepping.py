@@ -1,0 +1,100 @@
+"""Steps from one boundary to the next: nothing here is compiled, nothing runs inside a chunk."""
+
+import contextlib
+from typing import Any
+
+import jax
+
+from etude.callbacks.base import StepMetrics
+from etude.engine.chunk import Chunk
+from etude.engine.surroundings import setting
+from etude.training.chunk_length import Pace
+from etude.training.nonfinite import FaultError
+from etude.training.programs import Programs
+from etude.training.settings import Settings
+from etude.training.signals import Signals
+from etude.training.telling import Telling
+from etude.training.visit import Visit
+
+
+class Stepping:
+    """Makes the steps of visits, and tells what they gave."""
+
+    def __init__(self, settings: Settings, programs: Programs, signals: Signals, telling: Telling):
+        self.settings, self.hooks = settings, settings.hooks
+        self.programs, self.signals, self.telling = programs, signals, telling
+        self.pace = Pace()
+
+    def advance(self, visit: Visit) -> None:
+        """Steps up to the next boundary; one chunk is made while the one before is read.
+
+        Raises `FaultError` where a loss or an update was not finite.
+        """
+        self.signals.poll()
+        target, ahead, pending = self._boundary(visit), visit.step, None
+        if ahead < target and not self.hooks.requested:
+            self._begin_epoch(visit)
+        self.pace.start()
+        while ahead < target and not self.hooks.requested and not self._interrupts(visit):
+            steps = min(self.pace.steps(), target - ahead)
+            program = self.programs.of(visit)
+            with _guard():
+                visit.state, chunk = program.advance(
+                    visit.state, ahead, steps, lambda: self._interrupts(visit)
+                )
+            ahead += steps
+            if pending is not None:
+                self._read(visit, pending)
+            pending = chunk
+        if pending is not None:
+            self._read(visit, pending)
+        self.signals.poll()
+
+    def _boundary(self, visit: Visit) -> int:
+        """The next step at which something other than steps must happen."""
+        phase, done = visit.phase, visit.processed
+        intervals = [phase.in_steps(v.every) for v in phase.validations]
+        if self.hooks.epochs and phase.steps_per_epoch:
+            intervals.append(phase.steps_per_epoch)
+        if self.hooks.every_step:
+            intervals.append(1)
+        ends = [(done // n + 1) * n for n in intervals]
+        for end in (self.hooks.next_step(self.telling.event(visit)), phase.total_steps):
+            ends += [] if end is None else [end]
+        return min(ends)
+
+    def _interrupts(self, visit: Visit) -> bool:
+        """Whether a signal or the time limit asks for the end of the chunk."""
+        return self.signals.name is not None or visit.late
+
+    def _read(self, visit: Visit, chunk: Chunk) -> None:
+        """Waits for a chunk, writes its metrics down and shows them to the callbacks."""
+        rows, visit.step, fault = chunk.read()
+        seconds = self.pace.made(len(rows))
+        metrics = StepMetrics(self.programs.of(visit).metrics, chunk.first + 1, rows)
+        self.settings.reports.saw_steps(visit.phase, metrics.names)
+        self.telling.journal.steps(visit, metrics)
+        self.telling.took(visit, "train", seconds, len(rows))
+        if waited := self.programs.take_waited(visit):
+            self.telling.took(visit, "data", waited)
+        if fault:
+            raise FaultError(visit, fault, metrics)
+        event = self.telling.event(visit)
+        self.hooks.steps(event, metrics)
+        per_epoch = event.steps_per_epoch
+        if self.hooks.epochs and per_epoch and visit.step % per_epoch == 0:
+            self.hooks.call("on_epoch_end", event)
+
+    def _begin_epoch(self, visit: Visit) -> None:
+        """Tells that an epoch begins, once: not again after a resume in it."""
+        event = self.telling.event(visit)
+        if self.hooks.epochs and event.steps_per_epoch and event.epoch >= visit.epochs_begun:
+            visit.epochs_begun = event.epoch + 1
+            self.hooks.call("on_epoch_begin", event)
+
+
+def _guard() -> contextlib.AbstractContextManager[Any]:
+    """No step may move data to the device or back, except where JAX runs uncompiled."""
+    if setting("disable_jit"):
+        return contextlib.nullcontext()
+    return jax.transfer_guard("disallow")
