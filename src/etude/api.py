@@ -69,3 +69,4 @@ from etude.errors import (
 )
 from etude.trainer import NonFinite as NonFinite, Result as Result, Trainer as Trainer
 from etude.training.signals import Interrupted as Interrupted
+from etude.training_config import TrainingConfig as TrainingConfig

@@ -1,8 +1,9 @@
 """Optimizers and learning-rate schedules as typed configurations, built into optax.
 
-`OptimizerConfig`, `SchedulerConfig` and `TrainingConfig` are frozen pydantic models that refuse
-unknown and contradictory settings, say the cure, and export a JSON schema. `build` turns them into
-an `optax.GradientTransformation` and a schedule. Schedules count optimizer updates.
+`OptimizerConfig` and `SchedulerConfig` are frozen pydantic models that refuse unknown and
+contradictory settings, say the cure, and export a JSON schema. `build` turns them into an
+`optax.GradientTransformation` and a schedule. Schedules count optimizer updates. A whole training
+as data is `etude.TrainingConfig`.
 
 >>> config = OptimizerConfig(optimizer_type="adamw", learning_rate=1e-3)
 >>> optimizer = config.build(SchedulerConfig(scheduler_type="cosine").build(1e-3, total_steps=100))
@@ -33,4 +34,3 @@ from .optimizer import OptimizerConfig as OptimizerConfig
 from .plateau import ReduceOnPlateau as ReduceOnPlateau
 from .scheduler import SchedulerConfig as SchedulerConfig
 from .shapes import with_warmup as with_warmup
-from .training import TrainingConfig as TrainingConfig
