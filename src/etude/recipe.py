@@ -2,9 +2,9 @@
 
 It says which trainings there are (`Trial`: a method and a seed), how a trained model is judged,
 and which columns the table of results has. Running a recipe again continues it: finished trials are
-skipped, an interrupted one goes on, so that resuming an experiment is the same call on the same
-folder. The first trial is the run in the folder itself, the others
-are runs in `trials/` within it.
+skipped, and an interrupted one goes on, so that an experiment is resumed by the same call on the
+same folder. The first trial is the run in the folder itself; the others are runs in `trials/` below
+it.
 
 >>> import tempfile
 >>> import jax.numpy as jnp, optax
@@ -93,7 +93,7 @@ class Trial:
 
     Attributes:
         method: the row of the table that it belongs to; trials of one method differ in the seed.
-        seed: of its randomness.
+        seed: seed of its randomness.
         build: makes the trainer, when its turn comes; passes its keyword arguments (`run`,
             `config`, `overwrite`, `progress`) on to `Trainer`.
         evaluate: `evaluate(model, split) -> {name: value}`; scalars are metrics, anything else
@@ -144,17 +144,17 @@ class Recipe(Generic[C]):
 
     Attributes:
         name: what the command line calls it.
-        summary: one line about it.
-        configuration: its typed configuration.
+        summary: one line about the experiment.
+        configuration: the class of its typed configuration.
         trials: its trainings, in order, the main one first. Cheap: trainers are built later.
         columns: columns of the table, title -> name of a metric of `Trial.evaluate`.
-        splits: what a model can be evaluated on; results are of "test".
+        splits: names of the data that a model can be evaluated on; the table shows "test".
         draw: `draw(config, outcomes, folder)` adds figures to a finished experiment.
         predict: what `etude predict RUN INPUT...` does with the trained model.
-        sample: what `etude sample RUN` does with it.
-        ceiling: the best value that its measure can reach, and why; one sentence.
-        citations: BibTeX entries of the methods and data that it uses.
-        data_licence: the licence of its data.
+        sample: what `etude sample RUN` does with the trained model.
+        ceiling: the best value that the measure can reach, and why; one sentence.
+        citations: BibTeX entries of the methods and data used.
+        data_licence: the licence of the data.
     """
 
     name: str

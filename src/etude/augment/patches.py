@@ -57,7 +57,7 @@ def temporal_shift_patches(
     Args:
         patches: the batch.
         key: the source of randomness.
-        max_shift: the longest way.
+        max_shift: largest number of places that patches move.
         circular: what leaves at one end enters at the other; otherwise zeros enter.
 
     Raises:

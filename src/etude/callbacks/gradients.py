@@ -26,9 +26,9 @@ class GradientMonitor(Callback):
     an optimizer has no updates, and no norms.
 
     Args:
-        every: alerts look at every so many steps.
-        alert_high: a norm above it explodes.
-        alert_low: a norm below it vanishes.
+        every: steps between two looks for alerts.
+        alert_high: norm above which a gradient counts as exploding.
+        alert_low: norm below which a gradient counts as vanishing.
 
     Raises `ConfigurationError` for values outside their range.
 

@@ -28,9 +28,9 @@ class LivePlot(Callback):
     nothing.
 
     Args:
-        metrics: those to draw, without `train/` and `valid/`; all that validations report, or
-            else all of training, if None.
-        interval: seconds between drawings, at least.
+        metrics: names of what is drawn, without `train/` and `valid/`. None: all that
+            validations report; without validations, all that training reports.
+        interval: shortest time between drawings, in seconds.
 
     Raises `ConfigurationError` if `interval` is not positive.
 

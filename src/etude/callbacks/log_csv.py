@@ -21,9 +21,9 @@ class CSVLogger(Logger):
     `pd.read_csv(path).pivot_table("value", ["phase", "visit", "global_step"], "metric")`.
 
     Args:
-        path: the file; `metrics.csv` in the run folder (or here, without a run), if None. A
-            training that is new overwrites it.
-        every: of each so many steps, the first is written.
+        path: file to write; `metrics.csv` in the run folder (without a run: in the working
+            directory), if None. A new training overwrites it.
+        every: steps between records; the first step of each group is written.
 
     >>> CSVLogger("metrics.csv").every
     1

@@ -25,12 +25,13 @@ class MLflowLogger(Logger):
     nested in the one before: no run has a step twice.
 
     Args:
-        experiment: its name; made if it is not there.
-        name: of the run; MLflow makes one up, if None.
-        uri: of the store, `http://server:5000` or `sqlite:////path/mlflow.db`; an SQLite file
-            `mlflow.db` beside the run folder (or here, without a run), if None, where all runs
-            can be compared: `mlflow ui --backend-store-uri sqlite:///runs/mlflow.db`.
-        every: of each so many steps, the first is written.
+        experiment: name of the experiment; made if it is not there.
+        name: name of the run; MLflow makes one up, if None.
+        uri: address of the store, `http://server:5000` or `sqlite:////path/mlflow.db`; an SQLite
+            file `mlflow.db` beside the run folder (without a run: in the working directory), if
+            None, where all runs can be compared:
+            `mlflow ui --backend-store-uri sqlite:///runs/mlflow.db`.
+        every: steps between records; the first step of each group is written.
 
     Needs the extra `mlflow`.
 

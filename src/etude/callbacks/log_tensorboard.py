@@ -15,9 +15,9 @@ class TensorBoardLogger(Logger):
     After a resume or a roll-back, TensorBoard hides the steps that are made again.
 
     Args:
-        folder: of the event files; `tensorboard` in the run folder (or here, without a run), if
-            None.
-        every: of each so many steps, the first is written.
+        folder: where the event files go; `tensorboard` in the run folder (without a run: in the
+            working directory), if None.
+        every: steps between records; the first step of each group is written.
 
     Needs the extra `tensorboard` (tensorboardX).
 

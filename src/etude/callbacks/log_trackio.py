@@ -15,9 +15,9 @@ class TrackioLogger(Logger):
     configuration says in `etude/from_step` where each one went on.
 
     Args:
-        project: its name.
-        name: of the run, with a suffix after a resume; one that is unique, if None.
-        every: of each so many steps, the first is written.
+        project: name of the project.
+        name: name of the run, with a suffix after a resume; one that is unique, if None.
+        every: steps between records; the first step of each group is written.
 
     Needs the extra `trackio`.
 

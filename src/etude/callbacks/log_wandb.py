@@ -19,11 +19,13 @@ class WandbLogger(Logger):
     configuration says in `etude/from_step` where each one went on.
 
     Args:
-        project: on the server.
-        name: of the run; the server makes one up, if None.
-        mode: "offline" writes a folder for `wandb sync`; as `WANDB_MODE` says, if None.
-        folder: what is written locally lies below it; the run folder (or here), if None.
-        every: of each so many steps, the first is written.
+        project: name of the project on the server.
+        name: name of the run; the server makes one up, if None.
+        mode: "offline" writes a folder for `wandb sync`; the variable `WANDB_MODE` decides, if
+            None.
+        folder: where local files go; the run folder (without a run: the working directory), if
+            None.
+        every: steps between records; the first step of each group is written.
 
     Needs the extra `wandb`.
 

@@ -30,7 +30,8 @@ class Logger(Callback, ABC):
     history, `train/loss` and `valid/accuracy`, and beside them the phase.
 
     Args:
-        every: of each so many steps of a phase, the first is written; every validation is.
+        every: steps of a phase between records; the first step of each group is written. Every
+            validation is.
 
     Raises `ConfigurationError` if `every` is not positive.
 

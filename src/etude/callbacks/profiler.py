@@ -21,8 +21,9 @@ class Profiler(Callback):
 
     Args:
         first: the first step; at 1 the trace also shows the start-up.
-        steps: how many.
-        folder: of the trace; `profile` in the run folder (or here, without a run), if None.
+        steps: number of steps.
+        folder: where the trace goes; `profile` in the run folder (without a run: in the working
+            directory), if None.
         phase: the phase to look at; the first that is entered, if None.
 
     Raises `ConfigurationError` for values below 1.

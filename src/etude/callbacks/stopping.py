@@ -21,8 +21,8 @@ class EarlyStopping(Callback):
         patience: validations without improvement before the phase ends.
         mode: "min" if small values are better, "max" if large ones are. Of a metric called
             "loss" it is "min"; of any other it must be said.
-        min_delta: an improvement must be larger than this.
-        phase: only in the phase of this name; in all that report the metric, if None.
+        min_delta: amount by which the metric must beat its best to count as an improvement.
+        phase: name of the only phase that it may end; all that report the metric, if None.
 
     Raises `ConfigurationError` for values outside their range.
 

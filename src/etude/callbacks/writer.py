@@ -79,7 +79,7 @@ class Writer:
             self._waiting += block.values.size
 
     def flush(self) -> None:
-        """Writes what waits as soon as may be; returns at once."""
+        """Wakes the thread, which writes what waits; returns at once."""
         self._wake.set()
 
     def close(self, *, failed: bool) -> bool:

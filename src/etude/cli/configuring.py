@@ -98,7 +98,7 @@ def configure(
     hint: str = "",
     also: Sequence[str] = (),
 ) -> M:
-    """The configuration from `file` and, before it, `options`.
+    """The configuration from a file and the options of the command line, which override it.
 
     Raises `UsageError` with all problems, `problems` first and `hint` last; `also` are names of
     other options, which a misspelt one may have meant.
@@ -194,7 +194,7 @@ def _has_boolean(value: Any) -> bool:
 def _sentence(item: Any, known: Mapping[str, Leaf], options: Mapping[str, Any]) -> str:
     location = [str(part) for part in item["loc"]]
     name = ".".join(location)
-    # Which of both said it: the longest option that is this field or holds it.
+    # An option set this field if it names the field or a group around it; otherwise the file did.
     given = any(name == option or name.startswith(f"{option}.") for option in options)
     shown = f"--{name}" if given else name or "The configuration"
     if item["type"] in ("extra_forbidden", "unknown_field"):

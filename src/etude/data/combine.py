@@ -104,7 +104,7 @@ def smooth_pattern(weights: Mapping[str, int]) -> list[str]:
 
 
 class _Schedule:
-    """Which sources serve a step, and the how-manieth batch of each that is."""
+    """Which sources serve a step, and the index of the batch of each."""
 
     def __init__(self, pattern: list[list[str]], weights: Mapping[str, int], steps: int | None):
         self.period, self.weights = len(pattern), weights

@@ -59,10 +59,10 @@ def load(
     for Fashion-MNIST, or the other way round, wherever they lie.
 
     Args:
-        name: as in the table.
-        root: folder of the files; None: the variable ETUDE_DATA, if set.
+        name: name of the data set, as in the table.
+        root: folder of the files; the variable ETUDE_DATA says it, if None.
         valid: fraction of the training samples to split off, stratified, for validation.
-        seed: of that split.
+        seed: seed of that split.
 
     Raises:
         DataError: an unknown name, missing, damaged or other files than asked for, no network.

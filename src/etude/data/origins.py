@@ -9,7 +9,7 @@ class Origin:
 
     Attributes:
         citation: a BibTeX entry.
-        licence: a sentence.
+        licence: the licence of the data, in a sentence.
     """
 
     citation: str

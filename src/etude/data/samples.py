@@ -33,7 +33,7 @@ def read_samples(
 
     Args:
         paths: files or folders.
-        shape: of one sample.
+        shape: shape of one sample.
         invert: take 1 minus the grey level of pictures: for dark writing on white.
 
     Raises:

@@ -31,10 +31,10 @@ class ReduceOnPlateau(optax.schedules.StatefulSchedule):
         peak: the rate to begin with.
         floor: the lowest rate.
         mode: "min" if small values are better, as of a loss, "max" if large ones are.
-        factor: what the rate is multiplied by, in (0, 1).
+        factor: multiplier of the rate at each reduction, in (0, 1).
         patience: looks without improvement before the rate falls.
-        threshold: by how much, in units of the value, a look must beat the best so far. It is
-            absolute: a relative one counts every value as better once values are negative.
+        threshold: smallest improvement on the best so far that counts, in units of the value. It
+            is absolute: a relative one counts every value as better once values are negative.
         cooldown: looks after a reduction during which nothing is counted.
         window: updates whose values are averaged into one look. With a value per validation
             rather than per update, take the number of updates between validations.
