@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from etude.engine.direction import Mode, best, better, mode_of
+from etude.engine.direction import Mode, best, better, check_name, mode_of
+from etude.engine.numbers import is_real
 from etude.errors import ConfigurationError
 
 
@@ -21,7 +22,7 @@ class AtMost:
     value: float
 
     def __post_init__(self):
-        _refuse_nan(self)
+        _check(self)
 
     def met(self, metrics: Mapping[str, Any]) -> bool:
         """Whether the metrics of a validation reach the goal; NaN does not."""
@@ -43,7 +44,7 @@ class AtLeast:
     value: float
 
     def __post_init__(self):
-        _refuse_nan(self)
+        _check(self)
 
     def met(self, metrics: Mapping[str, Any]) -> bool:
         """Whether the metrics of a validation reach the goal; NaN does not."""
@@ -109,10 +110,15 @@ class Fallen:
 
     def __post_init__(self):
         object.__setattr__(self, "mode", mode_of("Fallen", self.metric, self.mode))
-        if not self.tolerance >= 0:
-            raise ConfigurationError(f"Fallen: tolerance is not negative; got {self.tolerance}.")
-        if self.reference is not None and math.isnan(self.reference):
-            raise ConfigurationError("Fallen: nothing is worse than a reference of NaN.")
+        if not (is_real(self.tolerance) and self.tolerance >= 0):
+            raise ConfigurationError(
+                f"Fallen: tolerance is a number from 0; got {self.tolerance!r}."
+            )
+        if not (self.reference is None or is_real(self.reference)):
+            raise ConfigurationError(
+                "Fallen: reference is a number to compare with, or None for the best so far; got "
+                f"{self.reference!r}."
+            )
 
     def __call__(self, validations: Sequence[Mapping[str, float]]) -> bool:
         values = [v[self.metric] for v in validations if self.metric in v]
@@ -123,15 +129,10 @@ class Fallen:
         return math.isnan(last) or better(mode, cast(float, reference), last, by=self.tolerance)
 
 
-def _refuse_nan(goal: Goal) -> None:
-    try:
-        never = math.isnan(goal.value)
-    except TypeError:
+def _check(goal: Goal) -> None:
+    check_name(type(goal).__name__, goal.metric)
+    if not is_real(goal.value):
         raise ConfigurationError(
-            f"{type(goal).__name__}({goal.metric!r}, {goal.value!r}) compares with no number. "
-            "Pass one, such as 0.9."
-        ) from None
-    if never:
-        raise ConfigurationError(
-            f"{type(goal).__name__}({goal.metric!r}, nan) is never reached. Pass a number."
+            f"{type(goal).__name__}: {goal.metric!r} is compared with a number, such as 0.9; got "
+            f"{goal.value!r}."
         )

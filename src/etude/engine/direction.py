@@ -10,15 +10,25 @@ from etude.errors import ConfigurationError, suggest
 Mode = Literal["min", "max"]
 
 
+def check_name(owner: str, metric: Any) -> None:
+    """Raises `ConfigurationError` for a metric that is not named by text."""
+    if not isinstance(metric, str):
+        raise ConfigurationError(
+            f"{owner}: a metric is named by text, as 'valid/loss'; got {metric!r}."
+        )
+
+
 def mode_of(owner: str, metric: str, mode: Mode | None) -> Mode:
     """The mode that `owner` was given for a metric; None is enough for a loss.
 
     "loss" is the engine's own name for what a learner descends, so its direction is known. The
-    direction of every other metric is said, never guessed. Raises `ConfigurationError`.
+    direction of every other metric is said, never guessed. Raises `ConfigurationError`, also for a
+    metric that is not named by text.
 
     >>> mode_of("Best", "valid/loss", None), mode_of("Best", "valid/accuracy", "max")
     ('min', 'max')
     """
+    check_name(owner, metric)
     if mode is None and metric.split("/")[-1] == "loss":
         return "min"
     if mode is None:

@@ -27,7 +27,7 @@ def default_measure(learner: Learner) -> Measure:
     rule = learner.rule
     if not isinstance(rule, Gradient):
         raise ConfigurationError(
-            f"The rule of learner {learner.name!r} has no loss to validate with. Pass "
+            f"The rule of {learner.called} has no loss to validate with. Pass "
             "Validation(data, measure=...), a function (model, batch, context) -> metrics."
         )
 
@@ -36,7 +36,7 @@ def default_measure(learner: Learner) -> Measure:
         found = checked_metrics("What the loss returns", {"loss": value, **metrics})
         if rule.weight is None:
             return found
-        weight = checked_weight(f"The weight of learner {learner.name!r}", rule.weight(batch))
+        weight = checked_weight(f"The weight of {learner.called}", rule.weight(batch))
         assert weight is not None
         return {
             name: value if isinstance(value, Metric) else _Weighted.of(value, weight)

@@ -1,5 +1,6 @@
 """A learner: a rule, the part of the model it trains, and the optimizer of its updates."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -65,9 +66,7 @@ class Learner:
     watch: str | None = None
 
     def __post_init__(self):
-        problems = []
-        if not callable(self.rule):
-            problems.append(f"rule must be callable, as Gradient(loss) is; got {self.rule!r}")
+        problems = [*_no_rule(self.rule)]
         if self.project is not None and not callable(self.project):
             problems.append(f"project is a function of the part, or None; got {self.project!r}")
         for field in ("repeat", "accumulate"):
@@ -97,8 +96,18 @@ class Learner:
         if problems:
             found = "; ".join(problems)
             raise ConfigurationError(
-                f"Learner {self.name!r}: {found}" + ("" if found.endswith("?") else ".")
+                f"{self.title}: {found}" + ("" if found.endswith("?") else ".")
             )
+
+    @property
+    def called(self) -> str:
+        """How a message names it: "learner 'critic'", or "the learner" where it has no name."""
+        return f"learner {self.name!r}" if self.name else "the learner"
+
+    @property
+    def title(self) -> str:
+        """The same at the beginning of a sentence."""
+        return self.called[0].upper() + self.called[1:]
 
     @property
     def varies(self) -> bool:
@@ -118,12 +127,12 @@ class Learner:
         made = cast(Callable[[Any], Any], self.optimizer)(hyper)
         if not isinstance(made, optax.GradientTransformation):
             raise ConfigurationError(
-                f"Learner {self.name!r}: the optimizer as a function of the numbers of the phase "
+                f"{self.title}: the optimizer as a function of the numbers of the phase "
                 f"must return a transformation of optax; got {made!r}. Return it: "
                 'lambda hyper: optax.adam(hyper["rate"]).'
             )
         if problems := self._untold(made):
-            raise ConfigurationError(f"Learner {self.name!r}: {problems[0]}.")
+            raise ConfigurationError(f"{self.title}: {problems[0]}.")
         return made
 
     def _untold(self, optimizer: Any) -> list[str]:
@@ -134,3 +143,22 @@ class Learner:
             f"watch={self.watch!r} is told to the optimizer, and this one takes no value. "
             "Leave watch out, or pass an optimizer such as optax.adam(schedule)"
         ]
+
+
+def _no_rule(rule: Any):
+    """What is wrong with something that cannot be called as a rule, a bare loss above all."""
+    if not callable(rule):
+        yield f"rule must be callable, as Gradient(loss) is; got {rule!r}"
+        return
+    try:
+        signature = inspect.signature(rule)
+    except ValueError:  # some built-in functions have none
+        return
+    try:
+        signature.bind("trainable", "rest", "batch", "context")
+    except TypeError:
+        name = getattr(rule, "__name__", type(rule).__name__)
+        yield (
+            f"a rule takes (trainable, rest, batch, context); got {name}{signature}. Wrap a loss, "
+            f"which takes (model, batch, context): Gradient({name})"
+        )

@@ -56,7 +56,7 @@ class Part(eqx.Module):
         carries = learner.optimizer is None and any(kinds[i] is Role.CARRIED for i in mine)
         if not (order or carries):
             raise ModelError(
-                f"Learner {learner.name!r} has nothing to train: `where` selects no "
+                f"{learner.title} has nothing to train: `where` selects no "
                 "floating-point array that is a parameter. Integers, arrays in `Fixed` or "
                 "`Carry`, an Equinox State and NNX variables other than nnx.Param are never "
                 "trained."

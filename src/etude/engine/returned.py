@@ -31,7 +31,7 @@ def checked(learner: Learner, part: Part) -> Call:
     Raises `RuleError` if it returns no `Proposal`, one of other shapes, or a model in which a
     leaf has changed that may not move.
     """
-    rule, name = learner.rule, learner.name
+    rule, called = learner.rule, learner.called
 
     def call(trainable: PyTree, rest: PyTree, batch: PyTree, context: Context) -> Proposal:
         # Taken apart first: a Flax NNX module changes in place.
@@ -40,16 +40,16 @@ def checked(learner: Learner, part: Part) -> Call:
         found = rule(trainable, rest, batch, context)
         if not isinstance(found, Proposal):
             raise RuleError(
-                f"The rule of learner {name!r} must return a Proposal; got "
+                f"The rule of {called} must return a Proposal; got "
                 f"{type(found).__name__}. Return `Proposal(updates, metrics)`."
             )
-        metrics = checked_metrics(f"The metrics of learner {name!r}", found.metrics)
+        metrics = checked_metrics(f"The metrics of {called}", found.metrics)
         updates = None
         if learner.optimizer is not None:
-            updates = _like_trainable(name, found.updates, trainable)
+            updates = _like_trainable(called, found.updates, trainable)
         elif found.model is None:
             raise RuleError(
-                f"Learner {name!r} has no optimizer, so its rule must return the new values of "
+                f"{learner.title} has no optimizer, so its rule must return the new values of "
                 "its part in Proposal.model; got None."
             )
         model = eqx.combine(trainable, rest) if found.model is None else found.model
@@ -63,7 +63,7 @@ def checked(learner: Learner, part: Part) -> Call:
             return jax.tree.leaves(eqx.filter(model, is_array))
 
         changes = _changes(learner, part, arrays, eqx.filter(model, is_array), again)
-        weight = checked_weight(f"The weight of learner {name!r}", found.weight)
+        weight = checked_weight(f"The weight of {called}", found.weight)
         return Proposal(updates, metrics, changes, weight)
 
     return call
@@ -92,7 +92,7 @@ def _changes(
     again: Callable[[list[Array]], list[Array]],
 ) -> PyTree:
     """The leaves that come back changed, None elsewhere; refused where they may not move."""
-    _check_leaves(learner.name, handed, returned)
+    _check_leaves(learner.called, handed, returned)
     before, after = jax.tree.leaves(handed), jax.tree.leaves(returned)
     may, kinds = jax.tree.leaves(part.moved), jax.tree.leaves(part.roles)
     changed = [new is not old for old, new in zip(before, after, strict=True)]
@@ -107,7 +107,7 @@ def _changes(
     for name, old, new in zip(names(handed), before, values, strict=True):
         if new is not None and not _fits(_kind(new), _kind(old)):
             raise RuleError(
-                f"The model that learner {learner.name!r} returns holds {new.dtype} at "
+                f"The model that {learner.called} returns holds {new.dtype} at "
                 f"{name or 'its only leaf'}, where it held {old.dtype}, and would be cut off. "
                 f"Convert it, or begin with an array of that type."
             )
@@ -131,7 +131,7 @@ def _lost(learner: Learner, part: Part, paths: list[str], lost: list[int]) -> Ru
         )
 
     return RuleError(
-        f"The model that learner {learner.name!r} returns has new values that would be lost: "
+        f"The model that {learner.called} returns has new values that would be lost: "
         + "; ".join(f"{paths[i] or 'its only leaf'} {cure(i)}" for i in lost)
         + ". If the new values are not meant, return the leaf as it came."
     )
@@ -147,7 +147,7 @@ def _kind(leaf: Array) -> int:
     return next((i for i, kind in enumerate(kinds) if jnp.issubdtype(leaf.dtype, kind)), -1)
 
 
-def _check_leaves(name: str, wanted: PyTree, found: PyTree) -> None:
+def _check_leaves(called: str, wanted: PyTree, found: PyTree) -> None:
     expected, got = (
         dict(zip(names(tree), map(jnp.shape, jax.tree.leaves(tree)), strict=True))
         for tree in (wanted, found)
@@ -162,25 +162,25 @@ def _check_leaves(name: str, wanted: PyTree, found: PyTree) -> None:
         if path in got and got[path] != shape
     ]
     raise RuleError(
-        f"The model returned by the rule of learner {name!r} has other arrays than the one it "
+        f"The model returned by the rule of {called} has other arrays than the one it "
         f"got: {', '.join(problems)}. Return the same model with new values; "
         "`equinox.combine(trainable, rest)` is the whole of it."
     )
 
 
-def _like_trainable(name: str, updates: PyTree, trainable: PyTree) -> PyTree:
+def _like_trainable(called: str, updates: PyTree, trainable: PyTree) -> PyTree:
     found, wanted = jax.tree.leaves(updates), jax.tree.leaves(trainable)
     shapes = [jnp.shape(x) for x in found], [jnp.shape(x) for x in wanted]
     if shapes[0] != shapes[1]:
         raise RuleError(
-            f"The updates of learner {name!r} must have the shape of its trainable part: "
+            f"The updates of {called} must have the shape of its trainable part: "
             f"got {len(found)} arrays {shapes[0]}, expected {len(wanted)} arrays {shapes[1]}. "
             "Leaves that do not learn are None in `trainable`, and must be None in the updates."
         )
     for path, new, old in zip(names(trainable), found, wanted, strict=True):
         if jnp.iscomplexobj(new) and not jnp.iscomplexobj(old):
             raise RuleError(
-                f"The update of {path or 'the model'} of learner {name!r} is complex, the "
+                f"The update of {path or 'the model'} of {called} is complex, the "
                 "parameter is real. Return its real part, or begin with a complex parameter."
             )
     return jax.tree.unflatten(jax.tree.structure(trainable), found)

@@ -196,7 +196,8 @@ def _turns(
 
     def turn(arrays: PyTree, state: LearnerState, key: Key[Array, ""]):
         at = replace(context, key=key)
-        with explained(f"phase {plan.phase.name!r}, learner {learner.name!r}", batch):
+        who = f", {learner.called}" if learner.name else ""
+        with explained(f"phase {plan.phase.name!r}{who}", batch):
             return take_turn(
                 learner,
                 part,

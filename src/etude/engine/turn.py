@@ -1,6 +1,7 @@
 """One turn of a learner on a batch: its rule, and what becomes of what the rule returns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import equinox as eqx
@@ -74,7 +75,7 @@ def _in_precision(learner: Learner, batch: PyTree) -> PyTree:
         return cast_inputs(batch, learner.precision, learner.inputs)
     except SelectionError as error:
         raise ConfigurationError(
-            f"Learner {learner.name!r}: `inputs` {error}. It gets a batch and must return a part "
+            f"{learner.title}: `inputs` {error}. It gets a batch and must return a part "
             "of it, as in `inputs=lambda batch: batch['x']`."
         ) from error
 
@@ -119,10 +120,10 @@ def take_turn(
         updates, norms = _clip(learner, updates)
         metrics |= norms
         extra = {} if (told := _told(learner, metrics, loss)) is None else {"value": told}
-        optimizer = optax.with_extra_args_support(optimizer)
-        # Optax mixes Python numbers and integer counts freely; ours stay strict.
-        with jax.numpy_dtype_promotion("standard"):
-            steps, optimizer_state = optimizer.update(updates, state.optimizer, trainable, **extra)
+        with _asked_for_more(learner):
+            steps, optimizer_state = optax.with_extra_args_support(optimizer).update(
+                updates, state.optimizer, trainable, **extra
+            )
         metrics |= _learning_rate(optimizer_state)
         updated = optax.apply_updates(trainable, steps)
     if learner.project is not None:
@@ -159,7 +160,7 @@ def _told(learner: Learner, metrics: Mapping[str, Any], loss: Array | None) -> A
     known = totals(metrics)
     if learner.watch not in known:
         raise RuleError(
-            f"Learner {learner.name!r} watches {learner.watch!r}, which it does not report at its "
+            f"{learner.title} watches {learner.watch!r}, which it does not report at its "
             f"steps. {suggest(learner.watch, known)}"
         )
     return known[learner.watch]
@@ -186,6 +187,24 @@ def _sound(part: Part, before: PyTree, changes: PyTree) -> Bool[Array, ""]:
 
     jax.tree.map(look, before, changes, part.roles, is_leaf=lambda leaf: leaf is None)
     return jnp.stack(seen).all() & _finite(statistics)
+
+
+@contextmanager
+def _asked_for_more(learner: Learner) -> Iterator[None]:
+    """Within, an optimizer updates, or is refused if it needs what no learner tells it."""
+    try:
+        # Optax mixes Python numbers and integer counts freely; ours stay strict.
+        with jax.numpy_dtype_promotion("standard"):
+            yield
+    except TypeError as error:
+        if "required keyword-only argument" not in str(error):
+            raise
+        raise ConfigurationError(
+            f"{learner.title}: its optimizer asks for more than a learner tells it ({error}). It "
+            "is told the updates, the parameters and, as `value`, the loss that the rule reports "
+            "or the metric in `watch`. A line search computes the loss again and again; leave it "
+            "out: optax.lbfgs(1.0, linesearch=None)."
+        ) from error
 
 
 def _finite(tree: PyTree) -> Bool[Array, ""]:
@@ -239,7 +258,7 @@ def _projected(
     shapes = [jnp.shape(x) for x in found], [jnp.shape(x) for x in wanted]
     if shapes[0] != shapes[1]:
         raise RuleError(
-            f"project of learner {learner.name!r} must return the part that it got, with new "
+            f"project of {learner.called} must return the part that it got, with new "
             f"values: got {len(found)} arrays {shapes[0]}, expected {len(wanted)} arrays "
             f"{shapes[1]}. Leaves that do not learn are None in it, and stay so."
         )
