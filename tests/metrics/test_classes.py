@@ -60,6 +60,13 @@ def test_per_class_is_that_of_scikit_learn(seed, cut):
         np.testing.assert_allclose(found[name], column, rtol=1e-6)
 
 
+def test_the_support_counts_a_sample_whose_scores_are_nan():
+    scores = np.array([[0.9, 0.1], [np.nan, 0.2], [0.3, 0.7]], np.float32)
+    found = metrics.PerClass.empty(2).update(scores, np.array([0, 1, 1])).compute()
+    assert found["support"].tolist() == [1, 2]
+    assert np.isnan(found["recall"]).all()
+
+
 @given(st.integers(0, 10**6), cuts, st.sampled_from([1, 2, 5]))
 def test_accuracy_and_top_k(seed, cut, k):
     rng = np.random.default_rng(seed)

@@ -23,6 +23,7 @@ from etude.inputs.arrays import (
 )
 from etude.inputs.labels import (
     class_numbers as class_numbers,
+    is_class as is_class,
     one_hot as one_hot,
     soft_labels as soft_labels,
 )

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from etude.inputs import Values, check_positive, class_pairs, one_of, widest_float
+from etude.inputs import Values, check_positive, class_pairs, is_class, one_of, widest_float
 
 Average: TypeAlias = Literal["macro", "micro", "weighted"]
 
@@ -49,7 +49,8 @@ class ClassCounts(eqx.Module):
         return ClassCounts(
             tally(self.hits, actual, told & (predicted == actual)),
             tally(self.predicted, predicted, told),
-            tally(self.actual, actual, told),
+            # A sample without a prediction, for a score of it is NaN, still is of its class.
+            tally(self.actual, actual, counted & is_class(actual, classes)),
             self.unknown + (counted & ~known).sum(dtype=jnp.int32),
         )
 
@@ -173,6 +174,8 @@ class F1(_Averaged):
 
 class PerClass(eqx.Module):
     """Precision, recall, F1 and support of every class; 0 where undefined.
+
+    The support is the number of samples of a class, those with a score of NaN included.
 
     >>> import jax.numpy as jnp
     >>> state = PerClass.empty(2).update(jnp.array([0, 0, 1]), jnp.array([0, 1, 1]))
