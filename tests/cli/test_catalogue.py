@@ -13,6 +13,8 @@ import yaml
 from etude.catalogue import find_recipe, offered_command, open_run
 from etude.cli.main import main
 from etude.errors import ConfigurationError
+from etude.verbs import PredictOptions, SampleOptions
+from fields import Change, check_field, fields_of
 from installed import installed, with_recipes
 
 MODULE = f"""
@@ -105,6 +107,38 @@ def test_a_recipe_of_a_module_trains_goes_on_and_is_used_by_its_name(mine, train
     assert (run / "samples/drawn").read_text() == "5"
     code, out, _ = mine("sample", run, *again, "--help")
     assert (code, "--count INT" in out, "numbers" in out) == (0, True, True)
+
+
+def test_every_option_of_a_verb_changes_something(mine, tmp_path):
+    run, again = tmp_path / "runs/my_lines/mine", ("--recipe", "my_lines:mine")
+
+    def used(verb, *inputs):
+        def files(options):
+            """What the command prints, and the files that it leaves."""
+            given = options.model_dump(exclude_none=True, mode="json").items()
+            words = [word for name, value in given for word in (f"--{name}", value)]
+            before = set(tmp_path.rglob("*"))
+            printed = mine(verb, run, *inputs, *words, *again)[1]
+            new = sorted(set(tmp_path.rglob("*")) - before)
+            found = {path: path.read_text() for path in new if path.is_file()}
+            for path in new:
+                shutil.rmtree(path, ignore_errors=True)
+            return printed, found
+
+        return files
+
+    sampled, predicted = used("sample"), used("predict", "a")
+    listed = {
+        SampleOptions: {
+            "count": Change(1, 2, sampled),
+            "seed": Change(3, 4, sampled),
+            "out": Change(None, "other", sampled),
+        },
+        PredictOptions: {"out": Change(None, "other", predicted)},
+    }
+    for kind, changes in listed.items():
+        for field in fields_of(kind, changes):
+            check_field(kind, field, changes)
 
 
 def test_the_way_on_names_the_recipe_again(mine, tmp_path):

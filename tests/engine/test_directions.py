@@ -82,14 +82,14 @@ def test_goals_hold_at_their_value_and_never_for_nan():
         assert not goal.met({"x": NAN})
         assert not goal.met({"y": 0.0})
     for kind in (et.AtMost, et.AtLeast):
-        with pytest.raises(et.ConfigurationError, match="a number, such as 0.9; got nan"):
+        with pytest.raises(et.ConfigurationError, match=r"a number, such as 0.9; got nan"):
             kind("x", NAN)
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("kind", [et.AtMost, et.AtLeast])
 def test_a_goal_that_is_no_number_is_refused(kind):
-    with pytest.raises(et.ConfigurationError, match="a number, such as 0.9; got '0.9'"):
+    with pytest.raises(et.ConfigurationError, match=r"a number, such as 0.9; got '0.9'"):
         kind("x", "0.9")
 
 
@@ -137,7 +137,7 @@ def test_fallen_is_worse_than_the_best_so_far_or_nan(values, fallen):
 
 
 def test_fallen_refuses_what_would_never_or_always_be_true():
-    with pytest.raises(et.ConfigurationError, match="a number from 0; got -0.1"):
+    with pytest.raises(et.ConfigurationError, match=r"a number from 0; got -0.1"):
         et.Fallen("valid/loss", -0.1)
-    with pytest.raises(et.ConfigurationError, match="a number to compare with.*got nan"):
+    with pytest.raises(et.ConfigurationError, match=r"a number to compare with.*got nan"):
         et.Fallen("valid/loss", 0.1, reference=NAN)

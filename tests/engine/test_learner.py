@@ -40,7 +40,7 @@ def fit(optimizer, rule=None):
 
 
 def test_a_line_search_is_refused_with_the_cure_and_the_cure_works():
-    with pytest.raises(et.ConfigurationError, match="The learner: its optimizer .*'value_fn'"):
+    with pytest.raises(et.ConfigurationError, match=r"The learner: its optimizer .*'value_fn'"):
         fit(optax.lbfgs())
     assert abs(float(fit(optax.lbfgs(1.0, linesearch=None)).model) - 3.5) < 1e-3
 

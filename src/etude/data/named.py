@@ -60,12 +60,13 @@ def load(
 
     Args:
         name: name of the data set, as in the table.
-        root: folder of the files; the variable ETUDE_DATA says it, if None.
+        root: folder of the files; the variable ETUDE_DATA says it, if None. Not for "digits".
         valid: fraction of the training samples to split off, stratified, for validation.
         seed: seed of that split.
 
     Raises:
-        DataError: an unknown name, missing, damaged or other files than asked for, no network.
+        DataError: an unknown name, missing, damaged or other files than asked for, no network;
+            a root for "digits".
 
     >>> load("digits").classes[:3]
     ('0', '1', '2')
@@ -74,6 +75,11 @@ def load(
     if not 0 <= valid < 1:
         raise DataError(f"valid is a fraction of the training samples in [0, 1); got {valid}.")
     if name == "digits":
+        if root is not None:
+            raise DataError(
+                f"The digits come with scikit-learn, and nothing is read from the root {root}. "
+                "Leave root out, or name the data set that lies there."
+            )
         classes = NUMERALS
         train, test = _digits()
     elif name in FILED:
