@@ -8,7 +8,11 @@ import pytest
 from born_small import FAST, config, data, machine
 
 import etude as et
-from etude.systems.born_machine import AdversarialTrainer, ClassificationTrainer
+from etude.systems.born_machine import (
+    AdversarialTrainer,
+    ClassificationTrainer,
+    PerformanceEvaluator,
+)
 from etude.systems.born_machine.attacks import ascend
 from etude.systems.born_machine.criteria import ClassificationNLL
 from etude.systems.born_machine.training.adversarial import divergence, trades_loss
@@ -66,13 +70,12 @@ def test_adversarial_training_follows_its_curriculum_and_resists_more():
                      "curriculum_end_epoch": 10, "metrics": {"rob": 1}},
     )  # fmt: skip
     handler = data(cfg)
-    pre = ClassificationTrainer(machine(), cfg, "pre", handler, progress=False)
-    pre.train()
-    trainer = AdversarialTrainer(pre.bornmachine, cfg, handler, progress=False)
-    result = trainer.train()
-    epsilon = [r["train/epsilon"] for r in result.history if "train/epsilon" in r]
+    pre = ClassificationTrainer(machine(), cfg, "pre", handler).train(progress=False)
+    trained = AdversarialTrainer(pre.bornmachine, cfg, handler).train(progress=False)
+    epsilon = [r["train/epsilon"] for r in trained.result.history if "train/epsilon" in r]
     assert epsilon[0] == 0
     assert epsilon == sorted(epsilon)
     assert epsilon[-1] == pytest.approx(0.2)
-    before = trainer.evaluator.evaluate(pre.bornmachine, "valid")
-    assert trainer.summary["adv/valid/rob"] > before["rob"]
+    evaluator = PerformanceEvaluator(cfg, handler, cfg.trainer.adversarial)
+    before = evaluator.evaluate(pre.bornmachine, "valid")
+    assert trained.summary["adv/valid/rob"] > before["rob"]

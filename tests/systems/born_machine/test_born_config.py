@@ -185,7 +185,7 @@ def test_a_configuration_builds_its_machine():
     isometric = BornMachineConfig.model_validate({"init_kwargs": {"init_method": "isometry"}})
     born = isometric.build(jax.random.key(0), sites=4, classes=3)
     assert float(born.log_partition()) == pytest.approx(0, abs=1e-4)
-    with pytest.raises(ValidationError, match=r"load\(run\)"):
+    with pytest.raises(ValidationError, match=r"load\(\)"):
         BornMachineConfig.model_validate({"model_path": "runs/pre"})
 
 

@@ -179,8 +179,7 @@ def test_viz_is_samples_in_raw_coordinates_or_a_figure(tmp_path):
     found = measure.evaluate(wide, "test")["viz"]
     assert found.shape == (2, 40, 2)
     np.testing.assert_allclose(found[0, 0], [-0.4, 0.3], atol=1e-6)
-    measure = PerformanceEvaluator(CONFIG, data, train, sampler=draw, folder=tmp_path / "figures")
-    path = measure.evaluate(wide, "test", 3)["viz"]
+    path = measure.evaluate(wide, "test", 3, folder=tmp_path / "figures")["viz"]
     assert path.read_bytes()[:4] == b"\x89PNG"
 
 

@@ -32,18 +32,18 @@ def test_the_game_moves_both_players_and_only_in_their_turns():
             seen[event.phase] = event.model()
 
     start = machine()
-    trainer = GANStyleTrainer(start, cfg, data(cfg), callbacks=[Watch()], progress=False)
-    result = trainer.train()
-    alone = seen["gan"]
+    trainer = GANStyleTrainer(start, cfg, data(cfg))
+    trained = trainer.train(callbacks=[Watch()], progress=False)
+    result, alone = trained.result, seen["gan"]
     assert same(alone.machine, start), "the critic's phase must not touch the machine"
-    assert not same(alone.critic, trainer.critic)
+    assert not same(alone.critic, trainer.game().critic)
     assert not same(result.model.critic, alone.critic)
     moved = [
         np.abs(a - b).max()
         for a, b in zip(arrays(result.model.machine), arrays(start), strict=True)
     ]
     assert min(moved) > 0, "every tensor of the machine is trained through its samples"
-    keys = set(trainer.summary)
+    keys = set(trained.summary)
     assert {"gan/avg_epoch_time_total_s", "gan/avg_epoch_time_no_retrain_s"} <= keys
 
 
@@ -72,13 +72,10 @@ def test_retraining_comes_to_the_rescue_and_the_best_machine_is_kept():
         },
     )  # fmt: skip
     handler = data(cfg)
-    pre = ClassificationTrainer(machine(), cfg, "pre", handler, progress=False)
-    pre.train()
-    trainer = GANStyleTrainer(
-        pre.bornmachine, cfg, handler, best=pre.best, progress=False, nonfinite="skip",
-        callbacks=[Watch()],
-    )  # fmt: skip
-    result = trainer.train()
+    pre = ClassificationTrainer(machine(), cfg, "pre", handler).train(progress=False)
+    trainer = GANStyleTrainer(pre.bornmachine, cfg, handler, best=pre.best)
+    trained = trainer.train(progress=False, nonfinite="skip", callbacks=[Watch()])
+    result = trained.result
     history = [r for r in result.history if "valid/acc" in r]
     fell = [i for i, r in enumerate(history[:-1])
             if r["phase"] == "gan" and pre.best["acc"] - r["valid/acc"] > 0.02]  # fmt: skip
@@ -90,7 +87,7 @@ def test_retraining_comes_to_the_rescue_and_the_best_machine_is_kept():
         if r["phase"] == "gan" and i not in fell
     )
     game = [r["valid/acc"] for r in history if r["phase"] == "gan"]
-    assert trainer.summary["gan/valid/acc"] == pytest.approx(max(game))
+    assert trained.summary["gan/valid/acc"] == pytest.approx(max(game))
     # Each retraining begins where the game stands; machine and critic are those of the best epoch.
     assert handed_over
     assert all(handed_over)

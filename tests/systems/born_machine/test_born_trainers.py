@@ -30,11 +30,12 @@ def test_classification_keeps_its_best_and_reaches_every_key_of_a_goal():
     )  # fmt: skip
     start, handler = machine(), data(cfg)
     before = arrays(start)
-    trainer = ClassificationTrainer(start, cfg, "pre", handler, progress=False)
-    result = trainer.train(goal={"acc": 0.88, "loss": 0.4})
+    trainer = ClassificationTrainer(start, cfg, "pre", handler)
+    trained = trainer.train(goal={"acc": 0.88, "loss": 0.4}, progress=False)
+    result, best, summary = trained.result, trained.best, trained.summary
     assert result.reason is et.Reason.GOAL
-    assert trainer.best["acc"] >= 0.88
-    assert trainer.best["loss"] <= 0.4
+    assert best["acc"] >= 0.88
+    assert best["loss"] <= 0.4
     # One metric of a goal alone does not end a training.
     values = [r for r in result.history if "valid/acc" in r][:-1]
     assert all(r["valid/acc"] < 0.88 or r["valid/loss"] > 0.4 for r in values)
@@ -43,10 +44,15 @@ def test_classification_keeps_its_best_and_reaches_every_key_of_a_goal():
     assert all(epoch % 2 == 0 for epoch in epochs[:-1])
     # The machine that is kept is the one that was measured.
     x, y = handler.splits["valid"]
-    accuracy = float(np.mean(np.asarray(trainer.bornmachine.predict(jnp.asarray(x))) == y))
-    assert accuracy == pytest.approx(trainer.best["acc"])
-    assert trainer.summary["pre/valid/acc"] == pytest.approx(trainer.best["acc"])
-    assert {"pre/test/acc", "pre/epoch/best", "pre/avg_epoch_time_s"} <= set(trainer.summary)
+    accuracy = float(np.mean(np.asarray(trained.bornmachine.predict(jnp.asarray(x))) == y))
+    assert accuracy == pytest.approx(best["acc"])
+    assert summary["pre/valid/acc"] == best["acc"]
+    assert {"pre/test/acc", "pre/avg_epoch_time_s"} <= set(summary)
+    # The epoch of the best is that of the history, and the training changed nothing it began with.
+    accuracies = [r["valid/acc"] for r in result.history if "valid/acc" in r]
+    assert summary["pre/epoch/best"] == accuracies.index(max(accuracies)) + 1
+    assert summary["pre/epoch/last"] == len(accuracies)
+    assert trainer.bornmachine is start
     assert all(np.array_equal(a, b) for a, b in zip(before, arrays(start), strict=True))
 
 
@@ -66,6 +72,8 @@ def test_what_cannot_work_is_refused_before_training():
         ClassificationTrainer(machine(), cfg, "pre", handler).train({"mmd": 0.1})
     with pytest.raises(refused, match="no gradient"):
         GANStyleTrainer(machine(), binned, handler)
+    with pytest.raises(refused, match=r"best is .*without a number for 'acc'"):
+        GANStyleTrainer(machine(), cfg, handler, best={"loss": 0.3})
 
 
 def test_criteria_are_normalised_and_mixed_ones_lie_between():
@@ -90,18 +98,18 @@ def test_generative_training_never_reports_more_density_than_there_is():
     cfg = config(
         generative={**FAST, "max_epoch": 25, "metrics": {"loss": 1, "nll": 1, "genloss": 1}}
     )
-    trainer = GenerativeTrainer(machine(), cfg, data(cfg), progress=False)
-    trainer.train()
-    born = trainer.bornmachine
+    handler = data(cfg)
+    trained = GenerativeTrainer(machine(), cfg, handler).train(progress=False)
+    born = trained.bornmachine
     axis, weight = np.polynomial.legendre.leggauss(30)
     grid = jnp.asarray(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), jnp.float32)
     total = np.exp(np.asarray(born.log_joint(grid))).sum(1) @ np.outer(weight, weight).ravel()
     assert total == pytest.approx(1, abs=1e-3)
     # |psi|^2 <= Z |phi(x_1)|^2 |phi(x_2)|^2, largest at the corners: (d^2 / 2)^2.
-    assert trainer.best["nll"] > -np.log((5**2 / 2) ** 2)
+    assert trained.best["nll"] > -np.log((5**2 / 2) ** 2)
     start = machine()
-    x, y = (jnp.asarray(a) for a in trainer.datahandler.splits["valid"])
-    assert trainer.best["nll"] < float(ConditionalNLL()(start, (x, y)))
+    x, y = (jnp.asarray(a) for a in handler.splits["valid"])
+    assert trained.best["nll"] < float(ConditionalNLL()(start, (x, y)))
 
 
 def test_a_criterion_of_the_users_own_is_trained_and_reported():
@@ -113,6 +121,5 @@ def test_a_criterion_of_the_users_own_is_trained_and_reported():
             return 0.5 * bornmachine.log_partition()
 
     cfg = config(generative={**FAST, "max_epoch": 2, "metrics": {"loss": 1, "genloss": 1}})
-    trainer = GenerativeTrainer(machine(), cfg, data(cfg), Tempered(), progress=False)
-    trainer.train()
-    assert trainer.best["loss"] == pytest.approx(0.5 * trainer.best["genloss"], abs=1e-5)
+    best = GenerativeTrainer(machine(), cfg, data(cfg), Tempered()).train(progress=False).best
+    assert best["loss"] == pytest.approx(0.5 * best["genloss"], abs=1e-5)

@@ -108,6 +108,7 @@ from etude.systems.born_machine.sweep import (
 )
 from etude.systems.born_machine.training import (
     AdversarialTrainer,
+    BornResult,
     ClassificationTrainer,
     GANStyleTrainer,
     GenerativeTrainer,
@@ -124,6 +125,7 @@ __all__ = [
     "AdversarialTrainer",
     "BornMachine",
     "BornMachineConfig",
+    "BornResult",
     "ClassificationConfig",
     "ClassificationNLL",
     "ClassificationTrainer",

@@ -58,7 +58,7 @@ class PerformanceEvaluator:
     | rob/S, rob | accuracy under `cfg.tracking.evasion` at strength S; the mean over S |
     | fid | Frechet distance of samples and the *training* data, mean over the classes |
     | mmd, swd | distances of samples and the split that is asked for, mean over the classes |
-    | viz | samples in raw coordinates, (classes, n, sites); with `folder`, the path of a figure |
+    | viz | samples in raw coordinates, (classes, n, sites); with a folder, the path of a figure |
 
     Every sample of the split counts once, whatever the batches.
 
@@ -67,8 +67,7 @@ class PerformanceEvaluator:
         datahandler: the data.
         train_cfg: configuration of a trainer, whose `metrics` and criterion are taken.
         sampler: draws samples of one class; None: `sample`, as `cfg.tracking.sampling` says.
-        criterion: a criterion of the user's own.
-        folder: where figures go.
+        criterion: a criterion of the user's own, reported as "loss".
 
     Raises:
         ValueError: metrics that these data or arguments do not allow.
@@ -82,9 +81,8 @@ class PerformanceEvaluator:
         *,
         sampler: Sampler | None = None,
         criterion: AbstractCriterion | None = None,
-        folder: Path | None = None,
     ):
-        self.tracking, self.data, self.folder = cfg.tracking, datahandler, folder
+        self.tracking, self.data = cfg.tracking, datahandler
         self.metrics: MetricsConfig = train_cfg.metrics
         self.sampler, self.own = sampler or self._sampled, criterion
         # In the game of generator and critic, what shall not be lost is the classification.
@@ -93,9 +91,14 @@ class PerformanceEvaluator:
         refuse("PerformanceEvaluator", self._problems(cfg))
 
     def evaluate(
-        self, bornmachine: Any, split: str = "valid", epoch: int | None = None
+        self,
+        bornmachine: Any,
+        split: str = "valid",
+        epoch: int | None = None,
+        *,
+        folder: Path | None = None,
     ) -> dict[str, Any]:
-        """The metrics that are due in this epoch; None: all."""
+        """The metrics that are due in this epoch; None: all. `folder` is where figures go."""
         due = self.metrics.due(epoch)
         found: dict[str, Any] = {}
         if set(due) & set(LIKELIHOODS):
@@ -108,7 +111,7 @@ class PerformanceEvaluator:
             for name in (name for name in DISTANCES if name in due):
                 found[name] = self.distance(name, split)(samples)
             if "viz" in due:
-                found["viz"] = self._picture(samples, split, epoch)
+                found["viz"] = self._shown(samples, split, folder, epoch)
         return found
 
     def likelihoods(
@@ -160,10 +163,10 @@ class PerformanceEvaluator:
         return partial(self._distance, name, split)
 
     def picture(
-        self, machine: Any, split: str, epoch: int | None = None
+        self, machine: Any, split: str, folder: Path | None, epoch: int | None = None
     ) -> Path | Float[np.ndarray, "classes n sites"]:
         """What `evaluate` has as viz."""
-        return self._picture(self._samples(machine, split), split, epoch)
+        return self._shown(self._samples(machine, split), split, folder, epoch)
 
     # Compiled with the evaluator as a constant: it compares by identity.
     @eqx.filter_jit
@@ -221,14 +224,14 @@ class PerformanceEvaluator:
     def _real(self, split: str, label: int) -> Array:
         return jnp.asarray(self.data.of_class(split, label)[: self.tracking.distances])
 
-    def _picture(
-        self, samples: Array, split: str, epoch: int | None
+    def _shown(
+        self, samples: Array, split: str, folder: Path | None, epoch: int | None
     ) -> Path | Float[np.ndarray, "classes n sites"]:
         raw = np.stack([self.data.scaling.inverse(np.asarray(drawn)) for drawn in samples])
-        if self.folder is None:
+        if folder is None:
             return raw
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"samples-{split}-{'end' if epoch is None else epoch}.png"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"samples-{split}-{'end' if epoch is None else epoch}.png"
         plot_samples(list(samples), self.data).savefig(path, dpi=140)
         return path
 

@@ -1,38 +1,50 @@
 """`AdversarialTrainer`: classification that resists attacks within the embedding's domain."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etude.engine.phase import Phase
-from etude.engine.rule import Context
+import etude as et
 from etude.systems.born_machine.attacks import ascend, evade
 from etude.systems.born_machine.config import AdversarialConfig, Config
 from etude.systems.born_machine.criteria import AbstractCriterion, criterion_of
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.machine import BornMachine
-from etude.systems.born_machine.training.trainer import AbstractBornTrainer, Metrics, phase_of
+from etude.systems.born_machine.training.result import BornResult, trained
+from etude.systems.born_machine.training.stages import (
+    Goal,
+    Stage,
+    check_fit,
+    classification,
+    phase_of,
+    pre_stage,
+    stage_of,
+)
+from etude.systems.born_machine.training.watching import callbacks_of
 
 Loss = tuple[Float[Array, ""], dict[str, Array]]
 Batch = tuple[Array, Array]
 
 
-class AdversarialTrainer(AbstractBornTrainer):
+@final
+@dataclass(frozen=True, eq=False)
+class AdversarialTrainer:
     """Trains a Born machine to resist attacks, by `cfg.trainer.adversarial`.
 
     `pgd_at`: ``(1 - clean_weight) L(x', y) + clean_weight L(x, y)`` at the attacked inputs x'
     (Madry et al., arXiv:1706.06083). `trades`: ``L(x, y) + beta KL(p(.|x) || p(.|x'))``, where the
     attack is what maximises that divergence (Zhang et al., arXiv:1901.08573).
 
-    Args:
-        bornmachine: the machine.
+    Attributes:
+        bornmachine: the machine to start from; it stays as it is.
         cfg: the whole configuration.
-        datahandler: the data.
-        options: `pretrain=True` begins with classification in this run; and those of
-            `etude.Trainer`.
+        datahandler: the data, in the domain of the machine's embedding.
+        pretrain: begin with the classification of `cfg.trainer.classification`, in the same run.
 
     Raises:
         ConfigurationError: data that do not fit the machine.
@@ -43,30 +55,56 @@ class AdversarialTrainer(AbstractBornTrainer):
     ...     "max_epoch": 2, "batch_size": 60, "metrics": {"rob": 1, "acc": 1, "loss": 1}}})
     >>> data = DataHandler(cfg.dataset, (-1.0, 1.0))
     >>> machine = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 4), 3)
-    >>> trainer = AdversarialTrainer(machine, cfg, data, progress=False)
-    >>> round(trainer.train().history[1]["train/epsilon"], 6)  # a tenth of the domain's range
-    0.2
+    >>> trained = AdversarialTrainer(machine, cfg, data).train(progress=False)
+    >>> sorted(trained.best)
+    ['acc', 'loss', 'rob', 'rob/0.1']
     """
 
-    def __init__(
-        self, bornmachine: BornMachine, cfg: Config, datahandler: DataHandler, **options: Any
-    ):
-        super().__init__(bornmachine, cfg, datahandler, cfg.trainer.adversarial, "adv", **options)
+    bornmachine: BornMachine
+    cfg: Config
+    datahandler: DataHandler
+    pretrain: bool = field(default=False, kw_only=True)
 
-    def main_phases(self, goal: Metrics | None) -> list[Phase]:
-        config: AdversarialConfig = self.train_cfg
-        data = self.datahandler.batches("train", config.batch_size)
-        criterion = criterion_of(config.criterion)
+    def __post_init__(self):
+        check_fit(self.bornmachine, self.datahandler)
+
+    def phases(self, goal: Goal | None = None) -> list[et.Phase]:
+        """The phase of training against attacks, after one of classification if `pretrain`."""
+        config = self.cfg.trainer.adversarial
         chosen = adversarial_loss if config.method == "pgd_at" else trades_loss
-        domain = (float(self.datahandler.domain[0]), float(self.datahandler.domain[1]))
-        loss = partial(chosen, config=config, criterion=criterion, domain=domain)
-        return [phase_of(loss, config, self.stage, data, self.evaluator, goal)]
+        low, high = self.datahandler.domain
+        loss = partial(
+            chosen,
+            config=config,
+            criterion=criterion_of(config.criterion),
+            domain=(float(low), float(high)),
+        )
+        *before, stage = self._stages()
+        return [*map(classification, before), phase_of(stage, loss, goal)]
+
+    def trainer(
+        self, goal: Goal | None = None, *, callbacks: Sequence[et.Callback] = (), **options: Any
+    ) -> et.Trainer:
+        """The `etude.Trainer`; as `ClassificationTrainer.trainer`."""
+        own = callbacks_of(self._stages())
+        return et.Trainer(
+            self.bornmachine, self.phases(goal), callbacks=[*own, *callbacks], **options
+        )
+
+    def train(self, goal: Goal | None = None, **options: Any) -> BornResult:
+        """Trains, keeps the best machine and measures it; as `ClassificationTrainer.train`."""
+        return trained(partial(self.trainer, goal), self._stages()[-1], options)
+
+    def _stages(self) -> list[Stage]:
+        config = self.cfg.trainer.adversarial
+        before = [pre_stage(self.cfg, self.datahandler)] if self.pretrain else []
+        return [*before, stage_of("adv", config, self.cfg, self.datahandler)]
 
 
 def adversarial_loss(
     machine: BornMachine,
     batch: Batch,
-    context: Context,
+    context: et.Context,
     config: AdversarialConfig,
     criterion: AbstractCriterion,
     domain: tuple[float, float],
@@ -88,7 +126,7 @@ def adversarial_loss(
 def trades_loss(
     machine: BornMachine,
     batch: Batch,
-    context: Context,
+    context: et.Context,
     config: AdversarialConfig,
     criterion: AbstractCriterion,
     domain: tuple[float, float],

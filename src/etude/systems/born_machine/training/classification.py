@@ -1,27 +1,36 @@
 """`ClassificationTrainer`: p(c|x) by gradients, before a game with a critic or within it."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, final
 
-from etude.engine.phase import Phase
-from etude.errors import ConfigurationError
+import etude as et
 from etude.systems.born_machine.config import Config
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.machine import BornMachine
-from etude.systems.born_machine.training.trainer import (
-    AbstractBornTrainer,
-    Metrics,
+from etude.systems.born_machine.training.result import BornResult, trained
+from etude.systems.born_machine.training.stages import (
+    Goal,
+    Stage,
+    check_fit,
+    classification,
+    stage_of,
 )
+from etude.systems.born_machine.training.watching import callbacks_of
 
 
-class ClassificationTrainer(AbstractBornTrainer):
+@final
+@dataclass(frozen=True, eq=False)
+class ClassificationTrainer:
     """Trains a Born machine as a classifier.
 
-    Args:
-        bornmachine: the machine.
+    Attributes:
+        bornmachine: the machine to start from; it stays as it is.
         cfg: the whole configuration.
-        stage: "pre" goes by `cfg.trainer.classification`, "re" by `cfg.trainer.ganstyle.retrain`.
-        datahandler: the data.
-        options: of `etude.Trainer`.
+        stage: "pre" goes by `cfg.trainer.classification`, "re" by `cfg.trainer.ganstyle.retrain`;
+            the name of the phase.
+        datahandler: the data, in the domain of the machine's embedding.
 
     Raises:
         ConfigurationError: an unknown stage, or data that do not fit the machine.
@@ -33,27 +42,60 @@ class ClassificationTrainer(AbstractBornTrainer):
     ...     "stop_crit": "acc", "metrics": {"loss": 1, "acc": 1}}})
     >>> data = DataHandler(cfg.dataset, (-1.0, 1.0), batch_size=16)
     >>> machine = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 6), 4)
-    >>> trainer = ClassificationTrainer(machine, cfg, "pre", data, progress=False)
-    >>> result = trainer.train(goal={"acc": 0.9})
-    >>> trainer.best["acc"] >= 0.9, result.reason.name
+    >>> trainer = ClassificationTrainer(machine, cfg, "pre", data)
+    >>> trained = trainer.train(goal={"acc": 0.9}, progress=False)
+    >>> trained.best["acc"] >= 0.9, trained.result.reason.name
     (True, 'GOAL')
     """
 
-    def __init__(
-        self,
-        bornmachine: BornMachine,
-        cfg: Config,
-        stage: str,
-        datahandler: DataHandler,
-        **options: Any,
-    ):
-        if stage not in ("pre", "re"):
-            raise ConfigurationError(
-                f"ClassificationTrainer: stage {stage!r}; expected 'pre' (goes by "
+    bornmachine: BornMachine
+    cfg: Config
+    stage: str
+    datahandler: DataHandler
+
+    def __post_init__(self):
+        if self.stage not in ("pre", "re"):
+            raise et.ConfigurationError(
+                f"ClassificationTrainer: stage {self.stage!r}; expected 'pre' (goes by "
                 "cfg.trainer.classification) or 're' (by cfg.trainer.ganstyle.retrain)."
             )
-        chosen = cfg.trainer.classification if stage == "pre" else cfg.trainer.ganstyle.retrain
-        super().__init__(bornmachine, cfg, datahandler, chosen, stage, **options)
+        check_fit(self.bornmachine, self.datahandler)
 
-    def main_phases(self, goal: Metrics | None) -> list[Phase]:
-        return [self.classification(self.train_cfg, self.stage, goal)]
+    def phases(self, goal: Goal | None = None) -> list[et.Phase]:
+        """The phase of classification."""
+        return [classification(self._stage(), goal)]
+
+    def trainer(
+        self, goal: Goal | None = None, *, callbacks: Sequence[et.Callback] = (), **options: Any
+    ) -> et.Trainer:
+        """The `etude.Trainer`, to be run, resumed or loaded from.
+
+        Args:
+            goal: as in `train`.
+            callbacks: those of the user, after those that the configuration asks for.
+            options: options of `etude.Trainer`, such as `run`, `seed` and `progress`.
+
+        Raises:
+            ConfigurationError: a goal that is not measured; and what `etude.Trainer` raises.
+        """
+        own = callbacks_of([self._stage()])
+        return et.Trainer(
+            self.bornmachine, self.phases(goal), callbacks=[*own, *callbacks], **options
+        )
+
+    def train(self, goal: Goal | None = None, **options: Any) -> BornResult:
+        """Trains, keeps the best machine and measures it.
+
+        Args:
+            goal: metrics that end the training once all are reached, such as `{"acc": 0.95}`.
+            options: options of `etude.Trainer`.
+
+        Raises:
+            ConfigurationError: a goal that is not measured; and what `Trainer.fit` raises.
+        """
+        return trained(partial(self.trainer, goal), self._stage(), options)
+
+    def _stage(self) -> Stage:
+        parts = self.cfg.trainer
+        config = parts.classification if self.stage == "pre" else parts.ganstyle.retrain
+        return stage_of(self.stage, config, self.cfg, self.datahandler)

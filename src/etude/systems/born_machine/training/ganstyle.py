@@ -6,37 +6,40 @@ falls, classification is retrained, as the rescue of that phase.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from etude.callbacks import Callback, Timing
-from etude.data import ArrayData
-from etude.engine.criteria import Fallen
-from etude.engine.direction import best, better
-from etude.engine.learner import Learner
-from etude.engine.phase import Epochs, Phase, Rescue
-from etude.engine.rule import Context, Gradient
-from etude.errors import ConfigurationError
+import etude as et
 from etude.systems.born_machine.config import Config
-from etude.systems.born_machine.config_methods import SamplingConfig
 from etude.systems.born_machine.critic import Critic, critic_loss, generator_loss
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.sampling import sample
 from etude.systems.born_machine.training.measuring import validations
-from etude.systems.born_machine.training.trainer import (
-    AbstractBornTrainer,
-    Metrics,
+from etude.systems.born_machine.training.result import BornResult, trained
+from etude.systems.born_machine.training.stages import (
+    Goal,
+    Stage,
     best_of,
+    check_fit,
+    classification,
     goal_of,
-    seconds,
-    stopping,
+    pre_stage,
+    stage_of,
 )
+from etude.systems.born_machine.training.watching import callbacks_of
+
+#: The times of the summary, and the phases whose seconds they add up.
+TIMES = {
+    "avg_epoch_time_total_s": ("gan", "re"),
+    "avg_epoch_time_no_retrain_s": ("gan",),
+}
 
 
 class Game(eqx.Module):
@@ -71,13 +74,16 @@ class Risen:
     reference: float | None = None
 
     def __call__(self, validations: Sequence[Mapping[str, float]]) -> bool:
-        values = [found[self.metric] for found in validations if self.metric in found]
         if self.metric not in validations[-1]:
             return False
-        reference = best("min", values) if self.reference is None else self.reference
-        if reference is None or math.isnan(values[-1]):
+        reference = self.reference
+        if reference is None:
+            seen = [found[self.metric] for found in validations if self.metric in found]
+            reference = min((value for value in seen if not math.isnan(value)), default=None)
+        if reference is None:  # NaN from the beginning
             return True
-        return better("min", reference, values[-1], by=self.tolerance * abs(reference))
+        tolerance = self.tolerance * abs(reference)
+        return et.Fallen(self.metric, tolerance, "min", reference)(validations)
 
 
 def fallen(
@@ -86,129 +92,152 @@ def fallen(
     """When classification is retrained: the accuracy fell by, or the loss rose by a fraction of,
     the tolerance."""
     if criterion == "acc":
-        return Fallen("valid/acc", tolerance, "max", reference)
+        return et.Fallen("valid/acc", tolerance, "max", reference)
     return Risen("valid/loss", tolerance, reference)
 
 
-class GANStyleTrainer(AbstractBornTrainer):
+@final
+@dataclass(frozen=True, eq=False)
+class GANStyleTrainer:
     """Trains a Born machine against a critic, by `cfg.trainer.ganstyle`.
 
-    Args:
-        bornmachine: the machine, trained to classify.
+    Attributes:
+        bornmachine: the machine to start from, trained to classify; it stays as it is.
         cfg: the whole configuration.
-        datahandler: the data.
-        critic: who judges the samples; a new one by default.
-        best: metrics before the game, such as `ClassificationTrainer.best`. The accuracy (or
-            loss) there is what may not be lost; the best so far, if None.
-        options: `pretrain=True` begins with classification in this run; and those of
-            `etude.Trainer`.
+        datahandler: the data, in the domain of the machine's embedding.
+        critic: who judges the samples; None: a new one, by `cfg.trainer.ganstyle.critic`.
+        best: metrics before the game, such as `best` of a `BornResult`. The accuracy (or loss)
+            there is what may not be lost; None: the best of the game so far.
+        pretrain: begin with the classification of `cfg.trainer.classification`, in the same run.
 
     Raises:
-        ConfigurationError: data that do not fit the machine, or samples without a gradient.
+        ConfigurationError: data that do not fit the machine, samples without a gradient, or a
+            `best` without a number for `retrain_crit`.
     """
 
-    def __init__(
-        self,
-        bornmachine: BornMachine,
-        cfg: Config,
-        datahandler: DataHandler,
-        critic: Critic | None = None,
-        best: Mapping[str, float] | None = None,
-        **options: Any,
-    ):
-        config = cfg.trainer.ganstyle
-        super().__init__(bornmachine, cfg, datahandler, config, "gan", **options)
-        if critic is None:
-            key = jax.random.key(cfg.tracking.seed)
-            critic = Critic(bornmachine.sites, bornmachine.classes, config.critic, key=key)
-        if config.sampling.method == "bins" or bornmachine.embedding.discrete:
-            raise ConfigurationError(
+    bornmachine: BornMachine
+    cfg: Config
+    datahandler: DataHandler
+    critic: Critic | None = None
+    best: Mapping[str, float] | None = None
+    pretrain: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self):
+        check_fit(self.bornmachine, self.datahandler)
+        config = self.cfg.trainer.ganstyle
+        if config.sampling.method == "bins" or self.bornmachine.embedding.discrete:
+            raise et.ConfigurationError(
                 "GANStyleTrainer: the machine learns through its samples, and those of bins or of "
                 "one-hot states have no gradient. Set ganstyle.sampling.method to 'secant' or "
                 "'exact', and choose a continuous embedding."
             )
-        self.critic, self.reference = critic, best
+        if self.best is not None and math.isnan(self.best.get(config.retrain_crit, math.nan)):
+            raise et.ConfigurationError(
+                f"GANStyleTrainer: best is {dict(self.best)}, without a number for "
+                f"{config.retrain_crit!r}, the retrain_crit. Measure it before the game, or leave "
+                "best out."
+            )
 
-    def model(self) -> Game:
-        return Game(self.bornmachine, self.critic)
+    def game(self) -> Game:
+        """The machine and its critic, as they are before the training."""
+        critic = self.critic
+        if critic is None:
+            key, born = jax.random.key(self.cfg.tracking.seed), self.bornmachine
+            critic = Critic(born.sites, born.classes, self.cfg.trainer.ganstyle.critic, key=key)
+        return Game(self.bornmachine, critic)
 
-    def machine_of(self, model: Game) -> BornMachine:
-        return model.machine
+    def phases(self, goal: Goal | None = None) -> list[et.Phase]:
+        """The critic alone and the game, after a phase of classification if `pretrain`."""
+        *before, again, stage = self._stages()
+        alone = self.cfg.trainer.ganstyle.critic.discrimination.max_epoch_pre
+        critic = [self._critic_alone()] if alone else []
+        return [*map(classification, before), *critic, self._game(stage, again, goal)]
 
-    def main_phases(self, goal: Metrics | None) -> list[Phase]:
-        alone = self.train_cfg.critic.discrimination.max_epoch_pre
-        return [*([self._critic_alone()] if alone else []), self._game(goal)]
+    def trainer(
+        self, goal: Goal | None = None, *, callbacks: Sequence[et.Callback] = (), **options: Any
+    ) -> et.Trainer:
+        """The `etude.Trainer` of the game; as `ClassificationTrainer.trainer`."""
+        own = callbacks_of(self._stages())
+        return et.Trainer(self.game(), self.phases(goal), callbacks=[*own, *callbacks], **options)
 
-    def callbacks(self) -> list[Callback]:
-        return [*super().callbacks(), stopping(self.train_cfg.retrain, "re")]
+    def train(self, goal: Goal | None = None, **options: Any) -> BornResult:
+        """Trains, keeps the best machine and measures it; as `ClassificationTrainer.train`.
 
-    def _game(self, goal: Metrics | None) -> Phase:
-        config, critic, data = self.train_cfg, self.train_cfg.critic, self._side_by_side()
-        steps, repeat = config.max_epoch * data.steps_per_epoch, critic.discrimination.max_epoch_gan
+        The critic is in `result.model`.
+        """
+        return trained(partial(self.trainer, goal), self._stages()[-1], options, TIMES)
+
+    def _stages(self) -> list[Stage]:
+        """Classification before the game if `pretrain`, retraining within it, the game."""
+        cfg, data, parts = self.cfg, self.datahandler, self.cfg.trainer
+        before = [pre_stage(cfg, data, machine_in)] if self.pretrain else []
+        again = stage_of("re", parts.ganstyle.retrain, cfg, data, machine_of=machine_in)
+        return [*before, again, stage_of("gan", parts.ganstyle, cfg, data, machine_of=machine_in)]
+
+    def _game(self, stage: Stage, again: Stage, goal: Goal | None) -> et.Phase:
+        config, data = self.cfg.trainer.ganstyle, self._side_by_side()
+        steps, critic = config.max_epoch * data.steps_per_epoch, config.critic.discrimination
         turns = [
-            Learner(
-                Gradient(self._of_critic),
-                critic.discrimination.optimizer.build(steps * repeat),
+            et.Learner(
+                et.Gradient(self._of_critic),
+                critic.optimizer.build(steps * critic.max_epoch_gan),
                 where=critic_in,
                 name="critic",
-                repeat=repeat,
+                repeat=critic.max_epoch_gan,
             ),
-            Learner(
-                Gradient(self._of_generator),
+            et.Learner(
+                et.Gradient(self._of_generator),
                 config.optimizer.build(steps),
                 where=machine_in,
                 name="generator",
             ),
         ]
         crit = config.retrain_crit
-        kept = None if self.reference is None else {crit: self.reference[crit]}
-        reached = kept if crit == "acc" else None
-        return Phase(
-            self.stage,
+        kept = None if self.best is None else float(self.best[crit])
+        # Retraining ends once the accuracy is back.
+        reached = {crit: kept} if crit == "acc" and kept is not None else None
+        return et.Phase(
+            stage.name,
             turns,
             data,
-            Epochs(config.max_epoch),
-            validation=validations(self.evaluator, machine_in),
-            goal=goal_of(goal, self.evaluator),
+            et.Epochs(config.max_epoch),
+            validation=validations(stage.evaluator, machine_in),
+            goal=goal_of(goal, stage.evaluator),
             keep=best_of(config.stop_crit),
-            rescue=Rescue(
-                self.classification(config.retrain, "re", reached),
-                when=fallen(crit, config.tolerance, None if kept is None else kept[crit]),
+            rescue=et.Rescue(
+                classification(again, reached),
+                when=fallen(crit, config.tolerance, kept),
             ),
         )
 
-    def _critic_alone(self) -> Phase:
-        config, data = self.train_cfg.critic.discrimination, self._side_by_side()
+    def _critic_alone(self) -> et.Phase:
+        config, data = self.cfg.trainer.ganstyle.critic.discrimination, self._side_by_side()
         steps = config.max_epoch_pre * data.steps_per_epoch
-        learner = Learner(Gradient(self._of_critic), config.optimizer.build(steps), where=critic_in)
-        return Phase("critic", learner, data, Epochs(config.max_epoch_pre))
+        rule, optimizer = et.Gradient(self._of_critic), config.optimizer.build(steps)
+        learner = et.Learner(rule, optimizer, where=critic_in)
+        return et.Phase("critic", learner, data, et.Epochs(config.max_epoch_pre))
 
-    def _side_by_side(self) -> ArrayData:
+    def _side_by_side(self) -> et.ArrayData:
         """The training data, as the critic sees them."""
-        size = self.train_cfg.critic.discrimination.batch_size
+        size = self.cfg.trainer.ganstyle.critic.discrimination.batch_size
         return self.datahandler.by_class("train", size)
 
     def _of_critic(
-        self, game: Game, real: Array, context: Context
+        self, game: Game, real: Array, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         a, b = jax.random.split(context.key)
         fake = jax.lax.stop_gradient(self._synthetic(game.machine, len(real), a))
-        return critic_loss(game.critic, real, fake, self.train_cfg.critic, b)
+        return critic_loss(game.critic, real, fake, self.cfg.trainer.ganstyle.critic, b)
 
-    def _of_generator(self, game: Game, real: Array, context: Context) -> Float[Array, ""]:
+    def _of_generator(self, game: Game, real: Array, context: et.Context) -> Float[Array, ""]:
         fake = self._synthetic(game.machine, len(real), context.key)
-        return generator_loss(game.critic, fake, self.train_cfg.critic)
+        return generator_loss(game.critic, fake, self.cfg.trainer.ganstyle.critic)
 
     def _synthetic(self, machine: BornMachine, real: int, key: Key[Array, ""]) -> Array:
         """Samples of every class, one for `r_real` real ones; differentiable."""
-        config: SamplingConfig = self.train_cfg.sampling
-        n = max(1, round(real / self.train_cfg.r_real))
+        config = self.cfg.trainer.ganstyle
+        n = max(1, round(real / config.r_real))
         labels = jnp.tile(jnp.arange(machine.classes), n)
-        drawn = sample(machine, key, labels, method=config.method, bins=config.num_bins)
+        drawing = config.sampling
+        drawn = sample(machine, key, labels, method=drawing.method, bins=drawing.num_bins)
         return drawn.reshape(n, machine.classes, machine.sites)
-
-    def _times(self, timing: Timing, epochs: int) -> dict[str, float]:
-        return {
-            "gan/avg_epoch_time_total_s": seconds(timing, "gan", "re") / epochs,
-            "gan/avg_epoch_time_no_retrain_s": seconds(timing, "gan") / epochs,
-        }

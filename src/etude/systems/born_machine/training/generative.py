@@ -1,28 +1,30 @@
 """`GenerativeTrainer`: p(x|c) or p(x,c) by their exact likelihood, or a criterion of one's own."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, final
 
-from etude.engine.phase import Phase
+import etude as et
 from etude.systems.born_machine.config import Config
 from etude.systems.born_machine.criteria import AbstractCriterion, criterion_of
 from etude.systems.born_machine.data import DataHandler
 from etude.systems.born_machine.machine import BornMachine
-from etude.systems.born_machine.training.trainer import (
-    AbstractBornTrainer,
-    Metrics,
-    phase_of,
-)
+from etude.systems.born_machine.training.result import BornResult, trained
+from etude.systems.born_machine.training.stages import Goal, Stage, check_fit, phase_of, stage_of
+from etude.systems.born_machine.training.watching import callbacks_of
 
 
-class GenerativeTrainer(AbstractBornTrainer):
+@final
+@dataclass(frozen=True, eq=False)
+class GenerativeTrainer:
     """Trains a Born machine as a generator, by `cfg.trainer.generative`.
 
-    Args:
-        bornmachine: the machine.
+    Attributes:
+        bornmachine: the machine to start from; it stays as it is.
         cfg: the whole configuration.
-        datahandler: the data.
-        criterion: what is minimised; that of the configuration by default.
-        options: of `etude.Trainer`.
+        datahandler: the data, in the domain of the machine's embedding.
+        criterion: what is minimised; None: the criterion that the configuration names.
 
     Raises:
         ConfigurationError: data that do not fit the machine.
@@ -33,27 +35,38 @@ class GenerativeTrainer(AbstractBornTrainer):
     ...     "max_epoch": 5, "optimizer": {"kwargs": {"lr": 0.02}}, "metrics": {"loss": 1}}})
     >>> data = DataHandler(cfg.dataset, (-1.0, 1.0), batch_size=16)
     >>> machine = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 6), 4)
-    >>> trainer = GenerativeTrainer(machine, cfg, data, criterion=JointNLL(), progress=False)
-    >>> history = trainer.train().history
-    >>> losses = [record["valid/loss"] for record in history if "valid/loss" in record]
-    >>> losses[-1] < losses[0]
-    True
+    >>> trained = GenerativeTrainer(machine, cfg, data, JointNLL()).train(progress=False)
+    >>> x, labels = data.splits["valid"]
+    >>> trained.best["loss"] < JointNLL()(machine, (x, labels))
+    Array(True, dtype=bool)
     """
 
-    def __init__(
-        self,
-        bornmachine: BornMachine,
-        cfg: Config,
-        datahandler: DataHandler,
-        criterion: AbstractCriterion | None = None,
-        **options: Any,
-    ):
-        config = cfg.trainer.generative
-        super().__init__(
-            bornmachine, cfg, datahandler, config, "gen", criterion=criterion, **options
-        )
-        self.criterion = criterion or criterion_of(config.criterion)
+    bornmachine: BornMachine
+    cfg: Config
+    datahandler: DataHandler
+    criterion: AbstractCriterion | None = None
 
-    def main_phases(self, goal: Metrics | None) -> list[Phase]:
-        data = self.datahandler.batches("train", self.train_cfg.batch_size)
-        return [phase_of(self.criterion, self.train_cfg, self.stage, data, self.evaluator, goal)]
+    def __post_init__(self):
+        check_fit(self.bornmachine, self.datahandler)
+
+    def phases(self, goal: Goal | None = None) -> list[et.Phase]:
+        """The phase of exact likelihood."""
+        criterion = self.criterion or criterion_of(self.cfg.trainer.generative.criterion)
+        return [phase_of(self._stage(), criterion, goal)]
+
+    def trainer(
+        self, goal: Goal | None = None, *, callbacks: Sequence[et.Callback] = (), **options: Any
+    ) -> et.Trainer:
+        """The `etude.Trainer`; as `ClassificationTrainer.trainer`."""
+        own = callbacks_of([self._stage()])
+        return et.Trainer(
+            self.bornmachine, self.phases(goal), callbacks=[*own, *callbacks], **options
+        )
+
+    def train(self, goal: Goal | None = None, **options: Any) -> BornResult:
+        """Trains, keeps the best machine and measures it; as `ClassificationTrainer.train`."""
+        return trained(partial(self.trainer, goal), self._stage(), options)
+
+    def _stage(self) -> Stage:
+        config = self.cfg.trainer.generative
+        return stage_of("gen", config, self.cfg, self.datahandler, criterion=self.criterion)

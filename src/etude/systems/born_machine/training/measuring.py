@@ -1,6 +1,6 @@
 """The metrics of a `PerformanceEvaluator` as validations of a phase, each at its own frequency."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
@@ -8,11 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from etude.callbacks.base import Callback, Event, Request
-from etude.callbacks.watching import Reported, unknown_phase
-from etude.data import ArrayData
-from etude.engine.phase import Epochs, Validation
-from etude.engine.rule import Context
+import etude as et
 from etude.systems.born_machine.evaluator import BATCH, DISTANCES, LIKELIHOODS, PerformanceEvaluator
 
 #: from the model that is trained to the Born machine in it
@@ -26,7 +22,7 @@ def itself(model: Any) -> Any:
 
 def validations(
     evaluator: PerformanceEvaluator, machine_of: MachineOf = itself, split: str = "valid"
-) -> list[Validation]:
+) -> list[et.Validation]:
     """One validation for each kind of metric and frequency; all report as `valid/...`.
 
     Likelihoods come from one contraction of the split, robustness from an attack on each of its
@@ -34,31 +30,16 @@ def validations(
     """
     samples = evaluator.data.splits[split]
     indexed = (samples.x, samples.y, np.arange(len(samples.y)))
-    each = ArrayData(indexed, min(BATCH, len(samples.y)), shuffle=False)
-    once = ArrayData(np.zeros(1, np.float32), 1, shuffle=False)
+    each = et.ArrayData(indexed, min(BATCH, len(samples.y)), shuffle=False)
+    once = et.ArrayData(np.zeros(1, np.float32), 1, shuffle=False)
     found = []
     for every, names in _by_frequency(evaluator, LIKELIHOODS):
-        found.append(Validation(each, _likelihoods(evaluator, machine_of, names), every))
+        found.append(et.Validation(each, _likelihoods(evaluator, machine_of, names), every))
     for every, _ in _by_frequency(evaluator, ("rob",)):
-        found.append(Validation(each, _robustness(evaluator, machine_of, split), every))
+        found.append(et.Validation(each, _robustness(evaluator, machine_of, split), every))
     for every, names in _by_frequency(evaluator, DISTANCES):
-        found.append(Validation(once, _distances(evaluator, machine_of, names, split), every))
+        found.append(et.Validation(once, _distances(evaluator, machine_of, names, split), every))
     return found
-
-
-class Pictures(Callback):
-    """Draws samples beside the data every `evaluator.metrics.viz` epochs of a phase."""
-
-    def __init__(self, evaluator: PerformanceEvaluator, phase: str, machine_of: MachineOf = itself):
-        self.evaluator, self.phase, self.machine_of = evaluator, phase, machine_of
-
-    def on_epoch_end(self, event: Event) -> Request:
-        if event.phase == self.phase and "viz" in self.evaluator.metrics.due(event.epoch):
-            self.evaluator.picture(self.machine_of(event.model()), "valid", event.epoch)
-        return None
-
-    def problems(self, phases: Mapping[str, Reported]) -> list[str]:
-        return unknown_phase("Pictures", self.phase, phases)
 
 
 class Distance(eqx.Module):
@@ -78,16 +59,16 @@ class Distance(eqx.Module):
 
 def _by_frequency(
     evaluator: PerformanceEvaluator, among: Iterable[str]
-) -> Iterable[tuple[Epochs, list[str]]]:
+) -> Iterable[tuple[et.Epochs, list[str]]]:
     groups: dict[int, list[str]] = {}
     for name in evaluator.metrics.names:
         if name in among:
             groups.setdefault(getattr(evaluator.metrics, name), []).append(name)
-    return [(Epochs(every), names) for every, names in groups.items()]
+    return [(et.Epochs(every), names) for every, names in groups.items()]
 
 
 def _likelihoods(evaluator: PerformanceEvaluator, machine_of: MachineOf, names: list[str]) -> Any:
-    def measure(model: Any, batch: Any, context: Context) -> dict[str, Array]:
+    def measure(model: Any, batch: Any, context: et.Context) -> dict[str, Array]:
         found = evaluator.likelihoods(machine_of(model), *batch)
         return {name: jnp.mean(found[name]) for name in names}
 
@@ -95,7 +76,7 @@ def _likelihoods(evaluator: PerformanceEvaluator, machine_of: MachineOf, names: 
 
 
 def _robustness(evaluator: PerformanceEvaluator, machine_of: MachineOf, split: str) -> Any:
-    def measure(model: Any, batch: Any, context: Context) -> dict[str, Array]:
+    def measure(model: Any, batch: Any, context: et.Context) -> dict[str, Array]:
         found = evaluator.resisted(machine_of(model), split, *batch)
         return {name: jnp.mean(values) for name, values in found.items()}
 
@@ -107,7 +88,7 @@ def _distances(
 ) -> Any:
     distances = {name: evaluator.distance(name, split) for name in names}
 
-    def measure(model: Any, batch: Any, context: Context) -> dict[str, Distance]:
+    def measure(model: Any, batch: Any, context: et.Context) -> dict[str, Distance]:
         samples = evaluator.samples(machine_of(model), split)
         return {name: Distance(samples, distance) for name, distance in distances.items()}
 
