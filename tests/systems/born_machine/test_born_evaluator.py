@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from etude.compilations import shared_compilations
 from etude.systems.born_machine import BornMachine, Embedding, evaluator as module
 from etude.systems.born_machine.config import (
     ClassificationConfig,
@@ -21,7 +22,7 @@ from etude.systems.born_machine.config_methods import MetricsConfig
 from etude.systems.born_machine.config_model import DatasetConfig
 from etude.systems.born_machine.criteria import AbstractCriterion
 from etude.systems.born_machine.data import SPLITS, DataHandler
-from etude.systems.born_machine.evaluator import PerformanceEvaluator
+from etude.systems.born_machine.evaluator import DISTANCES, LIKELIHOODS, PerformanceEvaluator
 from etude.systems.born_machine.metrics import Moments, frechet_distance
 from etude.systems.born_machine.plots import density_grid
 
@@ -129,7 +130,7 @@ def test_frechet_goes_by_the_training_data_alone():
     """The original's statistics held validation and test data whatever was asked for."""
     measure = evaluator(metrics={"fid": 1})
     for split in ("valid", "test"):
-        drawn = measure._samples(TOY, split)
+        drawn = measure.samples(TOY, split)
         assert [len(points) for points in drawn] == [40, 40]
         assert len(np.unique(np.asarray(drawn[0]), axis=0)) == 40  # parts have their own keys
         expected = [
@@ -181,6 +182,27 @@ def test_viz_is_samples_in_raw_coordinates_or_a_figure(tmp_path):
     np.testing.assert_allclose(found[0, 0], [-0.4, 0.3], atol=1e-6)
     path = measure.evaluate(wide, "test", 3, folder=tmp_path / "figures")["viz"]
     assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_second_evaluator_compiles_nothing():
+    """Data are arguments of the programs; as constants they made programs of their own."""
+
+    def measured(seed):
+        dataset = CONFIG.dataset.model_copy(update={"seed": seed})
+        names = (*LIKELIHOODS, *DISTANCES, "rob")
+        train = ClassificationConfig(metrics=MetricsConfig(**dict.fromkeys(names, 1)))
+        data = DataHandler(dataset, (-1.0, 1.0))
+        return PerformanceEvaluator(CONFIG, data, train, sampler=sampler).evaluate(TOY, "test")
+
+    def programs():
+        folder = Path(str(jax.config.jax_compilation_cache_dir))  # pyright: ignore
+        return {path.name for path in folder.glob("*-cache")}
+
+    with shared_compilations():
+        first, known = measured(0), programs()
+        assert known
+        assert measured(1)["nll"] != first["nll"]
+        assert programs() == known
 
 
 def test_the_configuration_is_not_changed():

@@ -9,7 +9,7 @@ the test.
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import equinox as eqx
 import jax
@@ -17,18 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
+import etude as et
 from etude.config import refuse
 from etude.systems.born_machine.attacks import evade
 from etude.systems.born_machine.config import Config, GANStyleConfig
 from etude.systems.born_machine.config_methods import (
     CriterionConfig,
     MetricsConfig,
+    SamplingConfig,
 )
 from etude.systems.born_machine.criteria import AbstractCriterion
 from etude.systems.born_machine.data import SPLITS, DataHandler
-from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.metrics import (
     Moments,
+    SampleMean,
     frechet_distance,
     likelihoods,
     maximum_mean_discrepancy,
@@ -47,6 +49,7 @@ DISTANCES = ("fid", "mmd", "swd")
 BATCH = 512
 
 
+@final
 class PerformanceEvaluator:
     """Measures a Born machine on a split.
 
@@ -84,7 +87,7 @@ class PerformanceEvaluator:
     ):
         self.tracking, self.data = cfg.tracking, datahandler
         self.metrics: MetricsConfig = train_cfg.metrics
-        self.sampler, self.own = sampler or self._sampled, criterion
+        self.sampler, self.own = sampler, criterion
         # In the game of generator and critic, what shall not be lost is the classification.
         game = isinstance(train_cfg, GANStyleConfig)
         self.criterion = CriterionConfig() if game else train_cfg.criterion
@@ -102,17 +105,23 @@ class PerformanceEvaluator:
         due = self.metrics.due(epoch)
         found: dict[str, Any] = {}
         if set(due) & set(LIKELIHOODS):
-            means = self._over(split, partial(self._likelihoods, bornmachine))
+            means = et.evaluate(bornmachine, self.indexed(split), _exact(self.likelihoods))
             found |= {name: value for name, value in means.items() if name in due}
         if "rob" in due:
-            found |= self._over(split, partial(self._resisted, bornmachine, split))
+            resisted = partial(self.resisted, split)
+            found |= et.evaluate(bornmachine, self.indexed(split), _exact(resisted))
         if set(due) & {*DISTANCES, "viz"}:
-            samples = self._samples(bornmachine, split)
+            samples = self.samples(bornmachine, split)
             for name in (name for name in DISTANCES if name in due):
                 found[name] = self.distance(name, split)(samples)
             if "viz" in due:
                 found["viz"] = self._shown(samples, split, folder, epoch)
         return found
+
+    def indexed(self, split: str) -> et.ArrayData:
+        """A split in order, as batches (samples, labels, positions in the split)."""
+        x, y = self.data.splits[split]
+        return et.ArrayData((x, y, np.arange(len(y))), min(BATCH, len(y)), shuffle=False)
 
     def likelihoods(
         self, machine: Any, x: Array, labels: Integer[Array, " batch"], indices: Array
@@ -125,7 +134,7 @@ class PerformanceEvaluator:
         return {**found, "loss": self._loss(found)}
 
     def resisted(
-        self, machine: Any, split: str, x: Array, labels: Integer[Array, " batch"], indices: Array
+        self, split: str, machine: Any, x: Array, labels: Integer[Array, " batch"], indices: Array
     ) -> dict[str, Array]:
         """Whether each sample is classified rightly under attack, at every strength, and the mean.
 
@@ -148,15 +157,8 @@ class PerformanceEvaluator:
 
         They are drawn in parts, so that memory is bounded.
         """
-        sampler, config, classes = self.sampler, self.tracking.sampling, []
-        parts = -(-config.num_spc // config.batch_spc)
-        for label in range(self.data.classes):
-            keys = jax.random.split(jax.random.fold_in(self._key(1, split), label), parts)
-            drawn = jax.lax.map(
-                lambda key, label=label: sampler(machine, key, label, config.batch_spc), keys
-            )
-            classes.append(drawn.reshape(-1, drawn.shape[-1])[: config.num_spc])
-        return jnp.stack(classes)
+        key, config = self._key(1, split), self.tracking.sampling
+        return _drawn(machine, key, self.data.classes, config, self.sampler)
 
     def distance(self, name: str, split: str) -> Callable[[Array], float]:
         """A distance of samples (classes, n, sites) to a split, as a function of the samples."""
@@ -166,20 +168,7 @@ class PerformanceEvaluator:
         self, machine: Any, split: str, folder: Path | None, epoch: int | None = None
     ) -> Path | Float[np.ndarray, "classes n sites"]:
         """What `evaluate` has as viz."""
-        return self._shown(self._samples(machine, split), split, folder, epoch)
-
-    # Compiled with the evaluator as a constant: it compares by identity.
-    @eqx.filter_jit
-    def _likelihoods(self, machine: Any, *batch: Array) -> dict[str, Array]:
-        return self.likelihoods(machine, *batch)
-
-    @eqx.filter_jit
-    def _resisted(self, machine: Any, split: str, *batch: Array) -> dict[str, Array]:
-        return self.resisted(machine, split, *batch)
-
-    @eqx.filter_jit
-    def _samples(self, machine: Any, split: str) -> Float[Array, "classes n sites"]:
-        return self.samples(machine, split)
+        return self._shown(self.samples(machine, split), split, folder, epoch)
 
     def _loss(self, found: Mapping[str, Array]) -> Array:
         names = {
@@ -189,21 +178,6 @@ class PerformanceEvaluator:
             return found[names[self.criterion.name]]
         alpha = self.criterion.kwargs.alpha or 0.0
         return (1 - alpha) * found["clsloss"] + alpha * found["genloss"]
-
-    def _over(self, split: str, run: Callable[..., Mapping[str, Array]]) -> dict[str, float]:
-        """Means over all samples of a split."""
-        x, y = self.data.splits[split]
-        sums: dict[str, float] = {}
-        for start in range(0, len(y), BATCH):
-            part = slice(start, start + BATCH)
-            indices = jnp.arange(start, min(start + BATCH, len(y)))
-            for name, values in run(jnp.asarray(x[part]), jnp.asarray(y[part]), indices).items():
-                sums[name] = sums.get(name, 0.0) + float(np.sum(np.asarray(values), dtype=float))
-        return {name: total / len(y) for name, total in sums.items()}
-
-    def _sampled(self, machine: BornMachine, key: Array, label: int, count: int) -> Array:
-        config = self.tracking.sampling
-        return sample(machine, key, label, count, method=config.method, bins=config.num_bins)
 
     def _distance(self, name: str, split: str, samples: Array) -> float:
         found = []
@@ -247,3 +221,37 @@ class PerformanceEvaluator:
                 "whole numbers: leave rob out of metrics, or choose another embedding"
             )
         return problems
+
+
+def _exact(each: Callable[..., Mapping[str, Array]]) -> Callable[..., dict[str, SampleMean]]:
+    """Values of each sample as a measure, whose means are exact whatever the batches."""
+
+    def measure(machine: Any, batch: tuple[Array, ...], context: et.Context) -> dict[str, Any]:
+        return {name: SampleMean.of(values) for name, values in each(machine, *batch).items()}
+
+    return measure
+
+
+# Whatever differs between two evaluators of one experiment is an argument, so that the second
+# finds the program of the first.
+@eqx.filter_jit
+def _drawn(
+    machine: Any,
+    key: Key[Array, ""],
+    classes: int,
+    config: SamplingConfig,
+    sampler: Sampler | None,
+) -> Float[Array, "classes n sites"]:
+    def draw(key: Key[Array, ""], label: int) -> Array:
+        if sampler is not None:
+            return sampler(machine, key, label, config.batch_spc)
+        return sample(
+            machine, key, label, config.batch_spc, method=config.method, bins=config.num_bins
+        )
+
+    groups, parts = [], -(-config.num_spc // config.batch_spc)
+    for label in range(classes):
+        keys = jax.random.split(jax.random.fold_in(key, label), parts)
+        drawn = jax.lax.map(partial(draw, label=label), keys)
+        groups.append(drawn.reshape(-1, drawn.shape[-1])[: config.num_spc])
+    return jnp.stack(groups)

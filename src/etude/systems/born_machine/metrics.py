@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +60,31 @@ def likelihoods(
         "nll": -mine(weights - partition),
         "genloss": -mine(weights - jax.nn.logsumexp(partition)),
     }
+
+
+class SampleMean(eqx.Module):
+    """A mean over samples for `etude.evaluate`, summed on the host in double precision.
+
+    >>> parts = SampleMean.of(jnp.ones(2)).merge(SampleMean.of(jnp.zeros(2)))
+    >>> parts.compute()
+    0.5
+    """
+
+    parts: tuple[Float[Array, " _"], ...]
+
+    @classmethod
+    def of(cls, values: Float[Array, " batch"]) -> "SampleMean":
+        """The values of the samples of a batch."""
+        return cls((values,))
+
+    def merge(self, other: "SampleMean") -> "SampleMean":
+        """Batches of different sizes stand side by side."""
+        return SampleMean(self.parts + other.parts)
+
+    def compute(self) -> float:
+        """The mean over all samples."""
+        total = sum(float(np.sum(np.asarray(part), dtype=float)) for part in self.parts)
+        return total / sum(map(len, self.parts))
 
 
 @dataclass(frozen=True)

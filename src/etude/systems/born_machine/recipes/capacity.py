@@ -17,21 +17,17 @@ import optax
 from jaxtyping import Array, Float32
 from pydantic import Field
 
-from etude.data import ArrayData, load
+import etude as et
 from etude.data.origins import FASHION_MNIST
-from etude.engine.learner import Learner
-from etude.engine.phase import Phase, Steps
-from etude.engine.rule import Context, Gradient
-from etude.errors import DataError
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine
+from etude.systems.born_machine.metrics import SampleMean
 from etude.systems.born_machine.plots import plot_likelihoods
 from etude.systems.born_machine.recipes import citations
 from etude.systems.born_machine.recipes.verbs import DrawOptions, drawn, write_samples
 from etude.systems.born_machine.sweep import TwoSiteSweep
 from etude.table import Table
-from etude.trainer import Trainer
 from etude.verbs import Verb
 
 Method = Literal["sweep", "Adam"]
@@ -68,44 +64,53 @@ def trials(config: Capacity) -> list[Trial]:
     ]
 
 
-def build(config: Capacity, method: Method, bond_dim: int, seed: int, /, **options: Any) -> Trainer:
+def build(
+    config: Capacity, method: Method, bond_dim: int, seed: int, /, **options: Any
+) -> et.Trainer:
     """The trainer of one trial."""
     x = jnp.asarray(pictures(*source_of(config))["train"])
     machine = BornMachine.create(
         jax.random.key(seed), x.shape[1], 1, Embedding("onehot", 2), bond_dim, init="identity"
     )
     if method == "sweep":
-        source, length = ArrayData(x, len(x), shuffle=False), Steps(config.sweeps)
-        return Trainer(
-            machine, Phase("sweep", Learner(TwoSiteSweep()), source, length), seed=seed, **options
-        )
+        source, length = et.ArrayData(x, len(x), shuffle=False), et.Steps(config.sweeps)
+        phase = et.Phase("sweep", et.Learner(TwoSiteSweep()), source, length)
+        return et.Trainer(machine, phase, seed=seed, **options)
     rate = optax.cosine_decay_schedule(config.adam_rate, config.adam_steps)
-    rule = Gradient(negative_log_likelihood)
-    learner = Learner(rule, optax.adam(rate), clip_norm=config.adam_clip)
-    source = ArrayData(x, min(config.adam_batch, len(x)))
-    phase = Phase("adam", learner, source, Steps(config.adam_steps))
-    return Trainer(machine, phase, seed=seed, **options)
+    rule = et.Gradient(negative_log_likelihood)
+    learner = et.Learner(rule, optax.adam(rate), clip_norm=config.adam_clip)
+    source = et.ArrayData(x, min(config.adam_batch, len(x)))
+    phase = et.Phase("adam", learner, source, et.Steps(config.adam_steps))
+    return et.Trainer(machine, phase, seed=seed, **options)
 
 
-def negative_log_likelihood(machine: BornMachine, batch: Array, context: Context) -> Array:
+def negative_log_likelihood(machine: BornMachine, batch: Array, context: et.Context) -> Array:
     """Mean -log p(x) of a batch, in nats."""
     return -jnp.mean(machine.log_marginal(batch))
 
 
 def evaluate(config: Capacity, model: BornMachine, split: str) -> dict[str, Any]:
-    """Nats per picture, of those learned from and of as many others."""
+    """Nats per picture, of those learned from and of as many others, from `split`."""
     found = pictures(*source_of(config))
+    if split not in found:
+        raise et.DataError(
+            f"{config.data!r} has fewer than {config.pictures} pictures beside those of training, "
+            "so none are left for 'valid'. Ask for 'test', or train on fewer (--pictures)."
+        )
     return {
         "nll": nats(model, found["train"]),
-        "test_nll": nats(model, found["test"]),
+        "other_nll": nats(model, found[split]),
         "floor": float(np.log(len(np.unique(found["train"], axis=0)))),
     }
 
 
 def nats(machine: BornMachine, x: Float32[np.ndarray, "n sites"]) -> float:
-    """Mean -log p(x) in nats, some pictures at a time."""
-    parts = [machine.log_marginal(jnp.asarray(x[k : k + 250])) for k in range(0, len(x), 250)]
-    return -float(np.mean(np.concatenate(parts)))
+    """Mean -log p(x) in nats."""
+
+    def measure(machine: BornMachine, batch: Array, context: et.Context) -> dict[str, Any]:
+        return {"nll": SampleMean.of(-machine.log_marginal(batch))}
+
+    return et.evaluate(machine, et.ArrayData(x, min(250, len(x)), shuffle=False), measure)["nll"]
 
 
 def source_of(config: Capacity) -> tuple[str, str | None, int, float]:
@@ -119,18 +124,21 @@ def pictures(
 ) -> dict[str, Float32[np.ndarray, "n sites"]]:
     """Binarised pictures, as many for training as for the test.
 
-    Raises DataError if there are fewer.
+    "valid" are the pictures of the training set after those of training, if they are as many.
+    Raises DataError if there are fewer for training or test.
     """
-    found = load(name, root)
+    found = et.load(name, root)
     least = min(len(found.train.y), len(found.test.y))
     if least < count:
-        raise DataError(
+        raise et.DataError(
             f"{name!r} has {len(found.train.y)} pictures for training and {len(found.test.y)} for "
             f"the test, fewer than pictures={count}. Ask for {least} (--pictures {least})."
         )
+    parts = {"train": found.train.x, "valid": found.train.x[count:], "test": found.test.x}
     return {
-        name: (part.x[:count].reshape(count, -1) > threshold).astype(np.float32)
-        for name, part in (("train", found.train), ("test", found.test))
+        name: (x[:count].reshape(count, -1) > threshold).astype(np.float32)
+        for name, x in parts.items()
+        if len(x) >= count
     }
 
 
@@ -163,7 +171,8 @@ recipe = Recipe(
     "Training likelihood of 1,000 binarised pictures against D: the two-site sweep and Adam.",
     Capacity,
     trials,
-    {"training -log p(x)": "nll", "of other pictures": "test_nll"},
+    {"training -log p(x)": "nll", "of other pictures": "other_nll"},
+    splits=("valid", "test"),
     draw=draw,
     sample=Verb("exact samples of p(x), binary pictures", "", DrawOptions, draw_pictures),
     ceiling=(

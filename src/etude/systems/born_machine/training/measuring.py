@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import etude as et
-from etude.systems.born_machine.evaluator import BATCH, DISTANCES, LIKELIHOODS, PerformanceEvaluator
+from etude.systems.born_machine.evaluator import DISTANCES, LIKELIHOODS, PerformanceEvaluator
 
 #: from the model that is trained to the Born machine in it
 MachineOf = Callable[[Any], Any]
@@ -28,9 +28,7 @@ def validations(
     Likelihoods come from one contraction of the split, robustness from an attack on each of its
     samples, distances from samples that the machine draws.
     """
-    samples = evaluator.data.splits[split]
-    indexed = (samples.x, samples.y, np.arange(len(samples.y)))
-    each = et.ArrayData(indexed, min(BATCH, len(samples.y)), shuffle=False)
+    each = evaluator.indexed(split)
     once = et.ArrayData(np.zeros(1, np.float32), 1, shuffle=False)
     found = []
     for every, names in _by_frequency(evaluator, LIKELIHOODS):
@@ -77,7 +75,7 @@ def _likelihoods(evaluator: PerformanceEvaluator, machine_of: MachineOf, names: 
 
 def _robustness(evaluator: PerformanceEvaluator, machine_of: MachineOf, split: str) -> Any:
     def measure(model: Any, batch: Any, context: et.Context) -> dict[str, Array]:
-        found = evaluator.resisted(machine_of(model), split, *batch)
+        found = evaluator.resisted(split, machine_of(model), *batch)
         return {name: jnp.mean(values) for name, values in found.items()}
 
     return measure
