@@ -11,10 +11,8 @@ import numpy as np
 from jaxtyping import Array
 from pydantic import Field
 
-from etude.data import ArrayData
+import etude as et
 from etude.data.origins import DIGITS, FASHION_MNIST
-from etude.engine.learner import Learner
-from etude.engine.phase import Phase, Steps
 from etude.predictions import FILES, PictureOptions, class_table, read_intensities
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.canonical import entanglement_entropy
@@ -36,7 +34,6 @@ from etude.systems.born_machine.sampling import sample
 from etude.systems.born_machine.sweep import TwoSiteSweep
 from etude.systems.born_machine.training import ClassificationTrainer, GenerativeTrainer
 from etude.table import Table
-from etude.trainer import Trainer
 from etude.verbs import Verb
 
 Method = Literal["classifier", "generative", "mixed", "sweep"]
@@ -86,7 +83,7 @@ def trials(config: PictureConfig) -> list[Trial]:
     ]
 
 
-def build(config: PictureConfig, method: Method, seed: int, /, **options: Any) -> Trainer:
+def build(config: PictureConfig, method: Method, seed: int, /, **options: Any) -> et.Trainer:
     """The trainer of one trial."""
     handler = data(config.data, config.root)
     machine = BornMachine.create(
@@ -98,9 +95,10 @@ def build(config: PictureConfig, method: Method, seed: int, /, **options: Any) -
     )
     if method == "sweep":
         train = handler.splits["train"]
-        whole = ArrayData((jnp.asarray(train.x), jnp.asarray(train.y)), len(train.y), shuffle=False)
-        phase = Phase("sweep", Learner(TwoSiteSweep()), whole, Steps(config.sweeps))
-        return Trainer(machine, phase, seed=seed, **options)
+        pair = jnp.asarray(train.x), jnp.asarray(train.y)
+        whole = et.ArrayData(pair, len(train.y), shuffle=False)
+        phase = et.Phase("sweep", et.Learner(TwoSiteSweep()), whole, et.Steps(config.sweeps))
+        return et.Trainer(machine, phase, seed=seed, **options)
     cfg = settings(config, method)
     if method == "classifier":
         trainer = ClassificationTrainer(machine, cfg, "pre", handler)

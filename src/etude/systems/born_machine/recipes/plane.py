@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer
 from pydantic import Field
 
+import etude as et
 from etude.data.samples import read_samples
 from etude.predictions import FILES, class_table
 from etude.recipe import Configuration, Outcome, Recipe, Trial
@@ -42,7 +43,6 @@ from etude.systems.born_machine.training import (
     GenerativeTrainer,
 )
 from etude.table import Table
-from etude.trainer import Trainer
 from etude.verbs import PredictOptions, Verb
 
 Toy = Literal[
@@ -105,7 +105,7 @@ def trials(config: Plane) -> list[Trial]:
     ]
 
 
-def build(config: Plane, name: Toy, method: Method, seed: int, /, **options: Any) -> Trainer:
+def build(config: Plane, name: Toy, method: Method, seed: int, /, **options: Any) -> et.Trainer:
     """The trainer of one trial."""
     cfg, handler = settings(config, name), data(name)
     machine = BornMachine.create(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int
 from pydantic import Field
 
-from etude.errors import ConfigurationError
+import etude as et
 from etude.predictions import in_parts
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.plots import plot_pictures, plot_points
@@ -53,7 +53,7 @@ def drawn(
         labels = sample_labels(machine, first, options.count)
         return sample(machine, key, labels), np.asarray(labels)
     if label >= machine.classes:
-        raise ConfigurationError(
+        raise et.ConfigurationError(
             f"--label {label}: the machine has {machine.classes} classes, counted from 0. Give "
             f"one of 0 to {machine.classes - 1}, or leave it out."
         )
