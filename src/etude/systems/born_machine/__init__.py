@@ -72,6 +72,8 @@ from etude.systems.born_machine.labels import (
 )
 from etude.systems.born_machine.machine import (
     BornMachine,
+    Classifier,
+    Generator,
 )
 from etude.systems.born_machine.marginals import (
     marginal_density,
@@ -112,10 +114,6 @@ from etude.systems.born_machine.training import (
     ClassificationTrainer,
     GANStyleTrainer,
     GenerativeTrainer,
-)
-from etude.systems.born_machine.views import (
-    Classifier,
-    Generator,
 )
 
 __all__ = [

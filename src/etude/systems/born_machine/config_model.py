@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 from pydantic import Field, model_validator
 
+import etude as et
 from etude.config import Config, near_match, refuse
 from etude.data.named import NAMES, find
-from etude.errors import DataError
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine
 
@@ -135,7 +135,7 @@ class DatasetConfig(Config, frozen=True):
             return []
         try:
             find(self.name, self.root)
-        except DataError:
+        except et.DataError:
             known = [*TOYS, *DENSE, *NAMES, ARRAYS]
             return [
                 f"name: got {self.name!r}, expected {', '.join(known)}, a folder of IDX files or "

@@ -24,8 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree, Real
 
-from etude.engine.rule import Context
-from etude.errors import RuleError
+import etude as et
 from etude.systems.born_machine.config_methods import CriterionConfig
 from etude.systems.born_machine.labels import of_label, read_batch
 from etude.systems.born_machine.machine import BornMachine
@@ -47,14 +46,14 @@ class AbstractCriterion(abc.ABC):
     def __call__(self, bornmachine: Any, batch: PyTree, context: Any = None) -> Float[Array, ""]:
         """The mean over a batch."""
         name = type(self).__name__
-        if not (context is None or isinstance(context, Context)):
-            raise RuleError(
+        if not (context is None or isinstance(context, et.Context)):
+            raise et.RuleError(
                 f"{name}: got {type(context).__name__} for the context. A criterion is a loss, "
                 f"`criterion(bornmachine, (data, labels), context)`; the value of each sample is "
                 f"`criterion.each(bornmachine, data, labels)`."
             )
         if not isinstance(bornmachine, BornMachine):
-            raise RuleError(
+            raise et.RuleError(
                 f"{name}: got {type(bornmachine).__name__}, expected a BornMachine. Of a model "
                 "that holds one, hand on the part: "
                 "`lambda model, batch, context: criterion(model.machine, batch, context)`."

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
-from etude.data import ArrayData, check_labels, load
+import etude as et
+from etude.data import check_labels
 from etude.data.checks import check_finite, length_of
-from etude.errors import DataError
 from etude.systems.born_machine.config_model import ARRAYS, DatasetConfig
 from etude.systems.born_machine.densities import DENSITIES, SUPPORT
 
@@ -151,7 +151,7 @@ class DataHandler:
         return self.splits["train"].x.shape[1]
 
     @cached_property
-    def classification(self) -> dict[str, ArrayData]:
+    def classification(self) -> dict[str, et.ArrayData]:
         """(samples, labels) of each split; only "train" is shuffled.
 
         >>> handler = DataHandler(DatasetConfig(name="test"), (0.0, 1.0), batch_size=32)
@@ -161,7 +161,7 @@ class DataHandler:
         return {name: self.batches(name, self.batch_size) for name in SPLITS}
 
     @cached_property
-    def discrimination(self) -> dict[str, ArrayData]:
+    def discrimination(self) -> dict[str, et.ArrayData]:
         """Samples side by side by class, (samples per class, classes, sites), for a critic.
 
         Each split consists of its own samples, as many of every class as its smallest class has.
@@ -172,13 +172,13 @@ class DataHandler:
         """
         return {name: self.by_class(name, self.batch_size) for name in SPLITS}
 
-    def batches(self, split: str, batch_size: int) -> ArrayData:
+    def batches(self, split: str, batch_size: int) -> et.ArrayData:
         """A split as a source of batches (samples, labels)."""
         samples = self.splits[split]
         size = min(batch_size, len(samples.y))
-        return ArrayData(tuple(samples), size, shuffle=split == "train", classes=self.classes)
+        return et.ArrayData(tuple(samples), size, shuffle=split == "train", classes=self.classes)
 
-    def by_class(self, split: str, batch_size: int) -> ArrayData:
+    def by_class(self, split: str, batch_size: int) -> et.ArrayData:
         """A split as a source of batches (samples per class, classes, sites).
 
         Raises `DataError` if a class has no samples there.
@@ -186,12 +186,12 @@ class DataHandler:
         groups = [self.of_class(split, label) for label in range(self.classes)]
         count = min(len(group) for group in groups)
         if not count:
-            raise DataError(
+            raise et.DataError(
                 f"A class of {self.config.name!r} has no samples in {split!r}; a critic sees all "
                 "classes side by side. Give that split a larger share, or the set a larger size."
             )
         side_by_side = np.stack([group[:count] for group in groups], axis=1)
-        return ArrayData(side_by_side, min(batch_size, count), shuffle=split == "train")
+        return et.ArrayData(side_by_side, min(batch_size, count), shuffle=split == "train")
 
     def of_class(self, split: str, label: int) -> Float32[np.ndarray, "samples sites"]:
         """The samples of one class of a split."""
@@ -204,7 +204,7 @@ def _raw(
 ) -> tuple[dict[str, Samples], tuple[int, ...]]:
     """The splits in raw coordinates, and the shape of a sample."""
     if (config.name == ARRAYS) != (arrays is not None):
-        raise DataError(
+        raise et.DataError(
             f"DataHandler: the data set is {config.name!r} and arrays are "
             f"{'not given' if arrays is None else 'given'}. Your own samples go with the name "
             f"{ARRAYS!r}: DataHandler(DatasetConfig(name={ARRAYS!r}), domain, arrays=(x, y))."
@@ -233,7 +233,7 @@ def _divided(config: DatasetConfig, groups: list[np.ndarray]) -> dict[str, Sampl
         x = np.concatenate(pieces)[order].astype(np.float32)
         if min(len(piece) for piece in pieces) == 0:
             least = min(len(group) for group in groups)
-            raise DataError(
+            raise et.DataError(
                 f"{config.name!r}: {least} samples of a class leave {name!r} without one. Give it "
                 "a larger share, or the class more samples."
             )
@@ -279,7 +279,7 @@ def _own(
     """Samples that are given, laid in rows."""
     given = arrays if isinstance(arrays, Mapping) else {"all": arrays}
     if isinstance(arrays, Mapping) and set(arrays) != set(SPLITS):
-        raise DataError(
+        raise et.DataError(
             f"DataHandler: arrays of {', '.join(map(repr, arrays))}; expected a pair (x, y), or "
             f"one for each of {', '.join(SPLITS)}."
         )
@@ -288,7 +288,7 @@ def _own(
     for name, (x, y) in given.items():
         x, y = np.asarray(x), np.asarray(y)
         if length_of({"x": x, "y": y}) and (x.ndim < 2 or y.ndim != 1):
-            raise DataError(
+            raise et.DataError(
                 f"DataHandler: x of {name!r} has shape {x.shape} and y {y.shape}; expected "
                 "(samples, ...) and (samples,)."
             )
@@ -300,12 +300,12 @@ def _own(
             x = (x > config.threshold).astype(np.float32)
         found[name] = Samples(x, y.astype(np.int32))
     if len(shapes) > 1:
-        raise DataError(f"DataHandler: samples of several shapes, {shapes}; expected one.")
+        raise et.DataError(f"DataHandler: samples of several shapes, {shapes}; expected one.")
     if "all" in found:
         x, y = found["all"]
         found = _divided(config, [x[y == label] for label in range(classes)])
     elif len(np.unique(found["train"].y)) < classes:
-        raise DataError(
+        raise et.DataError(
             f"DataHandler: 'train' lacks some of {classes} classes. Give it samples of each."
         )
     return found, shapes.pop()
@@ -314,7 +314,7 @@ def _own(
 def _pictures(config: DatasetConfig) -> tuple[dict[str, Samples], tuple[int, ...]]:
     """Pictures with their own test split, laid in rows."""
     share = config.split[1] / (config.split[0] + config.split[1])
-    found = load(config.name, config.root, valid=share, seed=config.split_seed)
+    found = et.load(config.name, config.root, valid=share, seed=config.split_seed)
     assert found.valid is not None  # asked for
     parts = {"train": found.train, "valid": found.valid, "test": found.test}
     splits = {}
@@ -335,7 +335,7 @@ def _limited(samples: Samples, size: int, config: DatasetConfig) -> Samples:
         mine = samples.y == label
         rank[mine] = np.arange(mine.sum())
         if mine.sum() < size:
-            raise DataError(
+            raise et.DataError(
                 f"{config.name!r} has {mine.sum()} training samples of class {label}, not "
                 f"{size}. Lower size, or leave it out to take all."
             )

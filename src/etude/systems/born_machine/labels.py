@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Integer, PyTree
 
-from etude.errors import RuleError
+import etude as et
 
 
 def checked(
@@ -80,7 +80,7 @@ def read_batch(owner: str, classes: int, batch: PyTree) -> tuple[Array, Array]:
     if len(parts) == 1 and classes == 1 and not isinstance(batch, dict):
         return jnp.asarray(parts[0]), jnp.zeros(len(parts[0]), jnp.int32)
     got = f"{len(parts)} part(s)" if isinstance(batch, tuple | list) else type(batch).__name__
-    raise RuleError(
+    raise et.RuleError(
         f"{owner}: the batch is {got}, the machine has {classes} class(es). Pass (x, labels), or "
         "x alone to a machine of one class."
     )

@@ -1,6 +1,7 @@
-"""The Born machine: one matrix product state that is classifier and generator at once."""
+"""The Born machine: one matrix product state that is classifier and generator at once.
 
-from typing import TYPE_CHECKING
+Its two sides, `Classifier` and `Generator`, hold the machine itself: there is nothing to copy.
+"""
 
 import equinox as eqx
 import jax
@@ -12,9 +13,7 @@ from etude.systems.born_machine.initial import initial_tensors
 from etude.systems.born_machine.labels import of_label
 from etude.systems.born_machine.mps import amplitudes, log_square
 from etude.systems.born_machine.partition import log_class_norms
-
-if TYPE_CHECKING:  # the views are built of the machine; it imports them when asked for one
-    from etude.systems.born_machine.views import Classifier, Generator
+from etude.systems.born_machine.sampling import sample
 
 
 class BornMachine(eqx.Module):
@@ -183,15 +182,11 @@ class BornMachine(eqx.Module):
     @property
     def classifier(self) -> "Classifier":
         """p(c | x) as a callable. A view: the tensors are the machine's."""
-        from etude.systems.born_machine.views import Classifier
-
         return Classifier(self)
 
     @property
     def generator(self) -> "Generator":
         """log p(x | c) as a callable that also samples. A view: the tensors are the machine's."""
-        from etude.systems.born_machine.views import Generator
-
         return Generator(self)
 
     def sync_tensors(self, after: str = "classification") -> "BornMachine":
@@ -205,3 +200,45 @@ class BornMachine(eqx.Module):
                 f"sync_tensors(after): got {after!r}, expected 'classification' or 'generation'."
             )
         return self
+
+
+class Classifier(eqx.Module):
+    """p(c | x) of a machine; see `BornMachine.classifier`."""
+
+    machine: BornMachine
+
+    def __call__(self, x: Real[Array, "batch sites"]) -> Float[Array, "batch C"]:
+        """p(c | x)."""
+        return self.machine.class_probabilities(x)
+
+    def log_probabilities(self, x: Real[Array, "batch sites"]) -> Float[Array, "batch C"]:
+        """log p(c | x)."""
+        return self.machine.class_log_probabilities(x)
+
+    def predict(self, x: Real[Array, "batch sites"]) -> Int[Array, " batch"]:
+        """The most probable class."""
+        return self.machine.predict(x)
+
+
+class Generator(eqx.Module):
+    """p(x | c) of a machine; see `BornMachine.generator`."""
+
+    machine: BornMachine
+
+    def __call__(
+        self, x: Real[Array, "batch sites"], labels: Integer[Array, " batch"]
+    ) -> Float[Array, " batch"]:
+        """log p(x | c) of the label of each sample, in nats."""
+        return self.machine.log_conditional(x, labels)
+
+    def sample(
+        self,
+        key: Key[Array, ""],
+        labels: int | Integer[Array, ""] | Integer[Array, " n"],
+        n: int | None = None,
+        *,
+        method: str = "exact",
+        bins: int = 200,
+    ) -> Float[Array, "n sites"]:
+        """Samples of p(x | c), as `etude.systems.born_machine.sample` draws them."""
+        return sample(self.machine, key, labels, n, method=method, bins=bins)

@@ -6,7 +6,7 @@ once; memory is linear in the number of samples.
 """
 
 import difflib
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -14,9 +14,8 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float, Inexact, Int, Integer, Key
 
-from etude.systems.born_machine.embeddings import ProductIntegrals
+from etude.systems.born_machine.embeddings import Embedding, ProductIntegrals
 from etude.systems.born_machine.labels import allowed, checked
-from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.mps import rescale
 from etude.systems.born_machine.partition import environments, through_class
 
@@ -25,8 +24,52 @@ BRACKETS = 32  # intervals among which the exact method looks first
 REFINEMENTS = 16  # steps of Newton's method, or bisections where it would leave its bracket
 
 
+@runtime_checkable
+class Chain(Protocol):
+    """What can be sampled: the parts of a `BornMachine`, which is built on this module."""
+
+    left: Inexact[Array, "L D d D"]
+    centre: Inexact[Array, "D C D"]
+    right: Inexact[Array, "R D d D"]
+    embedding: Embedding
+
+    @property
+    def sites(self) -> int:
+        """Numbers per sample."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        ...
+
+    @property
+    def bond_dim(self) -> int:
+        """D, of every bond."""
+        ...
+
+    @property
+    def out_position(self) -> int:
+        """Number of sites before the class site."""
+        ...
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """Type of the tensors."""
+        ...
+
+    @property
+    def real_dtype(self) -> jnp.dtype:
+        """Type of the samples."""
+        ...
+
+    def class_log_partition(self) -> Float[Array, " C"]:
+        """log Z_c."""
+        ...
+
+
 def sample(
-    machine: BornMachine,
+    machine: Chain,
     key: Key[Array, ""],
     labels: int | Integer[Array, ""] | Integer[Array, " n"],
     n: int | None = None,
@@ -82,7 +125,7 @@ def sample(
     return _sample(machine, key, labels, n, method, bins)
 
 
-def sample_labels(machine: BornMachine, key: Key[Array, ""], n: int) -> Int[Array, " n"]:
+def sample_labels(machine: Chain, key: Key[Array, ""], n: int) -> Int[Array, " n"]:
     """Classes drawn from p(c) = Z_c / Z; `sample` with them gives samples of p(x, c).
 
     Raises ValueError for fewer than one.
@@ -104,7 +147,7 @@ def _check_count(owner: str, n: int) -> None:
 
 @eqx.filter_jit
 def _sample(
-    machine: BornMachine,
+    machine: Chain,
     key: Key[Array, ""],
     labels: Integer[Array, ""] | Integer[Array, " n"],
     n: int,
@@ -150,7 +193,7 @@ def _density_matrix(
 
 
 def _draw(
-    machine: BornMachine, rho: Float[Array, "n d d"], u: Float[Array, " n"], method: str, bins: int
+    machine: Chain, rho: Float[Array, "n d d"], u: Float[Array, " n"], method: str, bins: int
 ) -> Float[Array, " n"]:
     """x with cumulative density `u`."""
     embedding = machine.embedding

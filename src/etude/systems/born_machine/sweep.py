@@ -26,8 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Integer, PyTree, Real
 
-from etude.engine.rule import Context, Proposal
-from etude.errors import ConfigurationError, RuleError
+import etude as et
 from etude.systems.born_machine.labels import allowed, checked, read_batch
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.mps import log_square, rescale
@@ -75,28 +74,28 @@ class TwoSiteSweep(eqx.Module):
         if not 0 <= self.cutoff < 1:
             problems.append(f"cutoff is a fraction in [0, 1), such as 1e-4; got {self.cutoff}")
         if problems:
-            raise ConfigurationError("TwoSiteSweep: " + "; ".join(problems) + ".")
+            raise et.ConfigurationError("TwoSiteSweep: " + "; ".join(problems) + ".")
 
     def __call__(
-        self, trainable: PyTree, rest: PyTree, batch: PyTree, context: Context
-    ) -> Proposal:
+        self, trainable: PyTree, rest: PyTree, batch: PyTree, context: et.Context
+    ) -> et.Proposal:
         machine = eqx.combine(trainable, rest)
         if not isinstance(machine, BornMachine):
-            raise RuleError(
+            raise et.RuleError(
                 f"TwoSiteSweep trains a BornMachine; got {type(machine).__name__}. Give the "
                 "machine itself to the trainer."
             )
         if None in (trainable.left, trainable.centre, trainable.right):
-            raise RuleError(
+            raise et.RuleError(
                 "TwoSiteSweep changes the gauge of every tensor, so its learner must train the "
                 "whole machine. Leave `where` out."
             )
         if machine.sites == machine.classes == 1:
-            raise RuleError("TwoSiteSweep: one site and one class make no pair to fit.")
+            raise et.RuleError("TwoSiteSweep: one site and one class make no pair to fit.")
         x, labels = read_batch("TwoSiteSweep", machine.classes, batch)
         labels = checked("TwoSiteSweep", labels, machine.classes)
         swept, metrics = sweep(machine, x, labels, self)
-        return Proposal(metrics=metrics, model=swept)
+        return et.Proposal(metrics=metrics, model=swept)
 
 
 @eqx.filter_jit
