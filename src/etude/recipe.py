@@ -52,7 +52,7 @@ from etude.run.folder import TRIALS, is_run
 from etude.run.report import TABLE
 from etude.table import Table
 from etude.trainer import Trainer
-from etude.training.store import restore_model
+from etude.training.restoring import restore_model
 from etude.verbs import Verb
 
 #: Data sets that have no name.

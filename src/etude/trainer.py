@@ -32,6 +32,7 @@ from etude.training.hooks import Hooks
 from etude.training.loop import Training
 from etude.training.nonfinite import NonFinite
 from etude.training.record import MemoryHistory
+from etude.training.restoring import restore_model
 from etude.training.resuming import Resume
 from etude.training.settings import Settings
 
@@ -168,14 +169,14 @@ class Trainer:
         """The model as a checkpoint of a run of this same trainer has it, the newest by default.
 
         Nothing is trained or written; the run may be unfinished, or in training meanwhile.
-        Raises `ResumeError` if the run is of another model or phases, `CheckpointError` if
-        there is no such checkpoint, or none yet.
+        Raises `ResumeError` if the run is of another model, `CheckpointError` if there is no such
+        checkpoint, or none yet.
         """
         folder = self.folder if run is None else Path(run)
         if folder is None:
             raise ConfigurationError("load needs the folder of a run: trainer.load('runs/x').")
         with Run.open(folder, lock=False) as opened:
-            return Training(self.settings, None).session.load(opened, checkpoint)
+            return restore_model(opened, self.settings.model, checkpoint)
 
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
         # A training closes its run itself; here it is freed if it cannot even be begun.

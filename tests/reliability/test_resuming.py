@@ -152,7 +152,7 @@ def test_a_run_from_before_fingerprints_goes_on_and_says_so(cut):
 
 def edit_meta(folder, edit):
     """Changes what the manifest of a checkpoint says, with a digest that fits."""
-    from etude.run.manifest import Manifest
+    from etude.run.checkpoints.manifest import Manifest
 
     manifest = Manifest.read(folder)
     edit(manifest.meta)

@@ -20,7 +20,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from etude.errors import CheckpointError
-from etude.run.checkpoint import CheckpointStore
+from etude.run.checkpoints import CheckpointStore
 
 DTYPES = [
     np.float32, np.float64, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.bool_,
@@ -295,7 +295,7 @@ LOOP = """
 import sys
 from pathlib import Path
 import numpy as np
-from etude.run.checkpoint import CheckpointStore
+from etude.run.checkpoints import CheckpointStore
 store = CheckpointStore(Path(sys.argv[1]), on_warning=lambda sentence: None)
 value = store.restore().meta["value"] if store.names() else 0
 while True:

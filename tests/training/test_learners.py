@@ -13,7 +13,7 @@ from problems import blobs, cross_entropy, fit, mlp, same
 import etude as et
 from etude.optim import decay_mask
 from etude.run import Run
-from etude.training.store import restore_model
+from etude.training.restoring import restore_model
 
 
 def arrays(model):

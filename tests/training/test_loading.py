@@ -8,7 +8,7 @@ from problems import blobs, cross_entropy, learner, mlp, same
 
 import etude as et
 from etude.run import Run
-from etude.training.store import restore_model
+from etude.training.restoring import restore_model
 
 
 class Noisy(eqx.Module):

@@ -1,5 +1,13 @@
-"""A state as named arrays on the host, and back."""
+"""A state as named arrays, and back.
 
+>>> state = {"w": jnp.ones(2), "key": jax.random.key(0)}
+>>> {name: array.dtype.name for name, array in named(state).items()}
+{"['key']": 'uint32', "['w']": 'float32'}
+>>> from_named(state, named(state))["key"].dtype
+key<fry>
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,50 +20,64 @@ def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def to_host(tree: PyTree) -> dict[str, np.ndarray]:
-    """Every array of `tree` by its path, copied to the host, so that donation cannot touch it.
-
-    >>> to_host({"w": jnp.ones(2)})
-    {"['w']": array([1., 1.], dtype=float32)}
-    """
-    paths = jax.tree_util.tree_leaves_with_path(tree)
-    leaves = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for _, leaf in paths]
-    names = [jax.tree_util.keystr(path) for path, _ in paths]
-    # On a CPU device_get gives views of the device's own buffers.
-    values = [np.array(value) for value in jax.device_get(leaves)]
-    return dict(zip(names, values, strict=True))
+def named(tree: PyTree) -> dict[str, jax.Array]:
+    """Every array of `tree` by its path; of a random key, its raw numbers."""
+    return {
+        jax.tree_util.keystr(path): jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def expected(tree: PyTree) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes and dtypes that `to_host` of a tree like this one would have."""
+    """What `named` of a tree like this one has: shapes, dtypes, and shardings.
+
+    A sharding stands where an array was placed on purpose, and neither for random keys nor for
+    weakly typed scalars, which `from_named` places.
+    """
     shapes = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-        shapes[jax.tree_util.keystr(path)] = jax.ShapeDtypeStruct(data.shape, data.dtype)
+        sharding = None if _is_key(leaf) or _is_weak(leaf) else _sharding_of(leaf)
+        shapes[jax.tree_util.keystr(path)] = jax.ShapeDtypeStruct(
+            data.shape, data.dtype, sharding=sharding
+        )
     return shapes
 
 
-def from_host(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
-    """A tree like `like` with the values of `arrays`, on the devices of its arrays.
+def from_named(like: PyTree, arrays: Mapping[str, np.ndarray | jax.Array]) -> PyTree:
+    """A tree like `like` with the values of `arrays`.
 
+    Those of JAX stay where they are; plain ones are copied to the devices that `like` has them on.
     Only the shapes and dtypes of `like` count where its leaves are `jax.ShapeDtypeStruct`.
     """
 
     def take(path: Any, leaf: Any) -> Any:
         stored = arrays[jax.tree_util.keystr(path)]
-        # A scalar that Python gave is weakly typed, and must be again: it promotes differently.
-        weak = stored.ndim == 0 and getattr(leaf, "weak_type", False)
-        placed = isinstance(leaf, jax.Array) and leaf.committed
-        sharding = leaf.sharding if placed else None
-        if weak:
+        if _is_key(leaf):
             with jax.transfer_guard("allow"):
-                return jax.device_put(jnp.array(stored.item()), sharding)
-        # A copy: the state will be donated, and on a CPU a device shares the memory of the host.
-        own = np.array(stored)
-        if not _is_key(leaf):
-            return jax.device_put(own, sharding)
-        with jax.transfer_guard("allow"):
-            impl = jax.random.key_impl(jnp.empty((), leaf.dtype))
-        return jax.device_put(jax.random.wrap_key_data(jax.device_put(own), impl=impl), sharding)
+                impl = jax.random.key_impl(jnp.empty((), leaf.dtype))
+            key = jax.random.wrap_key_data(jax.device_put(_own(stored)), impl=impl)
+            return jax.device_put(key, _sharding_of(leaf))
+        if isinstance(stored, jax.Array):
+            return stored
+        if _is_weak(leaf):
+            with jax.transfer_guard("allow"):
+                return jax.device_put(jnp.array(stored.item()), _sharding_of(leaf))
+        return jax.device_put(_own(stored), _sharding_of(leaf))
 
     return jax.tree_util.tree_map_with_path(take, like)
+
+
+def _own(array: np.ndarray | jax.Array) -> np.ndarray:
+    # A copy: the state will be donated, and on a CPU a device shares the memory of the host.
+    return np.array(array)
+
+
+def _is_weak(leaf: Any) -> bool:
+    # A scalar that Python gave is weakly typed, and must be again: it promotes differently.
+    return leaf.ndim == 0 and getattr(leaf, "weak_type", False)
+
+
+def _sharding_of(leaf: Any) -> jax.sharding.Sharding | None:
+    """Where an array was placed on purpose."""
+    return leaf.sharding if isinstance(leaf, jax.Array) and leaf.committed else None

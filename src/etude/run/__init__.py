@@ -4,7 +4,7 @@ It imports nothing of etude outside this folder but the reader of YAML, and load
 matplotlib when they are used.
 """
 
-from etude.run.checkpoint import CheckpointStore, Restored
+from etude.run.checkpoints import CheckpointStore, Restored
 from etude.run.compare import compare_leaves
 from etude.run.directory import Run
 from etude.run.durations import Durations

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from etude.errors import RunError, RunLostError
-from etude.run.checkpoint import CheckpointStore
+from etude.run.checkpoints import CheckpointStore
 from etude.run.durations import Durations
 from etude.run.environment import environment
 from etude.run.folder import (

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.errors import RunError
-from etude.run.checkpoint_folder import is_checkpoint
+from etude.run.checkpoints.folder import is_ours
 from etude.run.lock import Lock
 from etude.yaml_reader import read_yaml
 
@@ -132,7 +132,7 @@ def _was_locked(path: Path) -> bool:
 
 def _checkpoints(folder: Path) -> list[Path]:
     place = folder / "checkpoints"
-    return [path for path in place.iterdir() if is_checkpoint(path)] if place.is_dir() else []
+    return [path for path in place.iterdir() if is_ours(path)] if place.is_dir() else []
 
 
 def remove_run(folder: Path) -> None:

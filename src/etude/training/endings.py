@@ -8,13 +8,13 @@ from etude.callbacks.base import Reason
 from etude.engine import randomness
 from etude.engine.place import Place
 from etude.training.nonfinite import FaultError, given_up
+from etude.training.phase_visit import Visit
 from etude.training.programs import Programs
 from etude.training.resuming import Resume
 from etude.training.saving import Saving
 from etude.training.session import Session
 from etude.training.signals import Interrupted
 from etude.training.telling import Telling
-from etude.training.visit import Visit
 
 
 class Endings:

@@ -8,8 +8,8 @@ import numpy as np
 from etude.callbacks.base import Reason, StepMetrics
 from etude.run import PackedHistory, Run
 from etude.run.durations import What
+from etude.training.phase_visit import Visit
 from etude.training.record import MemoryHistory
-from etude.training.visit import Visit
 
 
 class Journal:

@@ -6,8 +6,8 @@ from typing import Any
 from jaxtyping import PyTree
 
 from etude.engine import randomness
+from etude.training.phase_visit import Visit
 from etude.training.settings import Settings
-from etude.training.visit import Visit
 
 
 class Judge:

@@ -9,6 +9,7 @@ from etude.training.endings import Endings
 from etude.training.journal import Journal
 from etude.training.judge import Judge
 from etude.training.nonfinite import FaultError
+from etude.training.phase_visit import Visit, with_model, without_model
 from etude.training.programs import Programs
 from etude.training.resuming import Resume
 from etude.training.saving import Saving
@@ -16,9 +17,7 @@ from etude.training.session import Session
 from etude.training.settings import Settings
 from etude.training.signals import Signals
 from etude.training.stepping import Stepping
-from etude.training.store import with_model, without_model
 from etude.training.telling import Telling
-from etude.training.visit import Visit
 
 
 class Training:

@@ -8,7 +8,7 @@ import numpy as np
 
 from etude.callbacks.base import StepMetrics
 from etude.errors import ConfigurationError, NonFiniteError
-from etude.training.visit import Visit
+from etude.training.phase_visit import Visit
 
 
 @dataclass(frozen=True)

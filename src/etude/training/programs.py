@@ -7,8 +7,8 @@ from etude.engine import randomness
 from etude.engine.place import Place
 from etude.engine.program import Executor, Program
 from etude.engine.source import Resident
+from etude.training.phase_visit import Visit
 from etude.training.settings import Settings
-from etude.training.visit import Visit
 
 
 class Programs:

@@ -8,21 +8,20 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
-import numpy as np
 
 from etude.callbacks.base import Reason
 from etude.engine import randomness
 from etude.engine.leaf_roles import is_array
-from etude.engine.named_arrays import to_host
+from etude.engine.named_arrays import named
 from etude.engine.phase import Phase
 from etude.engine.source import Resident
 from etude.engine.step import copied, state_of
 from etude.errors import ResumeError
 from etude.run import Run, way_on
 from etude.training.fingerprint import ABSENT, Changes, compare
+from etude.training.phase_visit import Visit
+from etude.training.restoring import known_phase, restore_visits
 from etude.training.settings import Settings
-from etude.training.store import known_phase, restore_visits
-from etude.training.visit import Visit
 
 LISTED = 20  # more lines than this help nobody
 
@@ -128,12 +127,6 @@ def go_back(run: Run, found: Restoration | None, how: Resume) -> None:
         warnings.warn(f"{missing} Training goes on from {found.name!r}.", stacklevel=7)
 
 
-def load_visit(run: Run, settings: Settings, checkpoint: str | None) -> Visit:
-    """The root visit of a checkpoint, to look at; only the model must be that of the run."""
-    restored = run.checkpoints.restore(checkpoint)
-    return restore_visits(run, restored, *_beginnings(run, settings, {PRNG: ("", "")}))
-
-
 def _changes(settings: Settings, meta: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     before = meta.get("fingerprint")
     if before is None:  # recorded by a version that wrote no more than the seed
@@ -194,7 +187,7 @@ def _beginnings(run: Run, settings: Settings, changes: Changes) -> tuple[Any, An
         state = state_of(plan, arrays, keys)
         return Visit(plan.phase, plan, number, attempt, position["origin"], state)
 
-    def renewed(visit: Visit) -> dict[str, np.ndarray]:
+    def renewed(visit: Visit) -> dict[str, jax.Array]:
         """Leaves of a fresh state that hold settings of now, in place of the checkpoint's."""
         prefixes = [r"\.keys\."] if {"seed", PRNG} & changes.keys() else []
         if any(name.startswith(f"phases.{visit.phase.name}.hyper") for name in changes):
@@ -209,7 +202,7 @@ def _beginnings(run: Run, settings: Settings, changes: Changes) -> tuple[Any, An
         if not prefixes:
             return {}
         pattern = re.compile("|".join(prefixes))
-        return {k: v for k, v in to_host(visit.state).items() if pattern.match(k)}
+        return {k: v for k, v in named(visit.state).items() if pattern.match(k)}
 
     return begin, renewed
 

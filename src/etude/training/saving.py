@@ -1,4 +1,4 @@
-"""When a checkpoint is made, which ones stay, and what happens if the disk is full."""
+"""What a checkpoint holds of a training, when it is handed over, and what if the disk is full."""
 
 import contextlib
 import time
@@ -9,10 +9,10 @@ from etude.callbacks.base import Event
 from etude.callbacks.checkpointing import ModelCheckpoint
 from etude.errors import CheckpointError, NonFiniteError, RunLostError
 from etude.run import Run, way_on
+from etude.run.checkpoints import Shared
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
-from etude.training.store import save_visits
-from etude.training.visit import Visit
+from etude.training.phase_visit import Visit
 
 #: What belongs to the training as a whole, as JSON; asked for when the callbacks are ready.
 Session = Callable[[], dict[str, Any]]
@@ -93,10 +93,10 @@ class Saving:
     def _hand_over(self, run: Run, root: Visit, event: Event, session: Session) -> None:
         began = time.perf_counter()
         name = f"{event.global_step:09d}-{event.phase}"
-        # Told first, so that what callbacks make of it is in it.
+        # Callbacks run first: their state belongs to this checkpoint.
         self.hooks.call("on_checkpoint", event, name)
         run.ensure_in_place()
-        save_visits(run, name, root, session())
+        _save_visits(run, name, root, session())
         seconds = time.perf_counter() - began
         self.journal.took(root, "checkpoint", seconds)
         self.hooks.call("on_time", event, "checkpoint", seconds, 0)
@@ -108,3 +108,18 @@ class Saving:
         for name in names:
             if all(name in some for some in unwanted):
                 run.checkpoints.remove(name)
+
+
+def _save_visits(run: Run, name: str, root: Visit, session: dict[str, Any]) -> None:
+    visits = [root]
+    while (child := visits[-1].child) is not None:
+        visits.append(child)
+    arrays: dict[str, Any] = {}
+    shared: dict[str, Shared] = {}
+    for depth, visit in enumerate(visits):
+        arrays |= visit.arrays(f"{depth}/")
+        shared |= visit.shared(f"{depth}/")
+    meta = {"visits": [visit.position() for visit in visits], **session}
+    run.history.sync()  # a power cut must not leave a checkpoint of lines that are gone
+    meta["history"] = run.history.mark()
+    run.checkpoints.save(name, arrays, meta, shared)

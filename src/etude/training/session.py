@@ -14,10 +14,10 @@ from etude.engine.step import copied, state_of
 from etude.run import Run
 from etude.training.fingerprint import fingerprint
 from etude.training.journal import Journal
+from etude.training.phase_visit import Visit
 from etude.training.programs import Programs
-from etude.training.resuming import Resume, go_back, load_visit, restoration
+from etude.training.resuming import Resume, go_back, restoration
 from etude.training.settings import Settings
-from etude.training.visit import Visit
 
 
 class Session:
@@ -92,11 +92,6 @@ class Session:
             # Asked for, but not decided upon when a signal came.
             "stop": stop and [stop.reason.name, stop.detail],
         }
-
-    def load(self, run: Run, checkpoint: str | None) -> Any:
-        """The model at a checkpoint of a run, which is only read."""
-        self._root = load_visit(run, self.settings, checkpoint)
-        return self.model
 
     def _rewind(self, how: Resume, journal: Journal) -> bool:
         """Back to a checkpoint, with the history of that moment; False if there was none."""

@@ -10,11 +10,11 @@ from etude.engine.chunk import Chunk
 from etude.engine.surroundings import setting
 from etude.training.chunk_length import Pace
 from etude.training.nonfinite import FaultError
+from etude.training.phase_visit import Visit
 from etude.training.programs import Programs
 from etude.training.settings import Settings
 from etude.training.signals import Signals
 from etude.training.telling import Telling
-from etude.training.visit import Visit
 
 
 class Stepping:

@@ -11,8 +11,7 @@ from etude.engine.step import copied
 from etude.run.durations import What
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
-from etude.training.store import with_model
-from etude.training.visit import Visit
+from etude.training.phase_visit import Visit, with_model
 
 
 class Telling:

@@ -1,24 +1,27 @@
 """One visit to a phase: where it stands, and its part of a checkpoint."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import PyTree
 
 from etude.callbacks.base import Reason, Stop
 from etude.engine.criteria import Best
-from etude.engine.named_arrays import from_host, to_host
+from etude.engine.named_arrays import expected, from_named, named
 from etude.engine.phase import Phase
-from etude.engine.program import Program
 from etude.engine.state import State
 from etude.engine.step import Plan
+from etude.run.checkpoints import Shared
 
 
 @dataclass
 class Visit:
-    """A phase under way. Everything but the plan, program and clock is in a checkpoint."""
+    """A phase under way. Everything but the plan and the clock is in a checkpoint."""
 
     phase: Phase
     plan: Plan
@@ -39,9 +42,9 @@ class Visit:
     detail: str = ""
     #: seconds spent in earlier sittings
     seconds: float = 0.0
-    #: the best validation so far and its weights, on the host
+    #: the best validation so far and its weights, on the host: checkpoints refer to them
     best_value: float | None = None
-    best_arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    best: Shared | None = None
     #: the step of the best, and whether its validation measured averaged weights
     best_step: int = 0
     best_ema: bool = False
@@ -51,7 +54,6 @@ class Visit:
     verdict_step: int = -1
     #: the rescue under way
     child: "Visit | None" = None
-    program: Program | None = None
     entered: float = field(default_factory=time.monotonic)
 
     @property
@@ -90,7 +92,7 @@ class Visit:
     @property
     def keeps_best(self) -> bool:
         """Whether the weights of a validation will be restored."""
-        return isinstance(self.phase.keep, Best) and bool(self.best_arrays)
+        return isinstance(self.phase.keep, Best) and self.best is not None
 
     @property
     def kept_step(self) -> int:
@@ -113,7 +115,7 @@ class Visit:
 
     def forget_best(self) -> None:
         """The best is chosen anew, by another measure."""
-        self.best_value, self.best_arrays = None, {}
+        self.best_value, self.best = None, None
         self.forget_verdict()
 
     def note_best(self, metrics: dict[str, Any], arrays: PyTree, *, ema: bool) -> None:
@@ -122,7 +124,7 @@ class Visit:
         if isinstance(keep, Best) and keep.metric in metrics:
             value = float(metrics[keep.metric])
             if keep.better(value, self.best_value):
-                self.best_value, self.best_arrays = value, to_host(arrays)
+                self.best_value, self.best = value, Shared.of(named(arrays))
                 self.best_step, self.best_ema = self.step, ema
                 self.forget_verdict()
 
@@ -138,15 +140,15 @@ class Visit:
     def outcome(self) -> PyTree:
         """The arrays that the next phase starts from."""
         arrays = self.state.model
-        if self.keeps_best:
-            return from_host(arrays, self.best_arrays)
+        if self.best is not None and self.keeps_best:
+            return from_named(arrays, self.best.placed(expected(arrays)))
         if self.phase.keep == "ema":
             return self.plan.arrays(self.state, ema=True)
         return arrays
 
     @property
     def kept(self) -> list[str]:
-        """What of `arrays` is the `outcome`, by prefix; a later one goes before an earlier."""
+        """Prefixes of what of a checkpoint is the `outcome`; later ones override earlier ones."""
         if self.keeps_best:
             return ["best"]
         averages = [f"state.learners[{index}].ema" for index in range(len(self.plan.learners))]
@@ -175,15 +177,21 @@ class Visit:
             "kept": self.kept,
         }
 
-    def arrays(self, prefix: str) -> dict[str, np.ndarray]:
-        """The arrays of the visit, for a checkpoint."""
-        found = {f"{prefix}state{name}": value for name, value in to_host(self.state).items()}
-        return found | {f"{prefix}best{name}": value for name, value in self.best_arrays.items()}
+    def arrays(self, prefix: str) -> dict[str, Any]:
+        """The arrays of the visit, for a checkpoint; the best weights are in `shared`."""
+        return {f"{prefix}state{name}": leaf for name, leaf in named(self.state).items()}
+
+    def shared(self, prefix: str) -> dict[str, Shared]:
+        """The arrays that do not change from one checkpoint to the next."""
+        return {} if self.best is None else {f"{prefix}best": self.best}
 
     def take_back(
-        self, position: dict[str, Any], arrays: dict[str, np.ndarray], prefix: str
+        self,
+        position: dict[str, Any],
+        arrays: Mapping[str, np.ndarray | jax.Array],
+        best: Shared | None,
     ) -> None:
-        """Takes back what `position` and `arrays` gave."""
+        """Takes back what `position`, `arrays` and `shared` gave, the arrays by their own names."""
         for name in (
             "step",
             "processed",
@@ -193,18 +201,21 @@ class Visit:
             "detail",
             "seconds",
             "best_value",
+            "best_step",
+            "best_ema",
+            "verdict_step",
         ):
             setattr(self, name, position[name])
-        # Runs that older versions recorded know no verdict; it is measured again.
-        self.best_step = position.get("best_step", self.step)
-        self.best_ema = position.get("best_ema", False)
-        self.verdict = dict(position.get("verdict", []))
-        self.verdict_step = position.get("verdict_step", -1)
+        self.verdict = dict(position["verdict"])
         self.reason = None if position["reason"] is None else Reason[position["reason"]]
-        mine = f"{prefix}state", f"{prefix}best"
-        cut = {
-            head: {k[len(head) :]: v for k, v in arrays.items() if k.startswith(head)}
-            for head in mine
-        }
-        self.state = from_host(self.state, cut[mine[0]])
-        self.best_arrays = cut[mine[1]]
+        self.state, self.best = from_named(self.state, arrays), best
+
+
+def without_model(state: State) -> State:
+    """The state of a phase while its rescue has the model."""
+    return eqx.tree_at(lambda s: s.model, state, None, is_leaf=lambda x: x is None)
+
+
+def with_model(state: State, arrays: PyTree) -> State:
+    """The state of a phase that gets its model back."""
+    return eqx.tree_at(lambda s: s.model, state, arrays, is_leaf=lambda x: x is None)

@@ -21,55 +21,30 @@ import re
 import shutil
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
+from typing import Any
 
 from etude.errors import CheckpointError
-from etude.run.checkpoint_folder import (
+from etude.run.checkpoints.folder import (
+    SHARED,
     ReplacedError,
-    files_of,
-    is_checkpoint,
+    checkpoint_folders,
     read_whole,
+    remove_folder,
     remove_unfinished,
+    remove_unshared,
     sequence_of,
+    write_folder,
+    write_shared,
 )
-from etude.run.manifest import (
-    FILE_NAME,
-    ArrayEntry,
-    FileEntry,
-    Manifest,
-    ManifestError,
-    sync_directory,
-)
-from etude.run.storage import write_arrays
+from etude.run.checkpoints.host_array import ArrayLike, HostArray
+from etude.run.checkpoints.manifest import FILE_NAME, Manifest, ManifestError, entries_of
+from etude.run.checkpoints.restored import Restored
+from etude.run.checkpoints.shared import Shared
 
 #: How often a reader begins again because the training went on.
 ATTEMPTS = 20
-
-
-@runtime_checkable
-class ArrayLike(Protocol):
-    """What can be saved: a NumPy array, or a JAX array (which is copied to the host)."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> Any: ...
-    def __array__(self) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class Restored:
-    """A checkpoint read back and verified."""
-
-    name: str
-    arrays: dict[str, np.ndarray]  # by leaf path, bit for bit what was saved
-    meta: dict[str, Any]
-    skipped: list[str]  # a sentence for each newer checkpoint that was damaged
 
 
 def _warn(sentence: str) -> None:
@@ -109,22 +84,32 @@ class CheckpointStore:
         self._thread: threading.Thread | None = None
         self._failure: CheckpointError | None = None
 
-    def save(self, name: str, arrays: Mapping[str, ArrayLike], meta: Mapping[str, Any]) -> None:
+    def save(
+        self,
+        name: str,
+        arrays: Mapping[str, ArrayLike],
+        meta: Mapping[str, Any],
+        shared: Mapping[str, Shared] | None = None,
+    ) -> None:
         """Start to save `arrays` (leaf path -> array) and `meta` (JSON) under `name`.
 
-        An older checkpoint of that name stays whole until the new one is. Nobody may change the
-        arrays before `wait` returns. Waits for the save before, and raises its CheckpointError.
-        Raises ValueError or TypeError for a name, an array or meta that cannot be stored.
+        JAX arrays are copied before this returns, shard by shard, so that they may be donated
+        then; NumPy arrays may not change before `wait` returns. Of `shared`, the leaves are called
+        by their key and their own path; what is on the disk already is not written again.
+
+        An older checkpoint of that name stays whole until the new one is. Waits for the save
+        before, and raises its CheckpointError. Raises ValueError or TypeError for a name, an array
+        or meta that cannot be stored.
         """
         _check_name(name)
-        host = {path: _on_host(path, array) for path, array in arrays.items()}
         try:
             meta = json.loads(json.dumps(dict(meta)))  # a copy: the caller may change its own
         except (TypeError, ValueError) as error:
             raise TypeError(f"checkpoint {name!r}: meta must be JSON, but {error}") from None
-        self.wait()
+        self.wait()  # before there is a second copy of everything
+        host = {path: _on_host(path, array) for path, array in arrays.items()}
         self._thread = threading.Thread(
-            target=self._write, args=(name, host, meta), name=f"checkpoint-{name}"
+            target=self._write, args=(name, host, meta, shared or {}), name=f"checkpoint-{name}"
         )
         self._thread.start()
 
@@ -148,7 +133,7 @@ class CheckpointStore:
         """Names of the checkpoints that have a manifest, oldest first."""
         self._join()
         found = []
-        for folder in self._folders():
+        for folder in checkpoint_folders(self._folder):
             try:
                 manifest = Manifest.read(folder)
             except ManifestError:
@@ -159,7 +144,7 @@ class CheckpointStore:
     def empty(self) -> bool:
         """Whether there is none, not even a damaged one: no folder has a manifest."""
         self._join()
-        return not any((folder / FILE_NAME).exists() for folder in self._folders())
+        return not any((one / FILE_NAME).exists() for one in checkpoint_folders(self._folder))
 
     def lost(self) -> bool:
         """Whether there is none although one was written: somebody has removed them all."""
@@ -185,12 +170,6 @@ class CheckpointStore:
             + (f"There is {', '.join(map(repr, close))}." if close else "There is none.")
         )
 
-    def remove_after(self, name: str) -> None:
-        """Remove all checkpoints that are newer than `name`, the newest first."""
-        names = self.names()
-        for later in reversed(names[names.index(name) + 1 :]):
-            self.remove(later)
-
     def restore(self, name: str | None = None) -> Restored:
         """Read and verify the checkpoint `name`, or the newest one that is whole.
 
@@ -209,22 +188,23 @@ class CheckpointStore:
         )
 
     def _restore(self, name: str | None) -> Restored:
+        folders = list(checkpoint_folders(self._folder))
         # By its name and never by a path, which could be of another run.
-        if name is not None and name not in [folder.name for folder in self._folders()]:
+        if name is not None and name not in [folder.name for folder in folders]:
             name = self.find(name)
         skipped: list[str] = []
-        newest_first = sorted(self._folders(), key=sequence_of, reverse=True)
+        newest_first = sorted(folders, key=sequence_of, reverse=True)
         for folder in newest_first if name is None else [self._folder / name]:
             if self._beside_writer and name is None and not (folder / FILE_NAME).exists():
                 continue  # being written, or removed
             try:
-                manifest, arrays = read_whole(folder)
+                manifest, leaves = read_whole(folder)
             except ManifestError as error:
                 skipped.append(f"Checkpoint {folder.name!r} cannot be used: {error}.")
                 continue
             for sentence in skipped:
                 self._on_warning(f"{sentence} An older one is used: {folder.name!r}.")
-            return Restored(folder.name, arrays, dict(manifest.meta), skipped)
+            return Restored(folder.name, leaves, dict(manifest.meta), skipped, manifest.format)
         raise CheckpointError(
             "\n".join([f"No whole checkpoint in {self._folder}.", *skipped])
             if name is None
@@ -232,51 +212,55 @@ class CheckpointStore:
         )
 
     def remove(self, name: str) -> None:
-        """Remove the checkpoint `name`; CheckpointError if there is none.
+        """Remove the checkpoint `name`, and what only it refers to.
 
-        The manifest goes first: a crash in between leaves the checkpoint absent, not broken.
+        Raises CheckpointError if there is none.
         """
         self._join()
-        folder = self._folder / name
-        if name not in [known.name for known in self._folders()]:
+        if name not in [known.name for known in checkpoint_folders(self._folder)]:
             raise CheckpointError(f"There is no checkpoint {name!r} in {self._folder} to remove.")
-        (folder / FILE_NAME).unlink(missing_ok=True)
-        sync_directory(folder)
-        shutil.rmtree(folder)
+        remove_folder(self._folder / name)
+        remove_unshared(self._folder)
+
+    def remove_after(self, name: str) -> None:
+        """Remove all checkpoints that are newer than `name`, the newest first."""
+        names = self.names()
+        for later in reversed(names[names.index(name) + 1 :]):
+            self.remove(later)
 
     def _join(self) -> None:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
-    def _folders(self) -> Iterator[Path]:
-        if self._folder.is_dir():
-            yield from (folder for folder in self._folder.iterdir() if is_checkpoint(folder))
-
-    def _write(self, name: str, arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> None:
+    def _write(
+        self,
+        name: str,
+        arrays: Mapping[str, HostArray],
+        meta: dict[str, Any],
+        shared: Mapping[str, Shared],
+    ) -> None:
         """The whole save, in the background; leaves its failure behind for `wait`."""
         folder = self._folder / name
         try:
-            for known in list(self._folders()):
-                remove_unfinished(known)  # what killed saves have left
+            known = list(checkpoint_folders(self._folder))
+            sequence = 1 + max(map(sequence_of, known), default=0)
+            for one in known:
+                remove_unfinished(one)  # what killed saves have left
+            for one in shared.values():
+                of_these = Manifest(one.digest, sequence, one.entries, {}, {}, {})
+                write_shared(self._folder, of_these, one.leaves)
             folder.mkdir(exist_ok=True)
-            sequence = 1 + max((sequence_of(known) for known in self._folders()), default=0)
-            keys = {path: str(index) for index, path in enumerate(arrays)}
-            entries = {path: ArrayEntry.of(keys[path], array) for path, array in arrays.items()}
-            manifest = Manifest(name, sequence, entries, {}, meta)
-            place = folder / manifest.arrays_folder
-            write_arrays(place, {keys[path]: array for path, array in arrays.items()})
-            files = {path: FileEntry.of(place / path) for path in files_of(place)}
-            for directory in (place, folder, self._folder):
-                sync_directory(directory)
-            Manifest(name, sequence, entries, files, meta).write(folder)
+            digests = {prefix: one.digest for prefix, one in shared.items()}
+            manifest = Manifest(name, sequence, entries_of(arrays), {}, meta, digests)
+            write_folder(folder, manifest, arrays)
             self._write_down(name)
             remove_unfinished(folder)  # the arrays of an older checkpoint of this name
         except Exception as error:
-            self._failure = self._explain(
-                name, sum(array.nbytes for array in arrays.values()), error
-            )
+            size = sum(one.nbytes for one in (*arrays.values(), *shared.values()))
+            self._failure = self._explain(name, size, error)
             remove_unfinished(folder)
+        remove_unshared(self._folder)
 
     def _write_down(self, name: str) -> None:
         if self._ledger is not None:
@@ -305,26 +289,16 @@ class CheckpointStore:
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"\w[\w.=+-]*", name) or len(name.encode()) > 250:
+    if not re.fullmatch(r"\w[\w.=+-]*", name) or len(name.encode()) > 250 or name == SHARED:
         raise ValueError(
             f"checkpoint name {name!r}: expected letters, digits and any of _ . = + -, "
-            "not starting with a sign, up to 250 bytes; for example 'step-000100'"
+            f"not starting with a sign, up to 250 bytes, and not {SHARED!r}; for example "
+            "'step-000100'"
         )
 
 
-def _on_host(path: str, array: ArrayLike) -> np.ndarray:
-    """`array` on the host, contiguous, in the byte order of this machine."""
+def _on_host(path: str, array: ArrayLike) -> HostArray:
     try:
-        host = np.asarray(array)
-    except TypeError as error:  # among others a typed random key
-        raise TypeError(
-            f"leaf {path!r} of type {type(array).__name__} and dtype {array.dtype} cannot be "
-            f"stored: {error}. Store its raw numbers, for a key jax.random.key_data(key)."
-        ) from None
-    if host.dtype.hasobject or host.dtype.kind in "SUMm" or host.dtype.fields:
-        raise TypeError(
-            f"leaf {path!r} has dtype {host.dtype}: expected numbers or booleans; "
-            "put text and settings into meta"
-        )
-    host = host.astype(host.dtype.newbyteorder("="), copy=False)
-    return host if host.flags.c_contiguous else host.copy(order="C")
+        return HostArray.of(array)
+    except TypeError as error:
+        raise TypeError(f"leaf {path!r} {error}") from None
