@@ -54,8 +54,8 @@ class Context(eqx.Module):
         >>> int(Context.at(jax.random.key(0), step=3).step)
         3
         """
-        at = jax.device_put((np.asarray(step, np.int32), np.asarray(progress, np.float32)))
-        return cls(key, *at, numbers({} if hyper is None else hyper))
+        place = jax.device_put((np.asarray(step, np.int32), np.asarray(progress, np.float32)))
+        return cls(key, place[0], place[1], numbers({} if hyper is None else hyper))
 
 
 class Proposal(eqx.Module):

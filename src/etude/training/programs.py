@@ -29,13 +29,11 @@ class Programs:
         began = time.perf_counter()
         if not isinstance(source, Resident):
             self._readers[name] = Prefetch(source, Place.of(visit.state.clock))
-        program = Program(
-            visit.plan,
-            visit.state,
-            self._readers.get(name),
-            self.executors.get(name, self.settings.executor),
-            self.settings.bound[name].metrics,
-        )
+        kept = name in self.executors
+        executor = self.executors[name] if kept else self.settings.executor
+        metrics = self.settings.bound[name].metrics
+        reader = self._readers.get(name)
+        program = Program(visit.plan, visit.state, reader, executor, metrics)
         self._compiled[name], self.executors[name] = program, program.executor
         return time.perf_counter() - began
 
