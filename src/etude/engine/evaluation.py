@@ -17,6 +17,7 @@ from etude.engine.metric import Metric, checked_metrics, checked_weight
 from etude.engine.phase import Measure
 from etude.engine.place import Place
 from etude.engine.precision import widened
+from etude.engine.randomness import root_key
 from etude.engine.rule import Context, Gradient, read_loss
 from etude.engine.source import Source
 from etude.errors import ConfigurationError
@@ -119,7 +120,9 @@ class Evaluator:
     def names(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> frozenset[str]:
         """The names of the metrics, found by tracing the measure on the first batch."""
         batch, _ = next(iter(source.sequential()))
-        shapes = self._run.eval_shape(arrays, batch, Context.at(_key(), hyper=hyper), np.uint32(0))
+        shapes = self._run.eval_shape(
+            arrays, batch, Context.at(root_key(0), hyper=hyper), np.uint32(0)
+        )
         merged = {name for name, value in shapes.items() if isinstance(value, Metric)}
         return frozenset(shapes) | {f"{name}/*" for name in merged}
 
@@ -184,9 +187,4 @@ def evaluate(
         )
     arrays, static = eqx.partition(model, is_array)
     evaluator = Evaluator(measure, static)
-    return evaluator(arrays, source, _key() if key is None else key, hyper=hyper)
-
-
-@jax.jit
-def _key() -> Key[Array, ""]:
-    return jax.random.key(0)
+    return evaluator(arrays, source, root_key(0) if key is None else key, hyper=hyper)

@@ -12,18 +12,25 @@ from jaxtyping import Array, Int, Key, UInt32
 
 from etude.engine.place import Place
 from etude.engine.state import Keys
+from etude.engine.surroundings import setting
 
 
 def phase_key(seed: int, phase: str, visit: int, attempt: int = 0) -> Key[Array, ""]:
     """The key of one visit to a phase; `attempt` counts the roll-backs in it."""
     numbers = np.array([zlib.crc32(phase.encode()), visit, attempt], np.uint32)
     # Put there explicitly, for those who guard against what moves by itself.
-    return _folded(_root(seed), Place().put(numbers))
+    return _folded(root_key(seed), Place().put(numbers))
 
 
-@partial(jax.jit, static_argnums=0)
-def _root(seed: int) -> Key[Array, ""]:
-    return jax.random.key(seed)
+def root_key(seed: int) -> Key[Array, ""]:
+    """The key of a seed, made without moving anything to the device."""
+    # Named, because the caches of `jax.jit` do not tell the kinds of keys apart.
+    return _root(seed, setting("default_prng_impl"))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _root(seed: int, impl: str) -> Key[Array, ""]:
+    return jax.random.key(seed, impl=impl)
 
 
 @jax.jit
