@@ -45,12 +45,14 @@ from etude.engine.phase import (
     Steps as Steps,
     Validation as Validation,
 )
+from etude.engine.precision import widened as widened
 from etude.engine.rule import (
     Context as Context,
     Gradient as Gradient,
     Proposal as Proposal,
     Rule as Rule,
 )
+from etude.engine.source import Source as Source
 from etude.engine.step import Plan as Plan, init_state as init_state, train_step as train_step
 from etude.errors import (
     CheckpointError as CheckpointError,

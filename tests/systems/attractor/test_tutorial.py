@@ -82,7 +82,7 @@ def test_the_trainer_is_the_numpy_loop():
         validation=(data.x, data.y),
         progress=False,
     )
-    result = trainer.fit()
+    result = trainer.train()
     assert result.metrics["valid/accuracy"] == pytest.approx(STREAM[0], abs=1.1e-3)
     compiled, _ = train(network, data.x, data.y, epochs=3, optimizer=optax.adam(5e-3))
     for ours, theirs in zip(weights(result.model), weights(compiled), strict=True):
@@ -98,7 +98,7 @@ def test_weight_decay_in_the_trainer_moves_nothing_that_is_fixed():
     trainer = AttractorTrainer(
         network, sizes, data.source(), et.Epochs(4), optimizer=optimizer, progress=False
     )
-    trained = trainer.fit().model
+    trained = trainer.train().model
     assert len(frozen(network)) == 10  # W_back, 3 strengths, 5 thresholds, j_d
     for before, after in zip(*map(frozen, (network, trained)), strict=True):
         np.testing.assert_array_equal(before, after)
@@ -106,6 +106,31 @@ def test_weight_decay_in_the_trainer_moves_nothing_that_is_fixed():
         assert np.any(np.asarray(before != after))
     np.testing.assert_array_equal(np.diag(trained.layers[1, 1].coupling), np.float32(0.5))
     np.testing.assert_array_equal(np.diag(trained.layers[1, 1].weight), 0)
+
+
+def test_a_training_leaves_nothing_in_the_trainer():
+    """So that a second one is the first again, and a resumed one knows no more than a new one."""
+    data = PrototypeData(jax.random.key(0), 16, 3, 20, 96, p_noise=0.1)
+    network = tutorial_network(jax.random.key(1), (20, 30, 3))
+    trainer = AttractorTrainer(
+        network, (20, 30, 3), data.source(), et.Epochs(1), optimizer=optax.adam(1e-2),
+        progress=False,
+    )  # fmt: skip
+    before = dict(vars(trainer))
+    first, second = trainer.train().model, trainer.train().model
+    assert vars(trainer) == before
+    for one, other in zip(weights(first), weights(second), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_sweeps_of_a_prediction_that_nobody_makes_are_refused():
+    data = PrototypeData(jax.random.key(0), 16, 3, 20, 96, p_noise=0.1)
+    network = tutorial_network(jax.random.key(1), (20, 30, 3))
+    with pytest.raises(et.ConfigurationError, match=r"partial\(local_updates, free_steps=3\)"):
+        AttractorTrainer(
+            network, (20, 30, 3), data.source(), et.Epochs(1), optimizer=optax.adam(1e-2),
+            free_steps=3,
+        )  # fmt: skip
 
 
 def frozen(network):

@@ -189,12 +189,19 @@ def test_resumes_inside_a_phase_to_the_same_bits(batch, tmp_path, phase):
         ("expected one length", {}, {"num_epochs": (1, 1)}),
         ("one above", {}, {"num_epochs": 0}),
         ("there are no labels", {}, {"train_labels": None}),
+        ("seed=3 was given", {"seed": 3}, {"key": jax.random.key(0)}),
     ],
 )
 def test_refuses_contradictions(batch, problem, options, arguments):
     windows, labels = batch
     with pytest.raises(ConfigurationError, match=problem):
         unified(**options).trainer(windows, **{"train_labels": labels, **arguments})
+
+
+def test_a_seed_is_that_of_the_trainer(batch):
+    assert unified(seed=3).trainer(*batch).settings.seed == 3
+    key = jax.random.key(5)
+    assert unified().trainer(*batch, key=key).settings.seed == int(jax.random.bits(key) >> 1)
 
 
 def test_an_assembled_network_fits_for_every_encoding():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, final
 
 import equinox as eqx
 import jax
@@ -12,38 +12,38 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from etude.data.arrays import ArrayData
-from etude.engine.criteria import Best
-from etude.engine.learner import Learner
-from etude.engine.phase import Epochs, Phase, Steps, Validation
-from etude.engine.rule import Context
-from etude.engine.source import Source
+import etude as et
 from etude.systems.attractor.learning import Batch, LocalRule, local_updates, weighted
 from etude.systems.attractor.metrics import accuracy
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 from etude.systems.attractor.settling import settle
 from etude.systems.attractor.state import SequentialState
 from etude.systems.attractor.sweep import local_field
-from etude.trainer import Trainer
 
 Held = tuple[Array, Array]
 
 
-class AttractorTrainer(Trainer):
-    """Trains an attractor network by a local rule: one phase, handed to `Trainer`.
+@final
+class AttractorTrainer:
+    """Trains an attractor network by a local rule: one phase, handed to `etude.Trainer`.
+
+    Nothing here changes by training: the trained network is in the result.
 
     Args:
-        network: the network.
+        network: the network as it starts.
         sizes: features of each layer, as for `SequentialState`.
-        data: where batches of inputs, ±1 targets and perhaps weights come from.
-        length: how long.
+        data: source of batches of inputs, ±1 targets and perhaps weights.
+        length: how long it trains.
         optimizer: optax transformation of the updates.
         update: `local_updates`, `contrastive_updates`, or your own function of (network, state,
             batch); bind options with `functools.partial`.
         validation: inputs and targets that are predicted after every epoch. The network with
             the best accuracy on them is kept.
-        free_steps: sweeps before a prediction.
-        options: of `Trainer`, such as `run` and `seed`.
+        free_steps: sweeps before a prediction of the validation; 10 if None.
+        options: options of `etude.Trainer`, such as `run` and `seed`.
+
+    Raises:
+        ConfigurationError: `free_steps` without a validation.
 
     >>> from etude.systems.attractor import (
     ...     FullyConnected, LayerMap, OutputLayer, PrototypeData, RecurrentDiscrete)
@@ -54,9 +54,9 @@ class AttractorTrainer(Trainer):
     ... }))
     >>> data = PrototypeData(jax.random.key(1), 16, 3, 20, 160, p_noise=0.1)
     >>> trainer = AttractorTrainer(
-    ...     network, (20, 40, 3), data.source(), Epochs(4), optimizer=optax.adam(5e-3),
+    ...     network, (20, 40, 3), data.source(), et.Epochs(4), optimizer=optax.adam(5e-3),
     ...     validation=data.sample(jax.random.key(2), 100), progress=False)
-    >>> trainer.fit().metrics["valid/accuracy"] > 0.9
+    >>> trainer.train().metrics["valid/accuracy"] > 0.9
     True
     """
 
@@ -64,34 +64,62 @@ class AttractorTrainer(Trainer):
         self,
         network: SequentialOrchestrator,
         sizes: tuple | list,
-        data: Source,
-        length: Epochs | Steps,
+        data: et.Source,
+        length: et.Epochs | et.Steps,
         *,
         optimizer: optax.GradientTransformation,
         update: Callable[..., Any] = local_updates,
         validation: Held | None = None,
-        free_steps: int = 10,
+        free_steps: int | None = None,
         **options: Any,
     ):
-        learner = Learner(LocalRule(sizes, update), optimizer)
-        judged = judge(sizes, validation, free_steps)
-        super().__init__(network, Phase("local", learner, data, length, **judged), **options)
+        if validation is None and free_steps is not None:
+            raise et.ConfigurationError(
+                f"AttractorTrainer: free_steps={free_steps} without a validation, whose sweeps "
+                "they are. Pass validation=(x, y), or those of the training as an option of the "
+                f"update: partial(local_updates, free_steps={free_steps})."
+            )
+        self.network, self.sizes, self.data, self.length = network, sizes, data, length
+        self.optimizer, self.update = optimizer, update
+        self.validation, self.free_steps = validation, 10 if free_steps is None else free_steps
+        self.options = options
+
+    def train(self) -> et.Result:
+        """Trains from the beginning. Raises what `etude.Trainer.fit` raises."""
+        return self.trainer().fit()
+
+    def trainer(self) -> et.Trainer:
+        """The trainer of the phase: `fit` it, or `resume` its run."""
+        return et.Trainer(self.network, self.phases(), **self.options)
+
+    def phases(self) -> list[et.Phase]:
+        """The one phase, for an `etude.Trainer` of your own."""
+        learner = et.Learner(LocalRule(self.sizes, self.update), self.optimizer)
+        judged = judge(self.sizes, self.validation, self.free_steps)
+        return [et.Phase("local", learner, self.data, self.length, **judged)]
 
 
 def judge(sizes: tuple | list, held: Held | None, free_steps: int) -> dict[str, Any]:
-    """The validation of a phase on held-out samples, and that the best network is kept."""
+    """The fields of a phase that validates on held-out samples and keeps the best network.
+
+    None without such samples.
+    """
     if held is None:
         return {}
-    data = ArrayData(held, min(1000, len(held[0])))
+    data = et.ArrayData(held, min(1000, len(held[0])))
     measure = partial(measure_accuracy, sizes=tuple(sizes), free_steps=free_steps)
     return {
-        "validation": Validation(data, measure),
-        "keep": Best("valid/accuracy", mode="max"),
+        "validation": et.Validation(data, measure),
+        "keep": et.Best("valid/accuracy", mode="max"),
     }
 
 
 def measure_accuracy(
-    network: SequentialOrchestrator, batch: Batch, context: Context, sizes: tuple, free_steps: int
+    network: SequentialOrchestrator,
+    batch: Batch,
+    context: et.Context,
+    sizes: tuple,
+    free_steps: int,
 ) -> dict[str, Float[Array, ""]]:
     """Accuracy of the predictions on a batch, for a `Validation`."""
     return {"accuracy": accuracy(batch[1], scores(network, sizes, batch[0], free_steps))}
@@ -129,7 +157,7 @@ def back_propagation(sizes: tuple | list, free_steps: int = 10) -> Callable[...,
     """
 
     def loss(
-        network: SequentialOrchestrator, batch: Batch, context: Context
+        network: SequentialOrchestrator, batch: Batch, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         x, y, weight = weighted(batch)
         constant = jax.tree.map(

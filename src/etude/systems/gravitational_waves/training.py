@@ -11,34 +11,35 @@
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, final
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+import etude as et
 from etude.augment import mixup
-from etude.data.arrays import ArrayData
-from etude.engine.learner import Learner
-from etude.engine.phase import Epochs, Phase, Validation
 from etude.engine.precision import widened
-from etude.engine.rule import Context, Gradient
-from etude.errors import ConfigurationError
 from etude.losses import cross_entropy
 from etude.metrics import Accuracy
 from etude.systems.gravitational_waves.encoder import CPCEncoder
 from etude.systems.gravitational_waves.losses import Predictors, cpc_loss
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.spiking import SNNClassifier, SpikeBridge
-from etude.trainer import Result, Trainer
 
 #: Windows and their labels, which the contrastive loss alone does not read: Any, or None.
 Labelled = tuple[Float[Array, "batch samples detectors"], Any]
-Loss = Callable[[SpikingNetwork, Labelled, Context], tuple[Array, dict[str, Array]]]
+Loss = Callable[[SpikingNetwork, Labelled, et.Context], tuple[Array, dict[str, Array]]]
 Augment = Callable[[Any, Key[Array, ""]], Any]
+T = TypeVar("T", int, float)
 
-PHASES = ("cpc", "snn", "joint")
+#: The phases in order, and the part of the network that learns in each; None: all of it.
+PHASES: dict[str, Callable[[SpikingNetwork], Any] | None] = {
+    "cpc": lambda network: (network.encoder, network.predictors),
+    "snn": lambda network: (network.bridge, network.classifier),
+    "joint": None,
+}
 
 
 def create_composite_loss(
@@ -54,29 +55,30 @@ def create_composite_loss(
     What has weight 0 is not computed.
 
     Args:
-        cpc_weight: of `cpc_loss`.
-        classification_weight: of the criterion.
-        criterion: of logits and labels, `cross_entropy` or `partial(focal_loss, gamma=2.0)`.
-        temperature: of `cpc_loss`.
-        hard_negatives: of `cpc_loss`.
+        cpc_weight: weight of `cpc_loss`.
+        classification_weight: weight of the criterion.
+        criterion: loss of logits and labels, `cross_entropy` or `partial(focal_loss, gamma=2.0)`.
+        temperature: what the similarities of `cpc_loss` are divided by.
+        hard_negatives: how many negatives `cpc_loss` keeps, the hardest; None: all.
 
     Raises:
         ConfigurationError: a weight is negative, or both are 0.
 
     >>> loss = create_composite_loss(classification_weight=0.0)
     >>> network = SpikingNetwork.build(8, (4,), key=jax.random.key(0))
-    >>> _, metrics = loss(network, (jnp.zeros((2, 2048, 2)), None), Context.at(jax.random.key(0)))
+    >>> batch, context = (jnp.zeros((2, 2048, 2)), None), et.Context.at(jax.random.key(0))
+    >>> _, metrics = loss(network, batch, context)
     >>> list(metrics)
     ['cpc_loss']
     """
     if min(cpc_weight, classification_weight) < 0 or cpc_weight + classification_weight == 0:
-        raise ConfigurationError(
+        raise et.ConfigurationError(
             f"create_composite_loss: cpc_weight={cpc_weight}, classification_weight="
             f"{classification_weight}; expected none below 0, and one above."
         )
 
     def composite_loss(
-        model: SpikingNetwork, batch: Labelled, context: Context
+        model: SpikingNetwork, batch: Labelled, context: et.Context
     ) -> tuple[Array, dict[str, Array]]:
         windows, labels = batch
         latents, contexts = model.features(windows)
@@ -101,32 +103,34 @@ def create_composite_loss(
     return composite_loss
 
 
+@final
 class UnifiedTrainer:
     """Trains encoder, bridge and classifier in three phases handed to `etude.Trainer`.
 
     "cpc": the encoder and its predictors, by `cpc_loss` alone. "snn": the bridge and the
-    classifier, on the frozen encoder. "joint": everything, by the composite loss.
+    classifier, on the frozen encoder. "joint": everything, by the composite loss. Nothing here
+    changes by training: the trained network is in the result.
 
     Args:
-        cpc_encoder: latents and context of a window.
-        spike_bridge: from the context to spikes.
-        snn_classifier: from spikes to logits.
-        learning_rate: the highest, of Adam with decoupled weight decay; one, or one per phase.
-        cpc_weight: of the contrastive loss in the joint phase.
-        classification_weight: of the criterion in the joint phase.
-        predictors: of the contrastive loss; four steps ahead if None.
-        criterion: see `create_composite_loss`.
-        temperature: of the contrastive loss.
-        hard_negatives: of the contrastive loss.
+        cpc_encoder: makes latents and context of a window.
+        spike_bridge: turns the context into spikes.
+        snn_classifier: turns spikes into logits.
+        learning_rate: highest rate of Adam with decoupled weight decay; one, or one per phase.
+        cpc_weight: weight of the contrastive loss in the joint phase.
+        classification_weight: weight of the criterion in the joint phase.
+        predictors: heads of the contrastive loss, one per step ahead; four if None.
+        criterion: loss of logits and labels, see `create_composite_loss`.
+        temperature: what the similarities of the contrastive loss are divided by.
+        hard_negatives: how many negatives the contrastive loss keeps, the hardest; None: all.
         batch_size: windows per step.
         augment: `augment(batch, key) -> (windows, labels)` inside the compiled step, as `Mixing`.
         mixup_alpha: blends windows and labels where labels are used; 0 for none.
         warmup: share of each phase in which the rate rises; then it falls as a cosine.
-        weight_decay: of every weight.
+        weight_decay: decay of every weight.
         clip_norm: largest norm of the gradient.
         accumulate: micro-batches per step.
-        validation: after each epoch of the phases with labels.
-        options: of `etude.Trainer`, such as `run` and `callbacks`.
+        validation: measured after each epoch of the phases with labels.
+        options: options of `etude.Trainer`, such as `run`, `seed` and `callbacks`.
 
     Raises:
         ConfigurationError: a weight is negative, or both are 0; not one rate or three.
@@ -152,31 +156,23 @@ class UnifiedTrainer:
         weight_decay: float = 1e-3,
         clip_norm: float | None = 1.0,
         accumulate: int = 1,
-        validation: Validation | Sequence[Validation] = (),
+        validation: et.Validation | Sequence[et.Validation] = (),
         **options: Any,
     ):
-        rates = (
-            (learning_rate,) * 3 if isinstance(learning_rate, int | float) else tuple(learning_rate)
-        )
-        if len(rates) != 3:
-            raise ConfigurationError(
-                f"UnifiedTrainer: learning_rate={learning_rate}; expected one rate, or one for "
-                f"each of the phases {', '.join(PHASES)}."
-            )
         if predictors is None:
             predictors = Predictors(
                 cpc_encoder.context_dim, cpc_encoder.latent_dim, key=jax.random.key(0)
             )
         self.network = SpikingNetwork(cpc_encoder, predictors, spike_bridge, snn_classifier)
         contrast = {"temperature": temperature, "hard_negatives": hard_negatives}
-        self._losses = (
-            create_composite_loss(1.0, 0.0, **contrast),
-            create_composite_loss(0.0, 1.0, criterion=criterion),
-            create_composite_loss(
+        self.losses = {
+            "cpc": create_composite_loss(1.0, 0.0, **contrast),
+            "snn": create_composite_loss(0.0, 1.0, criterion=criterion),
+            "joint": create_composite_loss(
                 cpc_weight, classification_weight, criterion=criterion, **contrast
             ),
-        )
-        self._rates = rates
+        }
+        self.rates = _of_each_phase("learning_rate", "rate", learning_rate)
         self.batch_size, self.augment, self.mixup_alpha = batch_size, augment, mixup_alpha
         self.warmup, self.weight_decay = warmup, weight_decay
         self.clip_norm, self.accumulate = clip_norm, accumulate
@@ -188,7 +184,7 @@ class UnifiedTrainer:
         train_labels: Int[Array, " n"] | None = None,
         num_epochs: int | Sequence[int] = 10,
         key: Key[Array, ""] | None = None,
-    ) -> Result:
+    ) -> et.Result:
         """Trains from the beginning; see `trainer` for the arguments and for resuming."""
         return self.trainer(train_signals, train_labels, num_epochs, key).fit()
 
@@ -198,64 +194,68 @@ class UnifiedTrainer:
         train_labels: Int[Array, " n"] | None = None,
         num_epochs: int | Sequence[int] = 10,
         key: Key[Array, ""] | None = None,
-    ) -> Trainer:
+    ) -> et.Trainer:
         """The trainer of the three phases: `fit` it, or `resume` its run inside any phase.
 
         Args:
             train_signals: windows of whitened strain; or, with `augment`, what it makes them of.
             train_labels: 1 where the merger of a signal is within the window, else 0. None where
                 `augment` supplies the labels.
-            num_epochs: of each phase, or of all three one by one; a phase of 0 is left out.
-            key: of the order of the data and of all draws.
+            num_epochs: epochs of each phase, or of all three one by one; a phase of 0 is left out.
+            key: gives the seed of the order of the data and of all draws, instead of `seed`.
 
         Raises:
-            ConfigurationError: not one length or three, none above 0, or no source of labels.
+            ConfigurationError: not one length or three, none above 0, no source of labels, or both
+                a key and a seed.
         """
-        phases = self.phases(train_signals, train_labels, num_epochs)
-        seed = 0 if key is None else int(jax.random.bits(key, dtype=jnp.uint32) >> 1)
-        return Trainer(self.network, phases, seed=seed, **self.options)
+        phases, options = self.phases(train_signals, train_labels, num_epochs), self.options
+        if key is not None:
+            if "seed" in options:
+                raise et.ConfigurationError(
+                    f"UnifiedTrainer: seed={options['seed']} was given to the constructor and a "
+                    "key to the training; expected one of them."
+                )
+            options = {**options, "seed": int(jax.random.bits(key, dtype=jnp.uint32) >> 1)}
+        return et.Trainer(self.network, phases, **options)
 
     def phases(
         self,
         train_signals: Float[Array, "n samples *channels"],
         train_labels: Int[Array, " n"] | None = None,
         num_epochs: int | Sequence[int] = 10,
-    ) -> list[Phase]:
+    ) -> list[et.Phase]:
         """The phases of `trainer`, for a `Trainer` of your own."""
-        epochs = (num_epochs,) * 3 if isinstance(num_epochs, int) else tuple(num_epochs)
-        if len(epochs) != 3 or min(epochs) < 0 or max(epochs) == 0:
-            raise ConfigurationError(
-                f"UnifiedTrainer: num_epochs={num_epochs}; expected one length, or one for each of "
-                f"the phases {', '.join(PHASES)}; none below 0, and one above."
+        epochs = _of_each_phase("num_epochs", "length", num_epochs)
+        if min(epochs.values()) < 0 or max(epochs.values()) == 0:
+            raise et.ConfigurationError(
+                f"UnifiedTrainer: num_epochs={num_epochs}; expected none below 0, and one above."
             )
         if train_labels is None and self.augment is None:
-            raise ConfigurationError(
+            raise et.ConfigurationError(
                 "UnifiedTrainer: there are no labels. Pass train_labels, or augment=Mixing(...), "
                 "which makes labelled windows of signals."
             )
         arrays = train_signals if train_labels is None else (train_signals, train_labels)
         size = min(self.batch_size, len(train_signals))
-        data = ArrayData(arrays, size, drop_last=True)
-        return [
-            self._phase(number, data, count) for number, count in enumerate(epochs) if count > 0
-        ]
+        data = et.ArrayData(arrays, size, drop_last=True)
+        return [self._phase(name, data, count) for name, count in epochs.items() if count]
 
-    def _phase(self, number: int, data: ArrayData, epochs: int) -> Phase:
-        steps = epochs * data.steps_per_epoch
+    def _phase(self, name: str, data: et.ArrayData, epochs: int) -> et.Phase:
+        peak, steps = self.rates[name], epochs * data.steps_per_epoch
         rate = optax.warmup_cosine_decay_schedule(
-            0.0, self._rates[number], round(self.warmup * steps), steps, 0.01 * self._rates[number]
+            0.0, peak, round(self.warmup * steps), steps, 0.01 * peak
         )
-        learner = Learner(
-            Gradient(self._losses[number]),
+        learner = et.Learner(
+            et.Gradient(self.losses[name]),
             optax.adamw(rate, weight_decay=self.weight_decay),
-            where=(_unlabelled, _spiking, None)[number],
+            where=PHASES[name],
             clip_norm=self.clip_norm,
             accumulate=self.accumulate,
         )
-        labelled = number > 0
+        labelled = name != "cpc"
         augment = self._mixed if labelled and self.mixup_alpha else self.augment
         validation = self.validation if labelled else ()
-        return Phase(PHASES[number], learner, data, Epochs(epochs), validation, augment)
+        return et.Phase(name, learner, data, et.Epochs(epochs), validation, augment)
 
     def _mixed(self, batch: Any, key: Key[Array, ""]) -> Labelled:
         first, second = jax.random.split(key)
@@ -263,12 +263,15 @@ class UnifiedTrainer:
         return mixup(labelled, second, self.mixup_alpha, num_classes=2)
 
 
-def _unlabelled(model: SpikingNetwork) -> Any:
-    return model.encoder, model.predictors
-
-
-def _spiking(model: SpikingNetwork) -> Any:
-    return model.bridge, model.classifier
+def _of_each_phase(name: str, kind: str, given: T | Sequence[T]) -> dict[str, T]:
+    """A setting of each phase; one stands for all three."""
+    values = (given,) * len(PHASES) if isinstance(given, int | float) else tuple(given)
+    if len(values) != len(PHASES):
+        raise et.ConfigurationError(
+            f"UnifiedTrainer: {name}={given}; expected one {kind}, or one for each of the phases "
+            f"{', '.join(PHASES)}."
+        )
+    return dict(zip(PHASES, values, strict=True))
 
 
 def _accuracy(logits: Array, labels: Array) -> Array:

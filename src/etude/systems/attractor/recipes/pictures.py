@@ -39,8 +39,8 @@ from etude.systems.attractor.recipes.shared import (
     LOCAL,
     READ_OUT,
     Splits,
-    by_gradient,
     draw_network,
+    gradient_phase,
     measured,
     predicted,
     sizes_of,
@@ -179,12 +179,11 @@ def _picture_trainer(config: Pictures, method: str, seed: int, /, **options: Any
     )
     free = 1 if uncoupled else config.sweeps
     if method == BACK_PROPAGATION:
-        optimizer = schedule(config.perceptron_rate)
-        held = splits["valid"]
-        return by_gradient(
-            network, sizes, data, length=length, optimizer=optimizer, held=held, free_steps=free,
-            **options,
-        )  # fmt: skip
+        optimizer, held = schedule(config.perceptron_rate), splits["valid"]
+        phase = gradient_phase(
+            sizes, data, length=length, optimizer=optimizer, held=held, free_steps=free
+        )
+        return Trainer(network, phase, **options)
     if method in (CONTRASTIVE, GRADED):
         rate = config.contrastive_rate if method == CONTRASTIVE else config.graded_rate
         optimizer = schedule(rate, decay=config.decay)
@@ -204,7 +203,7 @@ def _picture_trainer(config: Pictures, method: str, seed: int, /, **options: Any
         validation=splits["valid"],
         free_steps=free,
         **options,
-    )
+    ).trainer()
 
 
 def picture_scores(model: Any, x: Array) -> Array:

@@ -30,8 +30,8 @@ from etude.systems.attractor.recipes.shared import (
     LOCAL,
     READ_OUT,
     Splits,
-    by_gradient,
     draw_network,
+    gradient_phase,
     measured,
     predicted,
     sizes_of,
@@ -122,20 +122,15 @@ def _prototype_trainer(
     update = partial(local_updates, early_stop=True)
     if rule == READ_OUT:
         update = partial(update, hidden=no_learning)
-    shared = {"length": Epochs(config.epochs), "optimizer": optimizer, "held": splits["valid"]}
+    options |= {"seed": seed}
+    source, length, held = data.source(), Epochs(config.epochs), splits["valid"]
     if rule == BACK_PROPAGATION:
-        return by_gradient(network, sizes, data.source(), **shared, seed=seed, **options)
+        phase = gradient_phase(sizes, source, length=length, optimizer=optimizer, held=held)
+        return Trainer(network, phase, **options)
     return AttractorTrainer(
-        network,
-        sizes,
-        data.source(),
-        shared["length"],
-        optimizer=optimizer,
-        update=update,
-        validation=splits["valid"],
-        seed=seed,
+        network, sizes, source, length, optimizer=optimizer, update=update, validation=held,
         **options,
-    )
+    ).trainer()  # fmt: skip
 
 
 def _prototype_accuracy(seed: int, model: Any, split: str) -> dict[str, Any]:

@@ -11,40 +11,31 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from etude.data.arrays import ArrayData
-from etude.engine.learner import Learner
-from etude.engine.phase import Epochs, Phase
-from etude.engine.rule import Gradient
+import etude as et
 from etude.metrics import compute_accuracy, compute_confusion_matrix
 from etude.systems.attractor import plots
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 from etude.systems.attractor.settling import trace
 from etude.systems.attractor.state import SequentialState
 from etude.systems.attractor.training import back_propagation, judge, scores, settle_freely
-from etude.trainer import Trainer
 
 LOCAL, BACK_PROPAGATION, READ_OUT = "local rule", "back-propagation", "read-out alone"
 
 Splits = dict[str, tuple[Array, Array]]
 
 
-def by_gradient(
-    network: SequentialOrchestrator,
+def gradient_phase(
     sizes: tuple[int, ...],
-    data: ArrayData,
+    data: et.ArrayData,
     *,
-    length: Epochs,
+    length: et.Epochs,
     optimizer: optax.GradientTransformation,
     held: tuple[Array, Array],
     free_steps: int = 10,
-    **options: Any,
-) -> Trainer:
-    """The trainer of the same network by back-propagation."""
-    learner = Learner(Gradient(back_propagation(sizes, free_steps)), optimizer)
-    return Trainer(
-        network, Phase("gradient", learner, data, length, **judge(sizes, held, free_steps)),
-        **options,
-    )  # fmt: skip
+) -> et.Phase:
+    """The phase that trains the same network by back-propagation."""
+    learner = et.Learner(et.Gradient(back_propagation(sizes, free_steps)), optimizer)
+    return et.Phase("gradient", learner, data, length, **judge(sizes, held, free_steps))
 
 
 def sizes_of(network: SequentialOrchestrator) -> tuple[int, int, int]:

@@ -113,14 +113,13 @@ def exchanged(config: Exchange, method: Mapping[str, Any]) -> SpikingNetwork:
 
 def trainer(config: Exchange, method: Mapping[str, Any], /, **options: Any) -> Trainer:
     """The phases of a method: `cpc` and `frozen`, if it names them, on its network."""
-    network = exchanged(config, method)
     cpc = method.get("cpc", True)
     lengths = (config.cpc_epochs if cpc else 0, config.snn_epochs, config.joint_epochs)
     if method.get("frozen", False):
         lengths = (lengths[0], config.snn_epochs + config.joint_epochs, 0)
-    trained = unified(config, network, cpc_weight=config.cpc_weight if cpc else 0.0)
-    phases = trained.phases(jnp.asarray(bank(config, "train").signals), None, lengths)
-    return Trainer(network, phases, seed=config.seed, **options)
+    weight = config.cpc_weight if cpc else 0.0
+    unified_trainer = unified(config, exchanged(config, method), cpc_weight=weight, **options)
+    return unified_trainer.trainer(jnp.asarray(bank(config, "train").signals), None, lengths)
 
 
 def judge(config: Exchange, model: SpikingNetwork, split: Any) -> dict[str, Any]:

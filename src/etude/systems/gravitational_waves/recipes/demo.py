@@ -39,11 +39,9 @@ def trials(config: Demo) -> list[Trial]:
 
 def trainer(config: Demo, /, **options: Any) -> Trainer:
     """The trainer of the three phases."""
-    network = untrained(config)
     signals = jnp.asarray(bank(config, "train").signals)
     epochs = (config.cpc_epochs, config.snn_epochs, config.joint_epochs)
-    phases = unified(config, network).phases(signals, None, epochs)
-    return Trainer(network, phases, seed=config.seed, **options)
+    return unified(config, untrained(config), **options).trainer(signals, None, epochs)
 
 
 recipe = Recipe(

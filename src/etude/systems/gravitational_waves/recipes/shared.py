@@ -143,8 +143,12 @@ def untrained(
 
 
 def unified(config: Experiment, network: SpikingNetwork, **options: Any) -> UnifiedTrainer:
-    """The three phases of a network, on fresh windows unless `options` say otherwise."""
-    defaults = {"cpc_weight": config.cpc_weight, "augment": mixing_of(config)}
+    """The trainer of a network, on fresh windows unless `options` say otherwise."""
+    defaults = {
+        "cpc_weight": config.cpc_weight,
+        "augment": mixing_of(config),
+        "seed": config.seed,
+    }
     return UnifiedTrainer(
         network.encoder,
         network.bridge,
