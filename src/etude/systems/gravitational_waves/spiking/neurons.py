@@ -76,13 +76,13 @@ class LIF(AbstractNeurons):
     Args:
         features: number of neurons.
         dt: length of a step in seconds.
-        time_constant: of the membrane in seconds; a number, or one per neuron.
-        threshold: of the membrane; a number, or one per neuron.
-        learnable: time constants and thresholds are learnt, one per neuron.
-        surrogate: of the derivative of a spike.
+        time_constant: seconds in which the membrane forgets; a number, or one per neuron.
+        threshold: what the membrane must exceed to spike; a number, or one per neuron.
+        learnable: whether time constants and thresholds are learnt, one per neuron.
+        surrogate: stands for the derivative of a spike in the backward pass.
 
     Raises:
-        ValueError: a time is not positive.
+        ValueError: there is no neuron, or a time or a threshold is not positive.
 
     >>> LIF(3, dt=0.001)(jnp.ones((5, 3))).shape
     (5, 3)
@@ -105,8 +105,9 @@ class LIF(AbstractNeurons):
         surrogate: AbstractSurrogate = SuperSpike(),  # noqa: B008
     ):
         self.features, self.dt, self.surrogate = features, length_of_step(dt), surrogate
-        self.membrane = Positive("LIF: time_constant", time_constant, (features,), learnable)
-        self.threshold = Positive("LIF: threshold", threshold, (features,), learnable)
+        self.membrane, self.threshold = quantities(
+            "LIF", features, learnable, time_constant=time_constant, threshold=threshold
+        )
 
     def rest(self, dtype: Any = jnp.float32) -> Float[Array, "features"]:
         return jnp.zeros(self.features, dtype_of_state(dtype))
@@ -134,12 +135,12 @@ class ALIF(AbstractNeurons):
     resting threshold (Bellec et al., Nature Communications 2020).
 
     Args:
-        adaptation_time_constant: of the raised threshold in seconds.
+        adaptation_time_constant: seconds in which the raised threshold falls back.
         jump: how much a spike raises the threshold.
         features, dt, time_constant, threshold, learnable, surrogate: as in `LIF`.
 
     Raises:
-        ValueError: a time is not positive.
+        ValueError: there is no neuron, or a time or a threshold is not positive.
 
     >>> currents = jnp.full((200, 1), 0.2)
     >>> float(ALIF(1, dt=0.001)(currents).sum()) < float(LIF(1, dt=0.001)(currents).sum())
@@ -168,11 +169,14 @@ class ALIF(AbstractNeurons):
     ):
         self.features, self.dt, self.surrogate = features, length_of_step(dt), surrogate
         self.jump = jump
-        self.membrane = Positive("ALIF: time_constant", time_constant, (features,), learnable)
-        self.adaptation = Positive(
-            "ALIF: adaptation_time_constant", adaptation_time_constant, (features,), learnable
+        self.membrane, self.adaptation, self.threshold = quantities(
+            "ALIF",
+            features,
+            learnable,
+            time_constant=time_constant,
+            adaptation_time_constant=adaptation_time_constant,
+            threshold=threshold,
         )
-        self.threshold = Positive("ALIF: threshold", threshold, (features,), learnable)
 
     def rest(self, dtype: Any = jnp.float32) -> tuple[Array, Array]:
         zeros = jnp.zeros(self.features, dtype_of_state(dtype))
@@ -203,11 +207,11 @@ class CuBaLIF(AbstractNeurons):
     an impulse is a difference of two exponentials.
 
     Args:
-        synaptic_time_constant: of the current in seconds.
+        synaptic_time_constant: seconds in which the synaptic current decays.
         features, dt, time_constant, threshold, learnable, surrogate: as in `LIF`.
 
     Raises:
-        ValueError: a time is not positive.
+        ValueError: there is no neuron, or a time or a threshold is not positive.
 
     >>> CuBaLIF(3, dt=0.001)(jnp.ones((5, 3))).shape
     (5, 3)
@@ -232,11 +236,14 @@ class CuBaLIF(AbstractNeurons):
         surrogate: AbstractSurrogate = SuperSpike(),  # noqa: B008
     ):
         self.features, self.dt, self.surrogate = features, length_of_step(dt), surrogate
-        self.membrane = Positive("CuBaLIF: time_constant", time_constant, (features,), learnable)
-        self.synapse = Positive(
-            "CuBaLIF: synaptic_time_constant", synaptic_time_constant, (features,), learnable
+        self.membrane, self.synapse, self.threshold = quantities(
+            "CuBaLIF",
+            features,
+            learnable,
+            time_constant=time_constant,
+            synaptic_time_constant=synaptic_time_constant,
+            threshold=threshold,
         )
-        self.threshold = Positive("CuBaLIF: threshold", threshold, (features,), learnable)
 
     def rest(self, dtype: Any = jnp.float32) -> tuple[Array, Array]:
         zeros = jnp.zeros(self.features, dtype_of_state(dtype))
@@ -269,7 +276,7 @@ class LI(AbstractNeurons):
         features, dt, time_constant, learnable: as in `LIF`.
 
     Raises:
-        ValueError: a time is not positive.
+        ValueError: there is no neuron, or a time is not positive.
 
     >>> half = LI(1, dt=0.001, time_constant=0.001 / math.log(2))
     >>> jnp.round(half(jnp.array([[1.0], [0.0], [0.0]]))[:, 0], 4).tolist()
@@ -289,7 +296,7 @@ class LI(AbstractNeurons):
         learnable: bool = False,
     ):
         self.features, self.dt = features, length_of_step(dt)
-        self.membrane = Positive("LI: time_constant", time_constant, (features,), learnable)
+        (self.membrane,) = quantities("LI", features, learnable, time_constant=time_constant)
 
     def rest(self, dtype: Any = jnp.float32) -> Float[Array, "features"]:
         return jnp.zeros(self.features, dtype_of_state(dtype))
@@ -306,6 +313,32 @@ class LI(AbstractNeurons):
 
     def gain(self) -> Float[Array, ""]:
         return jnp.mean(1 / (1 - decay_of(self.membrane, self.dt)))
+
+
+def quantities(
+    owner: str, features: int, learnable: bool, /, **initial: ArrayLike
+) -> tuple[Positive, ...]:
+    """The time constants and thresholds of a layer: what all constructors of neurons share.
+
+    Args:
+        owner: name of the neurons in errors.
+        features: number of neurons.
+        learnable: whether they are learnt, one value per neuron.
+        initial: initial values by name; each a number, or one per neuron.
+
+    Raises:
+        ValueError: there is no neuron, or an initial value is not positive or of another shape.
+
+    >>> membrane, threshold = quantities("LIF", 3, False, time_constant=0.02, threshold=1.0)
+    >>> float(threshold.value)
+    1.0
+    """
+    if features < 1:
+        raise ValueError(f"{owner}: features={features}; expected at least 1 neuron.")
+    return tuple(
+        Positive(f"{owner}: {name}", value, (features,), learnable)
+        for name, value in initial.items()
+    )
 
 
 def decay_of(time_constant: Positive, dt: float) -> Float[Array, "..."]:

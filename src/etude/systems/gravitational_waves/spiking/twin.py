@@ -23,6 +23,7 @@ from etude.systems.gravitational_waves.spiking.neurons import (
     decay_of,
     dtype_of_state,
     length_of_step,
+    quantities,
 )
 from etude.systems.gravitational_waves.spiking.positive import Positive
 
@@ -37,7 +38,7 @@ class Graded(AbstractNeurons):
         features, dt, time_constant, learnable: as in `LIF`.
 
     Raises:
-        ValueError: a time is not positive.
+        ValueError: there is no neuron, or a time is not positive.
 
     >>> Graded(1, dt=0.001)(jnp.array([[1.0], [-2.0], [0.0]]))[:, 0].tolist()
     [0.0, 1.0, 0.0]
@@ -56,7 +57,7 @@ class Graded(AbstractNeurons):
         learnable: bool = False,
     ):
         self.features, self.dt = features, length_of_step(dt)
-        self.membrane = Positive("Graded: time_constant", time_constant, (features,), learnable)
+        (self.membrane,) = quantities("Graded", features, learnable, time_constant=time_constant)
 
     def rest(self, dtype: Any = jnp.float32) -> Float[Array, "features"]:
         return jnp.zeros(self.features, dtype_of_state(dtype))
