@@ -34,7 +34,7 @@ from etude.engine.criteria import (
     Best as Best,
     Fallen as Fallen,
 )
-from etude.engine.evaluation import evaluate as evaluate
+from etude.engine.evaluation import Evaluation as Evaluation, evaluate as evaluate
 from etude.engine.leaf_roles import Carry as Carry, Fixed as Fixed
 from etude.engine.learner import Learner as Learner
 from etude.engine.phase import (

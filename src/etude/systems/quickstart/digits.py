@@ -16,8 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array
 from pydantic import Field
 
+import etude as et
 from etude.data.arrays import ArrayData
 from etude.data.named import NUMERALS
 from etude.data.origins import DIGITS
@@ -25,7 +27,7 @@ from etude.engine.criteria import Best
 from etude.engine.learner import Learner
 from etude.engine.phase import Epochs, Phase, Steps, Validation
 from etude.engine.rule import Gradient
-from etude.metrics import compute_accuracy, compute_confusion_matrix
+from etude.metrics import ConfusionMatrix
 from etude.predictions import FILES, PictureOptions, class_table, in_parts, read_intensities
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.quickstart.data import digits
@@ -88,11 +90,21 @@ def trainer(config: Digits, method: str, seed: int, /, **options: Any) -> Traine
 def evaluate(model: Network, split: str) -> dict[str, Any]:
     """Accuracy and confusion matrix on a split."""
     data = digits()[split]
-    logits = np.asarray(model.logits(jnp.asarray(data.images)))
+    source = et.ArrayData((data.images, data.labels), len(data.labels), classes=10)
+    matrix = _counted(model, source)["confusion_matrix"]
     return {
-        "accuracy": compute_accuracy(logits, data.labels),
-        "confusion_matrix": compute_confusion_matrix(logits, data.labels).tolist(),
+        "accuracy": float(np.trace(matrix) / np.sum(matrix)),
+        "confusion_matrix": matrix,
     }
+
+
+def _confusion(model: Network, batch: tuple[Array, Array], context: et.Context) -> dict[str, Any]:
+    images, labels = batch
+    counted = ConfusionMatrix.empty(10).update(model.logits(images), labels)
+    return {"confusion_matrix": counted}
+
+
+_counted = et.Evaluation(_confusion)
 
 
 def predict(

@@ -206,15 +206,14 @@ def _picture_trainer(config: Pictures, method: str, seed: int, /, **options: Any
     ).trainer()
 
 
-def picture_scores(model: Any, x: Array) -> Array:
-    """The scores of a network, or of a perceptron."""
-    if isinstance(model, SequentialOrchestrator):
-        return predicted(model, x)
-    return jax.vmap(model)(x)
+@eqx.filter_jit
+def probabilities(model: Any, x: Array) -> Array:
+    """The softmax of the scores of a network, or of a perceptron."""
+    return jax.nn.softmax(predicted(model, x))
 
 
 def _picture_accuracy(config: Pictures, model: Any, split: str) -> dict[str, Any]:
-    return measured(model, picture_scores, *pictures(config.data, config.root)[split])
+    return measured(model, *pictures(config.data, config.root)[split])
 
 
 def predict_pictures(
@@ -223,9 +222,7 @@ def predict_pictures(
     """Probabilities of the classes: the softmax of the scores, which all methods learn by."""
     data = prepared(config.data, config.root)
     names, x = read_intensities(inputs, data.shape, options)
-    found = in_parts(
-        eqx.filter_jit(lambda x: jax.nn.softmax(picture_scores(model, x))), data.standard(x)
-    )
+    found = in_parts(partial(probabilities, model), data.standard(x))
     return class_table(names, found, data.classes)
 
 

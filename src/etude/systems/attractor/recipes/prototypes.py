@@ -10,7 +10,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import optax
 from pydantic import Field
@@ -135,7 +134,7 @@ def _prototype_trainer(
 
 def _prototype_accuracy(seed: int, model: Any, split: str) -> dict[str, Any]:
     x, y = prototypes(seed)[1][split]
-    return measured(model, predicted, x, y)
+    return measured(model, x, y)
 
 
 def predict_prototypes(
@@ -147,7 +146,7 @@ def predict_prototypes(
     """Scores of the classes. They are no probabilities: the read-out learns as a perceptron."""
     entries, _, classes = sizes_of(network)
     names, x = read_samples(inputs, (entries,))
-    found = in_parts(eqx.filter_jit(lambda x: predicted(network, x)), x)
+    found = in_parts(partial(predicted, network), x)
     return class_table(names, found, [f"score {label}" for label in range(classes)])
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 import optax
 from jaxtyping import Array
 
 import etude as et
-from etude.metrics import compute_accuracy, compute_confusion_matrix
+from etude.metrics import ConfusionMatrix
 from etude.systems.attractor import plots
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 from etude.systems.attractor.settling import trace
@@ -44,21 +44,29 @@ def sizes_of(network: SequentialOrchestrator) -> tuple[int, int, int]:
     return inputs, units, network.layers[2, 1].weight.shape[1]
 
 
-def predicted(network: SequentialOrchestrator, x: Array) -> Array:
-    """The scores of a network of one hidden layer."""
-    return scores(network, sizes_of(network), x)
+@eqx.filter_jit
+def predicted(model: Any, x: Array) -> Array:
+    """The scores of a network of one hidden layer, or of a perceptron."""
+    if isinstance(model, SequentialOrchestrator):
+        return scores(model, sizes_of(model), x)
+    return jax.vmap(model)(x)
 
 
-def measured(
-    model: Any, predict: Callable[[Any, Array], Array], x: Array, y: Array
-) -> dict[str, Any]:
-    """Accuracy and confusion matrix of a model with scores `predict(model, x)`."""
-    compiled = eqx.filter_jit(predict)
-    parts = [np.asarray(compiled(model, x[k : k + 2000])) for k in range(0, len(x), 2000)]
-    found, label = np.concatenate(parts), np.asarray(y).argmax(1)
+def _confusion(model: Any, batch: tuple[Array, Array], context: et.Context) -> dict[str, Any]:
+    x, y = batch
+    counted = ConfusionMatrix.empty(y.shape[1]).update(predicted(model, x), y.argmax(1))
+    return {"confusion_matrix": counted}
+
+
+_counted = et.Evaluation(_confusion)
+
+
+def measured(model: Any, x: Array, y: Array) -> dict[str, Any]:
+    """Accuracy and confusion matrix of a model on samples and targets of ±1."""
+    matrix = _counted(model, et.ArrayData((x, y), min(2000, len(x))))["confusion_matrix"]
     return {
-        "accuracy": compute_accuracy(found, label),
-        "confusion_matrix": compute_confusion_matrix(found, label).tolist(),
+        "accuracy": float(np.trace(matrix) / np.sum(matrix)),
+        "confusion_matrix": matrix,
     }
 
 
