@@ -197,6 +197,8 @@ def test_half_precision_stays_half():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_times_are_checked(kind):
+    with pytest.raises(ValueError, match=r"features=0; expected at least 1"):
+        kind(0, dt=1e-3)
     with pytest.raises(ValueError, match="length of a step in seconds"):
         kind(2, dt=0.0)
     with pytest.raises(ValueError, match=r"time_constant=-1\.0; expected positive"):

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int
-from scipy.stats import beta, norm
+from scipy.stats import binomtest
 
 
 class Estimate(NamedTuple):
@@ -38,8 +38,9 @@ def binomial_interval(
 ) -> tuple[Float64[np.ndarray, "..."], Float64[np.ndarray, "..."]]:
     """Ends of the interval for a probability from `successes` in `trials`; (0, 1) of no trials.
 
-    Clopper and Pearson (1934) never cover less than the confidence; Wilson (1927) covers it on
-    average and is narrower. Raises ValueError for impossible counts.
+    Those of `scipy.stats.binomtest`. Clopper and Pearson (1934) never cover less than the
+    confidence; Wilson (1927) covers it on average and is narrower. Raises ValueError for impossible
+    counts.
 
     >>> low, high = binomial_interval(np.array([0]), np.array([10]))
     >>> float(low[0]), round(float(high[0]), 4)
@@ -49,18 +50,13 @@ def binomial_interval(
         raise ValueError("binomial_interval: `successes` must lie between 0 and `trials`.")
     if not 0 < confidence < 1:
         raise ValueError(f"binomial_interval: `confidence` is {confidence}; it lies in (0, 1).")
-    k, n = successes.astype(np.float64), np.maximum(trials, 1).astype(np.float64)
-    tail = (1 - confidence) / 2
-    if method == "wilson":
-        z = norm.isf(tail)
-        centre = (k + z**2 / 2) / (n + z**2)
-        half = z / (n + z**2) * np.sqrt(k * (n - k) / n + z**2 / 4)
-        low, high = centre - half, centre + half
-    else:
-        low = beta.ppf(tail, np.maximum(k, 1), n - k + 1)
-        high = beta.isf(tail, k + 1, np.maximum(n - k, 1))
-    some = trials > 0
-    return (
-        np.where(some & (successes > 0), low, 0.0),
-        np.where(some & (successes < trials), high, 1.0),
-    )
+    name = "exact" if method == "clopper-pearson" else method
+
+    def ends(k: int, n: int) -> tuple[float, float]:
+        if n == 0:
+            return 0.0, 1.0
+        found = binomtest(k, n).proportion_ci(confidence, name)
+        return found.low, found.high
+
+    low, high = np.vectorize(ends, otypes=[np.float64] * 2)(successes, trials)
+    return np.asarray(low), np.asarray(high)
