@@ -57,6 +57,10 @@ def test_it_is_installed_trained_and_used_from_the_command_line(package, tmp_pat
     used = run(*etude_command, "predict", "runs/filters/identify", "1", folder=tmp_path)
     taps = [float(cell) for cell in used.stdout.splitlines()[-1].split()[1:]]
     assert taps == pytest.approx([1, 0.435, -0.111], abs=0.03)
+    refused = run(*etude_command, "predict", "runs/filters/identify", "high", folder=tmp_path)
+    assert refused.returncode == 1
+    assert "HEIGHT is a number, such as 0.5; got 'high'." in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_it_is_trained_from_its_folder_by_the_name_of_its_module(package):
