@@ -15,7 +15,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import optax
 from jaxtyping import PyTree
@@ -174,7 +174,7 @@ class TrainingConfig(Config, frozen=True):
             options: other fields of `etude.Learner`, such as `where` and `ema`.
 
         Raises:
-            ConfigurationError: an option says what a field of the configuration says.
+            ConfigurationError: an option that a field of the configuration sets.
             ValueError: the schedule cannot be built, see `SchedulerConfig.build`.
 
         >>> from etude import Gradient
@@ -183,7 +183,7 @@ class TrainingConfig(Config, frozen=True):
         >>> config.learner(Gradient(lambda model, batch, context: 0.0)).precision
         'bfloat16'
         """
-        _refuse_said("learner", options, _LEARNER)
+        _refuse_twice("learner", options, _LEARNER)
         return Learner(
             rule,
             self.build_optimizer(total_steps, mask),
@@ -215,8 +215,8 @@ class TrainingConfig(Config, frozen=True):
             options: other fields of `etude.Phase`, such as `validation` and `keep`.
 
         Raises:
-            ConfigurationError: an option says what a field of the configuration says, or `data`
-                is a source, which has a batch size of its own.
+            ConfigurationError: an option that a field of the configuration sets, or data that are
+                a source, which has a batch size of its own.
             ValueError: the schedule cannot be built, see `SchedulerConfig.build`.
 
         >>> import jax.numpy as jnp
@@ -226,7 +226,7 @@ class TrainingConfig(Config, frozen=True):
         >>> phase.length, phase.total_steps
         (Epochs(count=5), 20)
         """
-        _refuse_said("phase", options, _PHASE)
+        _refuse_twice("phase", options, _PHASE)
         source, length = self._source(data), Epochs(self.num_epochs)
         per_epoch = source.steps_per_epoch
         total_steps = None if per_epoch is None else per_epoch * length.count
@@ -241,7 +241,7 @@ class TrainingConfig(Config, frozen=True):
                 "of the batch size: lambda size: AccessData(dataset, size)."
             )
         size = self.batch_size * self.gradient_accumulation_steps
-        return data(size) if callable(data) else ArrayData(data, size)
+        return cast(Source, data(size)) if callable(data) else ArrayData(data, size)
 
     def callbacks(self) -> list[Callback]:
         """The callbacks that save and log as the configuration says.
@@ -281,10 +281,10 @@ class TrainingConfig(Config, frozen=True):
             options: other arguments of `etude.Trainer`, such as `seed` and `overwrite`.
 
         Raises:
-            ConfigurationError: an option says what a field of the configuration says, and what
+            ConfigurationError: an option that a field of the configuration sets, and what
                 `etude.Trainer` refuses.
         """
-        _refuse_said("trainer", options, _TRAINER)
+        _refuse_twice("trainer", options, _TRAINER)
         return Trainer(
             model,
             phases,
@@ -295,20 +295,20 @@ class TrainingConfig(Config, frozen=True):
         )
 
 
-#: Arguments of what is built that fields of the configuration supply.
+#: Arguments of what is built, and what sets them.
 _LEARNER = {
-    "optimizer": "optimizer and scheduler",
-    "accumulate": "gradient_accumulation_steps",
-    "precision": "precision",
-    "clip_norm": "gradient_clip_norm",
-    "clip_value": "gradient_clip_value of the optimizer",
+    "optimizer": "the fields optimizer and scheduler",
+    "accumulate": "the field gradient_accumulation_steps",
+    "precision": "the field precision",
+    "clip_norm": "the field gradient_clip_norm",
+    "clip_value": "the field gradient_clip_value of the optimizer",
 }
-_PHASE = {"learners": "optimizer", "length": "num_epochs"}
-_TRAINER = {"run": "checkpoint_dir", "config": "the configuration itself"}
+_PHASE = {"learners": "the rule and the field optimizer", "length": "the field num_epochs"}
+_TRAINER = {"run": "the field checkpoint_dir", "config": "the configuration itself"}
 
 
-def _refuse_said(method: str, options: Mapping[str, Any], fields: Mapping[str, str]) -> None:
-    twice = [f"{name} is said by {fields[name]}" for name in options if name in fields]
+def _refuse_twice(method: str, options: Mapping[str, Any], setters: Mapping[str, str]) -> None:
+    twice = [f"{name} is set by {setters[name]}" for name in options if name in setters]
     if twice:
         raise ConfigurationError(
             f"TrainingConfig.{method}: {'; '.join(twice)}. Leave it out here, and change the "

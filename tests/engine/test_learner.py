@@ -29,7 +29,7 @@ def loss(level, batch, context):
 
 
 def test_a_bare_loss_is_no_rule():
-    with pytest.raises(et.ConfigurationError, match=r"^The learner: .* Gradient\(loss\)\.$"):
+    with pytest.raises(et.ConfigurationError, match=r"^The learner: .* Learner\(Gradient\(loss\)"):
         et.Learner(loss, optax.sgd(0.1))
 
 

@@ -163,13 +163,22 @@ def test_parts_are_built_for_phases_of_ones_own():
 @pytest.mark.parametrize(
     ("build", "cure"),
     [
-        (lambda c: c.learner(RULE, precision="bfloat16"), "learner: precision is said by precis"),
-        (lambda c: c.learner(RULE, clip_norm=1.0), "clip_norm is said by gradient_clip_norm"),
+        (
+            lambda c: c.learner(RULE, precision="bfloat16"),
+            "learner: precision is set by the field",
+        ),
+        (
+            lambda c: c.learner(RULE, clip_norm=1.0),
+            "is set by the field gradient_clip_norm",
+        ),
         (
             lambda c: c.phase("fit", RULE, blobs(), length=et.Steps(3)),
-            "phase: length is said by num_epochs. Leave it out here, and change the conf",
+            "phase: length is set by the field num_epochs. Leave it out here, and change",
         ),
-        (lambda c: c.trainer(mlp(), (), run="x"), "trainer: run is said by checkpoint_dir"),
+        (
+            lambda c: c.trainer(mlp(), (), run="x"),
+            "run is set by the field checkpoint_dir",
+        ),
         (
             lambda c: c.phase("fit", RULE, et.ArrayData(blobs(), 4)),
             "a source, ArrayData, with a batch size of its own beside batch_size=8. .* lambda size",

@@ -160,5 +160,5 @@ def _no_rule(rule: Any):
         name = getattr(rule, "__name__", type(rule).__name__)
         yield (
             f"a rule takes (trainable, rest, batch, context); got {name}{signature}. Wrap a loss, "
-            f"which takes (model, batch, context): Gradient({name})"
+            "which takes (model, batch, context): Learner(Gradient(loss), ...)"
         )
