@@ -81,7 +81,7 @@ class TrainedRun:
     """A run folder whose recipe is known.
 
     Attributes:
-        folder: of the run; for a trial that is not the main one, its folder in `trials/`.
+        folder: the folder of the run; of a trial other than the main one, that in `trials/`.
         root: folder of the experiment that the run belongs to.
         recipe: the recipe that made it.
         record: what `config.yaml` says of the recipe's configuration, not validated yet.
@@ -111,8 +111,8 @@ def open_run(folder: Path, recipe: str | None = None) -> TrainedRun:
     """The run in `folder`, with the recipe that made it.
 
     Args:
-        folder: of a run that a recipe has made.
-        recipe: its name, which a recipe without an entry point needs, given as at its training.
+        folder: the folder of a run that a recipe has made.
+        recipe: name of the recipe, as at its training; needed where it has no entry point.
 
     Raises:
         RunError: there is no run in the folder.

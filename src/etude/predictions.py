@@ -72,9 +72,9 @@ def class_table(
     """The class of each input, the one with the largest number, and the numbers of all classes.
 
     Args:
-        names: of the inputs.
+        names: names of the inputs.
         numbers: probabilities or scores, a row for each input.
-        classes: their names, which head the columns.
+        classes: names of the classes, which head the columns.
     """
     rows = [
         (name, classes[int(row.argmax())], *(f"{number:.6f}" for number in row))

@@ -68,7 +68,7 @@ class Trainer:
         phases: one or several, run in order; each starts from what the one before kept.
         callbacks: beside the training; see `Callback`.
         run: folder of the run (configuration, history, checkpoints); nothing is written if None.
-        seed: of all randomness and data order.
+        seed: seed of all randomness and of the data order.
         nonfinite: what to do about NaN: "stop", "skip", "rollback", or a `NonFinite`.
         progress: show progress on standard error.
         config: what `config.yaml` of the run says, so that it can be repeated.
