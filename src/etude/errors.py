@@ -71,6 +71,13 @@ class ResumeError(EtudeError):
     """A run that cannot be resumed by this trainer."""
 
 
+class ColumnError(EtudeError, KeyError):
+    """A metric that a history does not have; the message names near ones."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # a KeyError would show its message in quotes
+
+
 @contextmanager
 def memory_explained() -> Iterator[None]:
     """Within, an error of XLA or NumPy for lack of memory becomes an OutOfMemoryError.

@@ -32,7 +32,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -47,13 +47,16 @@ from etude.compilations import shared_compilations
 from etude.config import Config
 from etude.data.named import NAMES, DataSet, load
 from etude.errors import ConfigurationError, RunError
-from etude.run import History, Run, from_recipe, way_on, write_report
-from etude.run.folder import TRIALS, is_run
+from etude.run import History, Run, Status, from_recipe, way_on, write_report
+from etude.run.folder import CONFIG, TRIALS, is_run
 from etude.run.report import TABLE
 from etude.table import Table
 from etude.trainer import Trainer
 from etude.training.restoring import restore_model
 from etude.verbs import Verb
+
+#: What the configuration of a run says of the folder of its experiment.
+HERE, ABOVE = ".", "../.."
 
 #: Data sets that have no name.
 OWN = "or a folder of IDX files, or an .npz file with x and y"
@@ -307,7 +310,7 @@ class Recipe(Generic[C]):
         return {
             "recipe": self.name,
             "trial": trial.name,
-            "experiment": "../.." if number else ".",
+            "experiment": ABOVE if number else HERE,
             "configuration": config.model_dump(mode="json"),
         }
 
@@ -315,7 +318,8 @@ class Recipe(Generic[C]):
 def root_of(folder: Path) -> Path:
     """The folder of the experiment that a run belongs to.
 
-    Raises `RunError` if there is no run, `ConfigurationError` if it was not made by a recipe.
+    Raises `RunError` if there is no run, or if its configuration does not say to which experiment
+    it belongs, `ConfigurationError` if it was not made by a recipe.
     """
     config = Run.open(folder, lock=False).config
     if not from_recipe(config):
@@ -323,7 +327,14 @@ def root_of(folder: Path) -> Path:
             f"The run in {folder} was not made by a recipe, so nothing here can build its model. "
             "Use the script that made it: trainer.resume() goes on, trainer.load() gives the model."
         )
-    return folder if config.get("experiment") == "." else folder.parent.parent
+    places = {HERE: folder, ABOVE: folder.parent.parent}
+    experiment = config.get("experiment")
+    if experiment not in places:
+        raise RunError(
+            f"{folder / CONFIG} does not say where the experiment of the run is: got experiment: "
+            f"{experiment!r}, expected {HERE!r}, or {ABOVE!r} for a trial. Put back what was there."
+        )
+    return places[experiment]
 
 
 def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:
@@ -341,22 +352,28 @@ def _split(found: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
 
 
 def _write_down(place: Path, found: Mapping[str, Any], split: str) -> dict[str, float]:
-    """Ends the history of a trial with its evaluation, which also marks it as finished."""
+    """Ends the history of a trial with its evaluation, and marks it as finished."""
     metrics, rest = _split(found)
     with Run.open(place) as run:
         run.history.append({"event": "evaluation", "split": split, "metrics": metrics, **rest})
+        run.history.flush()
+        status = Status.read(place) or Status("finished")
+        replace(status, results={**status.results, split: metrics}).write(place)
     return metrics
 
 
 def _finished(place: Path, record: Mapping[str, Any]) -> dict[str, float] | None:
     """The test metrics of a trial, if it is finished and of this configuration."""
-    history = place / "history.jsonl"
-    if not is_run(place) or not history.exists():
+    if not is_run(place):
         return None
     if Run.open(place, lock=False).config.get("configuration") != record["configuration"]:
         return None
-    for record in reversed(History.read(history)):
-        if record.get("event") == "evaluation" and record["split"] == "test":
+    status = Status.read(place)
+    if status is not None:
+        return dict(status.results["test"]) if "test" in status.results else None
+    # A run of the first version, whose history alone tells.
+    for record in reversed(History.open(place).events):
+        if record["event"] == "evaluation" and record["split"] == "test":
             return {name: float(value) for name, value in record["metrics"].items()}
     return None
 

@@ -16,7 +16,6 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,12 +25,11 @@ from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.errors import ConfigurationError, memory_explained
-from etude.run import PackedHistory, Run
+from etude.run import History, Run
 from etude.training.binding import bind
 from etude.training.hooks import Hooks
 from etude.training.loop import Training
 from etude.training.nonfinite import NonFinite
-from etude.training.record import MemoryHistory
 from etude.training.restoring import restore_model
 from etude.training.resuming import Resume
 from etude.training.settings import Settings
@@ -49,15 +47,9 @@ class Result:
     #: be of other weights, is in the history
     metrics: dict[str, Any]
     run: Path | None
-    _records: MemoryHistory | PackedHistory = field(repr=False)
-
-    @cached_property
-    def history(self) -> list[dict[str, Any]]:
-        """Every step's metrics, every validation and event, one dict each.
-
-        That of this training, whatever happens to its run later; unpacked when asked for.
-        """
-        return self._records.read()
+    #: every step's metrics, every validation and event of this training, whatever happens to its
+    #: run later; unpacked when asked for
+    history: History = field(repr=False)
 
 
 class Trainer:
@@ -189,7 +181,7 @@ class Trainer:
             reasons=tuple(training.session.reasons),
             metrics=training.metrics,
             run=None if run is None else run.path,
-            _records=training.journal.records(),
+            history=training.journal.written(),
         )
 
     @contextlib.contextmanager

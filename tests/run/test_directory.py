@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from etude.errors import LockedError, RunError
-from etude.run import Run
-from etude.run.history import History
+from etude.run import History, Run
 
 
 def test_a_new_run_tells_what_it_ran_on(tmp_path):
@@ -38,7 +37,7 @@ def test_what_was_written_is_there_when_opened_again(tmp_path):
         run.checkpoints.save("first", {"w": np.ones(2)}, {"offset": run.history.mark()})
     with Run.open(tmp_path / "a", lock=False) as run:
         assert run.config == {}
-        assert History.read(run.path / "history.jsonl") == [{"event": "begin"}]
+        assert History.open(run.path) == [{"event": "begin"}]
         assert run.checkpoints.restore().arrays["w"].tolist() == [1, 1]
         with pytest.raises(RunError, match="opened for reading"):
             _ = run.history

@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import pickle
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
-from etude.run.history import History, as_columns
-from etude.run.lines import WriteError
+from etude.errors import ColumnError, ConfigurationError, EtudeError, RunError
+from etude.run import History, Run
+from etude.run.history_writers import HistoryFile, HistoryInMemory, PackedHistory, read_file
+from etude.run.json_lines import WriteError
 
 
 def append(history, values, columns, common=None, start=0):
@@ -27,12 +31,12 @@ def append(history, values, columns, common=None, start=0):
 def test_every_float32_returns_exactly_under_any_name(values, names, phase, tmp_path_factory):
     path = tmp_path_factory.mktemp("history") / "history.jsonl"
     columns = [f"train/{name}" for name in names[: values.shape[1]]]
-    history = History(path)
+    history = HistoryFile(path)
     append(history, values, columns, {"phase": phase})
     history.close()
     for line in path.read_bytes().split(b"\n")[:-1]:  # strict: NaN is no JSON
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
-    records = History.read(path)
+    records = read_file(path)
     assert [record["step"] for record in records] == list(range(len(values)))
     assert [record["global_step"] for record in records] == list(range(7, 7 + len(values)))
     assert [record["epoch"] for record in records] == [i // 2 for i in range(len(values))]
@@ -42,7 +46,7 @@ def test_every_float32_returns_exactly_under_any_name(values, names, phase, tmp_
 
 
 def test_lines_look_as_documented(tmp_path):
-    history = History(tmp_path / "history.jsonl")
+    history = HistoryFile(tmp_path / "history.jsonl")
     append(history, np.array([[0.5, 1], [np.inf, -np.inf]], np.float32), ["train/loss", "100%/x"])
     history.append({"event": "validation", "valid/loss": np.float32("nan"), "matrix": [[1, 2]]})
     history.close()
@@ -55,7 +59,7 @@ def test_lines_look_as_documented(tmp_path):
 
 
 def test_offset_and_truncate_go_back_to_the_same_bytes(tmp_path):
-    history = History(tmp_path / "history.jsonl")
+    history = HistoryFile(tmp_path / "history.jsonl")
     append(history, np.ones((3, 1), np.float32), ["train/é"])
     mark = history.mark()
     history.flush()
@@ -67,22 +71,22 @@ def test_offset_and_truncate_go_back_to_the_same_bytes(tmp_path):
     assert history.mark() == mark
     history.append({"event": "again"})
     history.close()
-    assert [record.get("step") for record in History.read(history.path)] == [0, 1, 2, None]
-    again = History(history.path)
+    assert [record.get("step") for record in read_file(history.path)] == [0, 1, 2, None]
+    again = HistoryFile(history.path)
     assert again.rewind(mark, 2) is None
     assert again.mark() == mark
     again.close()
 
 
 def test_what_differs_from_the_mark_is_sorted_out(tmp_path):
-    history = History(tmp_path / "history.jsonl")
+    history = HistoryFile(tmp_path / "history.jsonl")
     append(history, np.ones((3, 1), np.float32), ["train/x"], start=1)
     mark = history.mark()
     append(history, np.ones((2, 1), np.float32), ["train/x"], start=4)
     history.close()
     lines = history.path.read_bytes().splitlines(keepends=True)
     history.path.write_bytes(b"".join([lines[0], b"{broken\n", *lines[2:]]))
-    history = History(history.path)
+    history = HistoryFile(history.path)
     said = history.rewind(mark, 10)
     assert said is not None
     assert "line 2 cannot be read; the metrics of 8 of 10 steps are missing" in said
@@ -98,8 +102,8 @@ def test_what_differs_from_the_mark_is_sorted_out(tmp_path):
 def test_a_torn_last_line_is_left_out_and_overwritten(torn, tmp_path):
     path = tmp_path / "history.jsonl"
     path.write_bytes(b'{"step":0}\n' + torn)
-    assert History.read(path) == [{"step": 0}]
-    history = History(path)
+    assert read_file(path) == [{"step": 0}]
+    history = HistoryFile(path)
     assert history.mark()["bytes"] == 11
     history.append({"step": 1})
     history.close()
@@ -111,27 +115,117 @@ def test_a_broken_line_in_the_middle_is_named_and_left_out(broken, tmp_path):
     path = tmp_path / "history.jsonl"
     path.write_bytes(b'{"step":0}\n' + broken + b'\n{"step":2}\n')
     with pytest.warns(UserWarning, match="history.jsonl: line 2 cannot be read, and left out"):
-        assert History.read(path) == [{"step": 0}, {"step": 2}]
+        assert read_file(path) == [{"step": 0}, {"step": 2}]
 
 
 def test_columns_that_do_not_fit_are_refused(tmp_path):
-    history = History(tmp_path / "history.jsonl")
+    history = HistoryFile(tmp_path / "history.jsonl")
     with pytest.raises(ValueError, match="got 1 columns"):
         append(history, np.ones((2, 2), np.float32), ["train/loss"])
     history.close()
 
 
-def test_as_columns_takes_each_metric_with_its_own_steps(tmp_path):
-    records = [
-        {"global_step": 1, "train/loss": 2.0},
-        {"global_step": 2, "train/loss": 1, "train/accuracy": 0.5},
-        {"event": "validation", "global_step": 2, "valid/loss": 3.0, "epoch": 1},
+RECORDS = [
+    {"event": "phase_begin", "phase": "fit", "global_step": 0},
+    {"phase": "fit", "step": 1, "global_step": 1, "train/loss": 2.0},
+    {"phase": "fit", "step": 2, "global_step": 2, "train/loss": 1, "train/accuracy": 0.5},
+    {"phase": "fit", "step": 2, "global_step": 2, "valid/loss": 3.0, "valid/matrix": [[1, 0]]},
+    {"event": "evaluation", "split": "test", "metrics": {"accuracy": 0.9}},
+]
+
+
+def of(records):
+    """A history as it is before anything is written to a disk."""
+    written = HistoryInMemory()
+    for record in records:
+        written.append(record)
+    return History(written)
+
+
+def test_columns_take_each_metric_with_its_own_steps():
+    history = of(RECORDS)
+    assert history.names == ("train/loss", "train/accuracy", "valid/loss")
+    np.testing.assert_array_equal(history["train/loss"].step, [1, 2])
+    np.testing.assert_array_equal(history["train/loss"].value, [2, 1])
+    np.testing.assert_array_equal(history["train/accuracy"].step, [2])
+    assert history.validations == [RECORDS[3]]
+    assert history.events == [RECORDS[0], RECORDS[4]]
+    with pytest.raises(ColumnError, match=r"^The history has no column 'train/los'. Did you mean"):
+        history["train/los"]
+    with pytest.raises(KeyError, match="Nothing was recorded"):
+        of([])["train/loss"]
+    assert issubclass(ColumnError, EtudeError)
+
+
+def test_a_history_is_the_sequence_of_its_records():
+    history = of(RECORDS)
+    assert len(history) == 5
+    assert history[-1] == RECORDS[-1]
+    assert history[1:3] == RECORDS[1:3]
+    assert [*history] == history == of(RECORDS) == RECORDS
+    assert history != RECORDS[1:]
+    assert of([]) == []
+    assert not of([])
+    with pytest.raises(IndexError):
+        history[5]
+
+
+def test_the_summary_leaves_out_nan_and_adds_what_evaluations_found():
+    nan = {"global_step": 3, "train/loss": float("nan")}
+    rows = {
+        one.name: one
+        for one in of([*RECORDS, nan, {**nan, "train/bad": nan["train/loss"]}]).summary()
+    }
+    assert list(rows) == [
+        "test/accuracy",
+        "train/accuracy",
+        "train/bad",
+        "train/loss",
+        "valid/loss",
     ]
-    columns = as_columns(records, "train/")
-    assert sorted(columns) == ["train/accuracy", "train/loss"]
-    np.testing.assert_array_equal(columns["train/loss"].step, [1, 2])
-    np.testing.assert_array_equal(columns["train/loss"].value, [2, 1])
-    np.testing.assert_array_equal(columns["train/accuracy"].step, [2])
+    assert (rows["train/loss"].lowest, rows["train/loss"].highest) == (1, 2)
+    assert rows["train/loss"].count == 4
+    assert np.isnan([rows["train/loss"].last, rows["train/bad"].lowest]).all()
+    assert rows["test/accuracy"].last == 0.9
+
+
+def test_the_csv_has_every_step_and_validation(tmp_path):
+    of(RECORDS).to_csv(tmp_path / "all.csv")
+    assert (tmp_path / "all.csv").read_text().splitlines() == [
+        "phase,visit,step,epoch,global_step,train/loss,train/accuracy,valid/loss",
+        "fit,,1,,1,2.0,,",
+        "fit,,2,,2,1,0.5,",
+        "fit,,2,,2,,,3.0",
+    ]
+
+
+def test_pandas_gets_the_same_table():
+    pandas = pytest.importorskip("pandas")
+    frame = of(RECORDS).to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame["train/loss"].dropna().tolist() == [2, 1]
+    assert frame["global_step"].tolist() == [1, 2, 2]
+
+
+def test_without_pandas_the_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ConfigurationError, match="needs the package pandas: pip install pandas"):
+        of(RECORDS).to_pandas()
+
+
+def test_a_copy_is_that_of_its_training_and_small_when_pickled(tmp_path):
+    with Run.create(tmp_path / "run", {}, seed=0) as run:
+        append(run.history, np.zeros((3000, 2), np.float32), ["train/a", "train/b"])
+        path = run.history.path
+    opened, packed = History.open(tmp_path / "run"), History(PackedHistory.of(path))
+    path.unlink()
+    assert len(packed["train/b"].value) == 3000  # unpacked now, which is not pickled
+    content = pickle.dumps(packed)
+    assert len(content) < 30_000
+    assert pickle.loads(content) == packed == opened
+    assert History.open(tmp_path / "run") == []
+    with pytest.raises(RunError, match=r"is not there.*Runs beside it: run"):
+        History.open(tmp_path / "runs")
 
 
 def test_a_full_disk_is_named_and_nothing_is_lost_after_it(tmp_path):
@@ -142,16 +236,16 @@ def test_a_full_disk_is_named_and_nothing_is_lost_after_it(tmp_path):
         pytest.skip("mounting a tmpfs is not allowed here")
     try:
         (tmp_path / "ballast").write_bytes(bytes(40_000))
-        history = History(tmp_path / "history.jsonl")
+        history = HistoryFile(tmp_path / "history.jsonl")
         append(history, np.ones((500, 2), np.float32), ["train/loss", "train/accuracy"])
         with pytest.raises(WriteError, match=r"No space left.*history\.jsonl") as failure:
             history.flush()
         assert failure.value.filename == str(tmp_path / "history.jsonl")
-        assert 0 < len(History.read(history.path)) < 500
+        assert 0 < len(read_file(history.path)) < 500
         (tmp_path / "ballast").unlink()
         history.append({"event": "end"})
         history.close()
-        records = History.read(history.path)
+        records = read_file(history.path)
         assert [record.get("step") for record in records] == [*range(500), None]
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)

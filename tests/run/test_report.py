@@ -58,6 +58,6 @@ def test_a_run_without_records_has_a_report(tmp_path):
 
 def test_a_rescue_is_a_span_of_its_own(tmp_path):
     synthetic(tmp_path / "run")
-    spans = phase_spans(History.read(tmp_path / "run" / "history.jsonl"))
+    spans = phase_spans(History.open(tmp_path / "run"))
     assert [span[0] for span in spans] == ["pretrain", "gan", "reclassify", "gan"]
     assert [span[2:] for span in spans] == [(0, 299), (300, 499), (500, 559), (560, 799)]

@@ -89,7 +89,7 @@ def test_the_history_and_a_resume_keep_every_bit(tmp_path):
     files = [tmp_path / name / "history.jsonl" for name in ("whole", "cut")]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert float(resumed.model) == float(whole.model)
-    losses = [r["train/loss"] for r in History.read(files[0]) if "train/loss" in r]
+    losses = [r["train/loss"] for r in History.open(tmp_path / "whole") if "train/loss" in r]
     np.testing.assert_allclose(losses, 1 - TINY * np.arange(12), rtol=1e-15)
 
 

@@ -9,20 +9,21 @@ from etude.run.compare import compare_leaves
 from etude.run.directory import Run
 from etude.run.durations import Durations
 from etude.run.folder import from_recipe, way_on
-from etude.run.history import Column, History, PackedHistory, as_columns
-from etude.run.lines import WriteError
+from etude.run.history import Column, History, Summary
+from etude.run.json_lines import WriteError
 from etude.run.report import write_report
+from etude.run.status import Status
 
 __all__ = [
     "CheckpointStore",
     "Column",
     "Durations",
     "History",
-    "PackedHistory",
     "Restored",
     "Run",
+    "Status",
+    "Summary",
     "WriteError",
-    "as_columns",
     "compare_leaves",
     "from_recipe",
     "way_on",

@@ -1,7 +1,7 @@
 """The folder of one training.
 
-    config.yaml  environment.json  history.jsonl  timing.jsonl  checkpoints/  checkpoints.log
-    figures/  lock
+    config.yaml  environment.json  status.json  history.jsonl  timing.jsonl  checkpoints/
+    checkpoints.log  figures/  lock
 
 >>> import tempfile
 >>> folder = Path(tempfile.mkdtemp()) / "example"
@@ -29,15 +29,17 @@ from etude.run.folder import (
     CONFIG,
     ENVIRONMENT,
     FOLDERS,
+    HISTORY,
     LEDGER,
     LOCK,
+    TIMING,
     explained,
     is_run,
     not_a_run,
     refuse_unless_free,
     remove_run,
 )
-from etude.run.history import History
+from etude.run.history_writers import HistoryFile
 from etude.run.lock import Lock
 from etude.yaml_reader import YamlError, read_yaml
 
@@ -46,7 +48,7 @@ class Run:
     """The run in one folder, locked for writing by this training until `close`.
 
     Make one with `Run.create` or `Run.open`. What only reads a run (a report, an evaluation of
-    its checkpoints) opens it with `lock=False` and reads the history with `History.read`.
+    its checkpoints) opens it with `lock=False`, and reads the history with `History.open`.
     """
 
     def __init__(self, path: Path, lock: Lock | None) -> None:
@@ -140,18 +142,14 @@ class Run:
         return store
 
     @cached_property
-    def history(self) -> History:
+    def history(self) -> HistoryFile:
         """Its history, for appending."""
-        return self._closing.enter_context(
-            contextlib.closing(History(self._writable("history.jsonl")))
-        )
+        return self._closing.enter_context(contextlib.closing(HistoryFile(self._writable(HISTORY))))
 
     @cached_property
     def timing(self) -> Durations:
         """Its times, for appending."""
-        return self._closing.enter_context(
-            contextlib.closing(Durations(self._writable("timing.jsonl")))
-        )
+        return self._closing.enter_context(contextlib.closing(Durations(self._writable(TIMING))))
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Replace the configuration: the run goes on with another one."""
@@ -191,7 +189,7 @@ class Run:
     def _writable(self, name: str) -> Path:
         if self._lock is None:
             raise RunError(
-                f"{self.path} was opened for reading: use History.read or Durations.read on "
-                f"{self.path / name}, or open it with lock=True"
+                f"{self.path} was opened for reading: read {name} with History.open or "
+                "Durations.read, or open the run with lock=True"
             )
         return self.path / name

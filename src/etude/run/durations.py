@@ -11,7 +11,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from etude.run.lines import LineFile, read_lines
+from etude.run.json_lines import LineFile, read_lines
 
 What = Literal["train", "valid", "checkpoint", "data", "compile"]
 

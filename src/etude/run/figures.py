@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from etude.run.history import Column, as_columns
+from etude.run.history import Column, History
 
 TRAIN, VALID, RESCUE = "#2563a8", "#d9730d", "#b3261e"
 STYLE: dict[Any, Any] = {
@@ -16,9 +16,7 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def write_figures(
-    folder: Path, records: Sequence[Mapping[str, Any]], times: Sequence[Mapping[str, Any]]
-) -> list[Path]:
+def write_figures(folder: Path, history: History, times: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write the PNG figures of a history and its times into `folder`; returns their paths."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -33,8 +31,8 @@ def write_figures(
         figure.savefig(paths[-1])
 
     with mpl.rc_context(STYLE):
-        columns = as_columns(records)
-        spans = phase_spans(records)
+        columns = {name: history[name] for name in history.names}
+        spans = phase_spans(history)
         metrics = dict.fromkeys(key.partition("/")[2] for key in columns)
         for metric in metrics:
             figure = Figure(figsize=(8, 3.4))
@@ -45,7 +43,7 @@ def write_figures(
             figure = Figure(figsize=(8, 3.0))
             _draw_times(figure.subplots(1, 2, width_ratios=[1, 1.4]), times)
             save("timing", figure)
-        for record in records:
+        for record in history:
             if "confusion_matrix" in record:
                 figure = Figure(figsize=(5.2, 4.6))
                 matrix = np.asarray(record["confusion_matrix"])

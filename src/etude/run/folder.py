@@ -17,9 +17,11 @@ from typing import Any
 from etude.errors import RunError
 from etude.run.checkpoints.folder import is_ours
 from etude.run.lock import Lock
+from etude.run.status import STATUS
 from etude.yaml_reader import read_yaml
 
 CONFIG, ENVIRONMENT, LOCK = "config.yaml", "environment.json", "lock"
+HISTORY, TIMING = "history.jsonl", "timing.jsonl"
 LEDGER = "checkpoints.log"
 FOLDERS = ("checkpoints", "figures")
 #: Folder of all trials but the first, in the folder of an experiment.
@@ -28,8 +30,8 @@ TRIALS = "trials"
 # What a training, its callbacks and its report leave beside checkpoints: an overwriting run removes
 # these and nothing else, so that what a user keeps in the folder stays.
 RESULTS = (
-    "history.jsonl", "history.jsonl.tmp", "timing.jsonl", LEDGER, f"{CONFIG}.tmp", "report.html",
-    "table.json", "metrics.csv",
+    HISTORY, f"{HISTORY}.tmp", TIMING, STATUS, f"{STATUS}.tmp", LEDGER, f"{CONFIG}.tmp",
+    "report.html", "table.json", "metrics.csv",
     "figures/*.png", "tensorboard/events.out.*",
     "detections/*/triggers.csv", "detections/*/detection.png",
 )  # fmt: skip

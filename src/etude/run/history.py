@@ -1,235 +1,214 @@
-"""`history.jsonl`: every step's metrics, every validation and event, one JSON object a line.
+"""The history of a training, for reading: its metrics as columns, its records one by one.
 
-It holds no times, so that two runs of one configuration have the same bytes; times are in
-`timing.jsonl`.
-
->>> import tempfile
->>> history = History(Path(tempfile.mkdtemp()) / "history.jsonl")
->>> numbers = np.arange(2)
->>> loss = np.array([[0.5], [np.nan]], np.float32)
->>> history.append_steps(
-...     {"phase": "fit"}, ["train/loss"], numbers, np.zeros(2, int), numbers, loss)
->>> history.append({"event": "phase_end", "phase": "fit"})
->>> history.close()
->>> print(history.path.read_text(), end="")
-{"phase":"fit","step":0,"epoch":0,"global_step":0,"train/loss":0.5}
-{"phase":"fit","step":1,"epoch":0,"global_step":1,"train/loss":"nan"}
-{"event":"phase_end","phase":"fit"}
->>> as_columns(History.read(history.path), "train/")["train/loss"].value
-array([0.5, nan])
+>>> from etude.run.history_writers import HistoryInMemory
+>>> written = HistoryInMemory()
+>>> written.append({"global_step": 4, "valid/loss": 0.5})
+>>> written.append({"event": "phase_end", "phase": "fit", "global_step": 4})
+>>> history = History(written)
+>>> history["valid/loss"].step, history["valid/loss"].value
+(array([4]), array([0.5]))
+>>> history[-1]["event"], len(history)
+('phase_end', 2)
 """
 
-import json
-import math
-import zlib
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from etude.run.lines import LineFile, parse, read_lines, unreadable
+from etude.errors import ColumnError, ConfigurationError, RunError, suggest
+from etude.run.folder import HISTORY, is_run, not_a_run
+from etude.run.history_writers import read_file
 
-_AXES = ("step", "epoch", "global_step")
-_NAMES_OF_NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+if TYPE_CHECKING:
+    import pandas
 
-
-class History:
-    """The history of one run, at `path`; appends in memory until `flush`.
-
-    `flush`, and what calls it, raises WriteError (an OSError) that names the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lines = LineFile(path)
-
-    def append_steps(
-        self,
-        common: Mapping[str, Any],
-        columns: Sequence[str],
-        steps: Int[np.ndarray, " n"],
-        epochs: Int[np.ndarray, " n"],
-        global_steps: Int[np.ndarray, " n"],
-        values: Float[np.ndarray, "n metrics"],
-    ) -> None:
-        """Add one line for each of n steps: `common`, the three counters, one value per column.
-
-        Each is written so that it is read back exactly (`%.9g` for a float32, Python's own text
-        for a float64); values that are not finite become the strings "nan", "inf", "-inf". Raises
-        ValueError if `columns` does not fit `values`.
-        """
-        if len(columns) != values.shape[1]:
-            raise ValueError(
-                f"history: got {len(columns)} columns {list(columns)} for values of shape "
-                f"{values.shape}, expected one column for each of {values.shape[1]} metrics"
-            )
-        # One template for all lines, filled by one call in C: under a microsecond a line.
-        count, width = len(steps), len(_AXES) + len(columns)
-        flat: list[Any] = [None] * (count * width)
-        for index, numbers in enumerate((steps, epochs, global_steps, *values.T)):
-            flat[index::width] = numbers.tolist()
-        finite = np.isfinite(values)
-        number = "%r" if values.dtype == np.float64 else "%.9g"
-        if finite.all():
-            text = _template(common, columns, [number] * len(columns)) * count % tuple(flat)
-        else:
-            text = "".join(
-                _template(common, columns, [number if is_finite else '"%s"' for is_finite in row])
-                % tuple(flat[index * width : (index + 1) * width])
-                for index, row in enumerate(finite.tolist())
-            )
-        self._lines.append_text(text)
-
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Add a validation or an event; numbers that are not finite become strings."""
-        self._lines.append(_encode(record))
-
-    def flush(self) -> None:
-        """Hand all lines to the system; they outlive this process."""
-        self._lines.flush()
-
-    def sync(self) -> None:
-        """Flush, and return when all lines are on the disk."""
-        self._lines.sync()
-
-    def mark(self) -> dict[str, Any]:
-        """Where the history ends, as JSON, for the checkpoint that `rewind` will go back to."""
-        return {"bytes": self._lines.offset(), "digest": self._lines.digest()}
-
-    def clear(self) -> None:
-        """Forget all records."""
-        self._lines.truncate(0)
-
-    def rewind(self, mark: Mapping[str, Any], global_step: int) -> str | None:
-        """Go back to a mark that was set at `global_step`; says what is missing, if anything is.
-
-        Where the file is no longer what it was at the mark, the records that can still be read
-        are kept, as far as they are of steps up to `global_step`.
-        """
-        size, digest = mark["bytes"], mark["digest"]
-        if self._lines.began_with(size, digest):
-            self._lines.truncate(size)
-            return None
-        found, broken = parse(self.path.read_bytes())
-        kept = [r for r in found if r.get("global_step", global_step + 1) <= global_step]
-        before = self._lines.offset()
-        self._lines.replace(kept)
-        steps = {r["global_step"] for r in kept if any(key.startswith("train/") for key in r)}
-        facts = [
-            f"it has {before} bytes, and had {size}" if before < size else "its content differs",
-            *([unreadable(broken)] if broken else []),
-            f"the metrics of {global_step - len(steps)} of {global_step} steps are missing",
-        ]
-        return f"{self.path} was changed since the checkpoint: {'; '.join(facts)}."
-
-    def close(self) -> None:
-        """Flush and close."""
-        self._lines.close()
-
-    @staticmethod
-    def read(path: Path) -> list[dict[str, Any]]:
-        """All records of the file at `path`; "nan", "inf" and "-inf" are floats again."""
-        return _with_numbers(read_lines(path))
+#: Where a record stands, before its metrics.
+PLACE = ("phase", "visit", "step", "epoch", "global_step")
 
 
-class PackedHistory:
-    """A copy of a history as it is now, compressed in memory; it can be pickled.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "history.jsonl"
-    >>> _ = path.write_text('{"step":1,"train/loss":"nan"}\\n')
-    >>> packed = PackedHistory.of(path)
-    >>> path.unlink()
-    >>> packed.read()
-    [{'step': 1, 'train/loss': nan}]
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    @classmethod
-    def of(cls, path: Path) -> "PackedHistory":
-        """A copy of the file at `path`; it is packed in blocks, so that little memory is used."""
-        packer = zlib.compressobj(level=1)
-        with path.open("rb") as file:
-            blocks = [packer.compress(block) for block in iter(lambda: file.read(1 << 20), b"")]
-        return cls(b"".join([*blocks, packer.flush()]))
+@runtime_checkable
+class Source(Protocol):
+    """Where the records come from."""
 
     def read(self) -> list[dict[str, Any]]:
         """All records, one dict each."""
-        return _with_numbers(parse(zlib.decompress(self._content))[0])
-
-
-def _with_numbers(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {key: _NAMES_OF_NUMBERS.get(value, value) if isinstance(value, str) else value
-         for key, value in record.items()}
-        for record in records
-    ]  # fmt: skip
+        ...
 
 
 @dataclass(frozen=True)
 class Column:
-    """One metric over a run: `value[i]` at the i-th step that recorded it."""
+    """One metric over a training: `value[i]` at the i-th step that recorded it."""
 
     step: Int[np.ndarray, " n"]  # global steps
     value: Float[np.ndarray, " n"]
 
 
-def as_columns(records: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[str, Column]:
-    """The metrics whose names begin with `prefix`, each with the global steps that have it.
+@dataclass(frozen=True)
+class Summary:
+    """One metric in numbers; lowest and highest leave out NaN."""
 
-    A metric is a number under a key with a slash, in a record with a `global_step`.
+    name: str
+    count: int
+    last: float
+    lowest: float
+    highest: float
 
-    >>> columns = as_columns([{"global_step": 3, "train/loss": 0.5}, {"event": "phase_end"}])
-    >>> columns["train/loss"].step
-    array([3])
+    @classmethod
+    def of(cls, name: str, values: Float[np.ndarray, " n"]) -> "Summary":
+        """The summary of at least one value."""
+        numbers = values[~np.isnan(values)]
+        ends = (numbers.min(), numbers.max()) if len(numbers) else (np.nan, np.nan)
+        return cls(name, len(values), float(values[-1]), *map(float, ends))
+
+
+class History(Sequence[dict[str, Any]]):
+    """What a training wrote down: every step's metrics, every validation and event.
+
+    By the name of a metric it gives a `Column`; by number, and in a loop, the records in their
+    order, one dict each. A record of a step has `phase`, `visit`, `step`, `epoch`, `global_step`
+    and the metrics, `train/loss` and so on; one of a validation has `valid/loss`; one of an event
+    has `event`.
+
+    `Trainer.fit` returns one; `History.open` reads that of a run folder.
     """
-    found: dict[str, tuple[list[int], list[float]]] = {}
-    for record in records:
-        step = record.get("global_step")
-        if step is None:
-            continue
-        for key, value in record.items():
-            if "/" in key and key.startswith(prefix) and isinstance(value, int | float):
-                steps, values = found.setdefault(key, ([], []))
-                steps.append(step)
-                values.append(value)
-    return {
-        key: Column(np.array(steps, np.int64), np.array(values, np.float64))
-        for key, (steps, values) in found.items()
-    }
+
+    def __init__(self, source: Source):
+        self._source = source
+
+    @classmethod
+    def open(cls, run: str | Path) -> "History":
+        """The history of the run in a folder, as far as it is written; the run may be in training.
+
+        Lines that cannot be read are left out with a warning. Raises RunError if there is no run.
+        """
+        folder = Path(run)
+        if not is_run(folder):
+            raise RunError(not_a_run(folder))
+        path = folder / HISTORY
+        return cls(_Records(read_file(path) if path.exists() else []))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, in the order in which they were first recorded."""
+        return tuple(self._columns)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The records of events: `phase_begin`, `phase_end`, `rescue`, `rollback`, `resume`."""
+        return [record for record in self._records if "event" in record]
+
+    @property
+    def validations(self) -> list[dict[str, Any]]:
+        """The records of validations."""
+        return [
+            record
+            for record in self._records
+            if "event" not in record and not any(key.startswith("train/") for key in record)
+        ]
+
+    def summary(self) -> list[Summary]:
+        """Every column in numbers, by name; also what evaluations after the training found."""
+        found = {name: column.value for name, column in self._columns.items()}
+        for event in self.events:
+            for name, value in event.get("metrics", {}).items():
+                found[f"{event.get('split', '')}/{name}"] = np.array([value], np.float64)
+        return [Summary.of(name, found[name]) for name in sorted(found)]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A table with a row for every step and every validation, NaN where a metric is missing.
+
+        Events are in `events`. Raises ConfigurationError if pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ConfigurationError(
+                "History.to_pandas needs the package pandas: pip install pandas. "
+                "history['train/loss'] gives columns without it."
+            ) from None
+        return pandas.DataFrame(self._rows(), columns=[*PLACE, *self.names])
+
+    def to_csv(self, path: str | Path) -> None:
+        """The same table as a CSV file, empty where a metric is missing."""
+        with Path(path).open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, [*PLACE, *self.names], extrasaction="ignore")
+            table.writeheader()
+            table.writerows(self._rows())
+
+    @overload
+    def __getitem__(self, index: str) -> Column: ...
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: str | int | slice) -> Column | dict[str, Any] | list[Any]:
+        """A column by its name, or records by number.
+
+        Raises ColumnError, a KeyError, with near matches if there is no such column.
+        """
+        if not isinstance(index, str):
+            return self._records[index]
+        if index not in self._columns:
+            near = suggest(index, self.names) if self.names else "Nothing was recorded."
+            raise ColumnError(f"The history has no column {index!r}. {near}")
+        return self._columns[index]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, History):
+            return self._records == other._records
+        return self._records == other if isinstance(other, list) else NotImplemented
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self)} records: {', '.join(self.names) or 'no metrics'}>"
+
+    def __reduce__(self) -> Any:
+        return History, (self._source,)  # what was unpacked is not pickled
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        return self._source.read()
+
+    @cached_property
+    def _columns(self) -> dict[str, Column]:
+        """A metric is a number under a key with a slash, in a record with a global step."""
+        found: dict[str, tuple[list[int], list[float]]] = {}
+        for record in self._records:
+            step = record.get("global_step")
+            if step is None:
+                continue
+            for key, value in record.items():
+                if "/" in key and isinstance(value, int | float):
+                    steps, values = found.setdefault(key, ([], []))
+                    steps.append(step)
+                    values.append(value)
+        return {
+            key: Column(np.array(steps, np.int64), np.array(values, np.float64))
+            for key, (steps, values) in found.items()
+        }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [record for record in self._records if "event" not in record]
 
 
-def _template(common: Mapping[str, Any], columns: Sequence[str], numbers: Sequence[str]) -> str:
-    """A line with places for the counters and the values."""
-    fixed = [f"{_json(key)}:{_json(value)}" for key, value in common.items()]
-    fields = [text.replace("%", "%%") for text in fixed]
-    fields += [f'"{axis}":%d' for axis in _AXES]
-    fields += [
-        _json(column).replace("%", "%%") + ":" + number
-        for column, number in zip(columns, numbers, strict=True)
-    ]
-    return "{" + ",".join(fields) + "}\n"
+@dataclass(frozen=True)
+class _Records:
+    """Records that were read already."""
 
+    records: list[dict[str, Any]]
 
-def _json(value: Any) -> str:
-    return json.dumps(_encode(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _encode(value: Any) -> Any:
-    """`value` with NumPy numbers made plain and those that JSON lacks made strings."""
-    match value:
-        case Mapping():
-            return {key: _encode(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_encode(inner) for inner in value]
-        case np.generic() | np.ndarray():
-            return _encode(value.tolist())
-        case float() if not math.isfinite(value):
-            return str(value)
-        case _:
-            return value
+    def read(self) -> list[dict[str, Any]]:
+        return self.records

@@ -12,6 +12,7 @@ import yaml
 from etude.run.directory import Run
 from etude.run.durations import Durations
 from etude.run.figures import write_figures
+from etude.run.folder import TIMING
 from etude.run.history import History
 
 #: Where a recipe leaves the table of its results, and what is known about them:
@@ -41,24 +42,22 @@ def write_report(run_folder: Path) -> Path:
     Raises RunError if `run_folder` is not a run. The run may be in training meanwhile.
     """
     run = Run.open(run_folder, lock=False)
-    history, timing = run.path / "history.jsonl", run.path / "timing.jsonl"
-    records = History.read(history) if history.exists() else []
+    history, timing = History.open(run.path), run.path / TIMING
     times = Durations.read(timing) if timing.exists() else []
-    figures = write_figures(run.figures, records, times)
+    figures = write_figures(run.figures, history, times)
     # What an experiment has drawn itself says more than the curves, and comes first.
     figures = sorted(set(run.figures.glob("*.png")) - set(figures)) + list(figures)
     title = html.escape(run.path.resolve().name)
     created = html.escape(str(run.environment.get("created", "")))
     config = yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True)
-    events = [record for record in records if "event" in record]
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>{CSS}</style></head><body>
-<h1>{title}</h1><p class="soft">created {created}, {len(records)} records</p>
+<h1>{title}</h1><p class="soft">created {created}, {len(history)} records</p>
 {_experiment(run.path / TABLE)}<h2>Metrics</h2>
-{_table(("metric", "last", "lowest", "highest"), _results(records))}
+{_table(("metric", "last", "lowest", "highest"), _results(history))}
 <h2>Figures</h2>{"".join(map(_image, figures)) or "<p>Nothing was recorded.</p>"}
-<h2>Events</h2>{_table(("event", "phase", "step", "details"), map(_event, events))}
+<h2>Events</h2>{_table(("event", "phase", "step", "details"), map(_event, history.events))}
 <h2>Configuration</h2><pre>{html.escape(config)}</pre>
 <h2>Environment</h2>{_table(("", ""), [(k, _text(v)) for k, v in run.environment.items()])}
 </body></html>
@@ -83,17 +82,10 @@ def _experiment(path: Path) -> str:
     return f"<h2>Results</h2>{_table(table['head'], table['rows'])}{notes}{cited}"
 
 
-def _results(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    values: dict[str, list[float]] = {}
-    for record in records:
-        split = record.get("split", "")
-        found = {f"{split}/{name}": value for name, value in record.get("metrics", {}).items()}
-        for name, value in {**record, **found}.items():
-            if "/" in name and isinstance(value, int | float):
-                values.setdefault(name, []).append(value)
+def _results(history: History) -> list[tuple[str, ...]]:
     return [
-        (name, *(f"{number:.5g}" for number in (series[-1], min(series), max(series))))
-        for name, series in sorted(values.items())
+        (one.name, *(f"{number:.5g}" for number in (one.last, one.lowest, one.highest)))
+        for one in history.summary()
     ]
 
 

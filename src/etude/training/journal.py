@@ -6,10 +6,11 @@ from typing import Any, Literal
 import numpy as np
 
 from etude.callbacks.base import Reason, StepMetrics
-from etude.run import PackedHistory, Run
+from etude.run import History, Run, Status
 from etude.run.durations import What
+from etude.run.history_writers import HistoryInMemory, PackedHistory
+from etude.run.status import State
 from etude.training.phase_visit import Visit
-from etude.training.record import MemoryHistory
 
 
 class Journal:
@@ -17,16 +18,19 @@ class Journal:
 
     What is written is a pure function of the training, without times of day, so that a resumed
     run leaves the same file as one that was never interrupted. Durations go to a file of their
-    own.
+    own, and so does how the training stands.
     """
 
     def __init__(self, run: Run | None, on_full_disk: Literal["stop", "continue"] = "stop"):
         self.run, self.on_full_disk = run, on_full_disk
         self._warned = False
-        self.history = MemoryHistory() if run is None else run.history
+        #: whether anything was written in this sitting, and the steps that the run has
+        self.begun, self.steps_made = False, 0
+        self.history = HistoryInMemory() if run is None else run.history
 
     def steps(self, visit: Visit, metrics: StepMetrics) -> None:
         """A chunk of steps."""
+        self._begin(visit)
         count = len(metrics.rows)
         steps = np.arange(metrics.first, metrics.first + count)
         per_epoch = visit.phase.steps_per_epoch
@@ -40,10 +44,12 @@ class Journal:
 
     def validation(self, visit: Visit, metrics: dict[str, Any]) -> None:
         """A validation."""
+        self._begin(visit)
         self.history.append(self._place(visit) | metrics)
 
     def event(self, visit: Visit, what: str, **details: Any) -> None:
         """Something that happened."""
+        self._begin(visit)
         self.history.append(self._place(visit) | {"event": what} | details)
         self._flush()
 
@@ -54,6 +60,12 @@ class Journal:
         detail = "; ".join(filter(None, [visit.detail, unmeasured]))
         self.event(visit, "phase_end", reason=reason.name, **({"detail": detail} if detail else {}))
 
+    def stands(self, state: State, reason: str = "") -> None:
+        """Writes how the training stands. Raises OSError, or RunLostError without its folder."""
+        if self.run is not None:
+            self.run.ensure_in_place()
+            Status(state, reason, self.steps_made).write(self.run.path)
+
     def took(self, visit: Visit, what: What, seconds: float, steps: int = 0) -> None:
         """How long something took."""
         if self.run is not None:
@@ -61,15 +73,15 @@ class Journal:
                 phase=visit.phase.name, step=visit.step, what=what, steps=steps, seconds=seconds
             )
 
-    def records(self) -> "MemoryHistory | PackedHistory":
+    def written(self) -> History:
         """Everything written, apart from what happens to the run later; after it is closed."""
-        if isinstance(self.history, MemoryHistory):
-            return self.history
+        if isinstance(self.history, HistoryInMemory):
+            return History(self.history)
         try:
-            return PackedHistory.of(self.history.path)
+            return History(PackedHistory.of(self.history.path))
         except OSError as error:
             warnings.warn(f"The history cannot be read: {error}. It is left out.", stacklevel=3)
-            return MemoryHistory()
+            return History(HistoryInMemory())
 
     def failed(self, error: Exception) -> None:
         """Something could not be written: raises `error`, or warns, once in a training.
@@ -87,6 +99,16 @@ class Journal:
                 "failures after this one are not told."
             )
             warnings.warn(text, stacklevel=3)
+
+    def _begin(self, visit: Visit) -> None:
+        """The history grows: the run is in training, whatever it was before."""
+        self.steps_made = visit.global_step
+        if not self.begun:
+            self.begun = True
+            try:
+                self.stands("training")
+            except OSError as error:
+                self.failed(error)
 
     def _flush(self) -> None:
         """Writes what is pending; on a full disk it is kept for the next time, or raised."""

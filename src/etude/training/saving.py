@@ -26,6 +26,8 @@ class Saving:
 
     def __init__(self, run: Run | None, hooks: Hooks, journal: Journal):
         self.run, self.hooks, self.journal = run, hooks, journal
+        #: why the last phase ended, as the newest checkpoint has it
+        self._reason = ""
 
     def save(self, root: Visit, event: Event, session: Session) -> None:
         """Hands a checkpoint of everything to the writer."""
@@ -82,13 +84,25 @@ class Saving:
             return
         if error is None:
             self.run.ensure_in_place()
-        try:
-            self.run.close()
-        except (CheckpointError, OSError) as failure:
-            if error is None:
-                self.journal.failed(failure)
+        for last in (lambda: self._tell_end(error), self.run.close):
+            try:
+                last()
+            except (CheckpointError, RunLostError, OSError) as failure:
+                if error is None:
+                    self.journal.failed(failure)
+                elif not isinstance(error, RunLostError):
+                    error.add_note(str(failure))
+
+    def _tell_end(self, error: BaseException | None) -> None:
+        """Writes in the status how the training ended; not if it was refused before it began."""
+        if error is None:
+            self.journal.stands("finished", self._reason)
+        elif self.journal.begun:
+            first = next(iter(str(error).splitlines()), "")[:200]
+            if isinstance(error, KeyboardInterrupt):
+                self.journal.stands("interrupted", first)
             else:
-                error.add_note(str(failure))
+                self.journal.stands("failed", f"{type(error).__name__}: {first}")
 
     def _hand_over(self, run: Run, root: Visit, event: Event, session: Session) -> None:
         began = time.perf_counter()
@@ -96,7 +110,11 @@ class Saving:
         # Callbacks run first: their state belongs to this checkpoint.
         self.hooks.call("on_checkpoint", event, name)
         run.ensure_in_place()
-        _save_visits(run, name, root, session())
+        content = session()
+        _save_visits(run, name, root, content)
+        self.journal.steps_made = event.global_step
+        self._reason = content["reasons"][-1][1] if content["reasons"] else ""
+        self.journal.stands("training")
         seconds = time.perf_counter() - began
         self.journal.took(root, "checkpoint", seconds)
         self.hooks.call("on_time", event, "checkpoint", seconds, 0)

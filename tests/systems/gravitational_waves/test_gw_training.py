@@ -173,9 +173,7 @@ def test_resumes_inside_a_phase_to_the_same_bits(batch, tmp_path, phase):
     options = {"run": tmp_path / "run"}
     with pytest.raises(Interrupted):
         unified(callbacks=[Terminate(phase)], **options).train(*batch, **lengths)
-    steps = [
-        r["phase"] for r in History.read(tmp_path / "run" / "history.jsonl") if "train/loss" in r
-    ]
+    steps = [r["phase"] for r in History.open(tmp_path / "run") if "train/loss" in r]
     assert steps.count(phase) == 3
     again = unified(**options).trainer(*batch, **lengths).resume()
     assert all(same(straight.model, again.model))
