@@ -37,7 +37,7 @@ def loss(w, batch, context):
 
 
 def trials(config):
-    """One training; its best weights are those of an early step, because it diverges slowly."""
+    """One training; its loss swings, so that step 4 is the best of the first 16."""
 
     def build(**options):
         learner = et.Learner(et.Gradient(loss), optax.adam(0.3))

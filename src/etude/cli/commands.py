@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etude.cli.configuring import configure, describe, read_file
 from etude.cli.options import parse, take_flag, take_positional, take_value, unknown
 from etude.cli.reopen import reopen
 from etude.errors import ConfigurationError, UsageError, suggest
+
+if TYPE_CHECKING:
+    from etude.run import Status
 
 #: What `etude train` takes beside the fields of a recipe.
 OWN = ("run", "overwrite", "config")
@@ -112,6 +115,33 @@ def report(arguments: Sequence[str]) -> None:
     print(write_report(Path(run)))
 
 
+def history(arguments: Sequence[str]) -> None:
+    """`etude history RUN [--csv FILE]`."""
+    positional, options, problems = parse(arguments)
+    run = take_positional(positional, "The folder of a run", problems)
+    file = take_value(options, "csv", problems)
+    refuse([*problems, *unknown(options, ["csv"])])
+    from etude.run import History, Status
+
+    found, status = History.open(Path(run)), Status.read(Path(run))
+    print(f"{run}: {_stands(status) if status else f'{len(found)} records'}")
+    head = ("metric", "last", "lowest", "highest", "count")
+    rows = [
+        (one.name, *(f"{x:.5g}" for x in (one.last, one.lowest, one.highest)), str(one.count))
+        for one in found.summary()
+    ]
+    show_table([head, *rows])
+    if file:
+        found.to_csv(file)
+        print(f"All steps and validations: {file}")
+
+
+def _stands(status: "Status") -> str:
+    """How a training stands, in a few words."""
+    reason = f" ({status.reason})" if status.reason else ""
+    return f"{status.state}{reason}, {status.steps} steps, {status.when}"
+
+
 def info(arguments: Sequence[str]) -> None:
     """`etude info`."""
     _nothing_left(arguments)
@@ -144,6 +174,14 @@ def refuse(problems: Sequence[str]) -> None:
     """Raises `UsageError` if there is any problem."""
     if problems:
         raise UsageError(problems)
+
+
+def show_table(rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows below each other: names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *numbers in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:], strict=True)]
+        print("  ".join([f"  {name:{widths[0]}}", *cells]))
 
 
 def show_columns(rows: Sequence[tuple[str, str]]) -> None:

@@ -69,6 +69,11 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str, str]] = {
         "draw from the trained model; `etude sample RUN --help` lists the options",
     ),
     "report": (commands.report, "RUN", "write report.html and figures; prints the path"),
+    "history": (
+        commands.history,
+        "RUN [--csv FILE]",
+        "how a training stands, and its metrics; with --csv every step and validation",
+    ),
     "info": (commands.info, "", "versions and devices"),
 }
 

@@ -1,0 +1,64 @@
+"""`etude history`: what a run has recorded, as a table and as a file."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from etude.cli.main import main
+from etude.run import Run, Status
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run of two steps and a validation."""
+    monkeypatch.chdir(tmp_path)
+    with Run.create(tmp_path / "runs/a", {}, seed=0) as run:
+        steps = np.arange(1, 3)
+        values = np.array([[2.0], [np.nan]], np.float32)
+        common = {"phase": "fit", "visit": 0}
+        run.history.append_steps(common, ["train/loss"], steps, steps // 2, steps, values)
+        run.history.append({**common, "step": 2, "global_step": 2, "valid/accuracy": 0.75})
+    return tmp_path / "runs/a"
+
+
+def test_it_prints_a_table_and_writes_every_record(run, capsys):
+    Status("finished", "LENGTH", 2, when="2026-01-01T00:00:00+00:00").write(run)
+    assert main(["history", "runs/a", "--csv", "all.csv"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "runs/a: finished (LENGTH), 2 steps, 2026-01-01T00:00:00+00:00",
+        "  metric          last  lowest  highest  count",
+        "  train/loss       nan       2        2      2",
+        "  valid/accuracy  0.75    0.75     0.75      1",
+        "All steps and validations: all.csv",
+    ]
+    with (run.parent.parent / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["train/loss"] for row in rows] == ["2", "nan", ""]
+    assert rows[2]["valid/accuracy"] == "0.75"
+    assert rows[0]["phase"] == "fit"
+
+
+def test_a_run_without_a_status_or_records_is_told_so(run, capsys):
+    assert main(["history", "runs/a"]) == 0
+    assert capsys.readouterr().out.startswith("runs/a: 3 records\n")
+    (run / "history.jsonl").unlink()
+    assert main(["history", "runs/a"]) == 0
+    assert capsys.readouterr().out.startswith("runs/a: 0 records\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["runs/b"], 2, "is not there. Runs beside it: a."),
+        ([], 2, "The folder of a run"),
+        (["runs/a", "--cvs", "x"], 2, "Did you mean 'csv'?"),
+        (["runs/a", "--csv", "no/where.csv"], 1, "No such file or directory: 'no/where.csv'"),
+    ],
+    ids=["no run", "no name", "no option", "no folder"],
+)
+def test_what_is_wrong_is_one_line_and_an_exit_code(run, arguments, code, words, capsys):
+    assert main(["history", *arguments]) == code
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
