@@ -29,6 +29,7 @@ from etude.errors import (
     memory_explained,
     suggest,
 )
+from etude.training.signals import NUMBERS
 
 DONE, FAILED, BAD_USE, INTERRUPTED = 0, 1, 2, 3
 
@@ -197,8 +198,8 @@ def _terminable() -> Iterator[None]:
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
+        for number in NUMBERS:
+            if number != signal.SIGINT and signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, interrupt)
     try:
         yield

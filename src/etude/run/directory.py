@@ -40,7 +40,7 @@ from etude.run.folder import (
     remove_run,
 )
 from etude.run.history_writers import HistoryFile
-from etude.run.lock import Lock
+from etude.run.lock import Lock, refuse_without_locks
 from etude.yaml_reader import YamlError, read_yaml
 
 
@@ -66,9 +66,10 @@ class Run:
 
         Of a run that is overwritten, only what a training and its reports write is removed.
 
-        Raises RunError if there is something else, if the folder cannot be written, or if `config`
-        is not plain YAML, and LockedError while another training writes a run there.
+        Raises RunError if there is something else, if the folder cannot be written, if `config`
+        is not plain YAML, or on Windows, and LockedError while another training writes a run there.
         """
+        refuse_without_locks()
         try:
             text = yaml.safe_dump(dict(config or {}), sort_keys=False)
         except yaml.YAMLError as error:
@@ -98,9 +99,11 @@ class Run:
     def open(cls, folder: Path, *, lock: bool = True) -> "Run":
         """Open the run in `folder`: to go on writing it, or with `lock=False` to read it.
 
-        Raises RunError, with similar names, if there is no run or if it cannot be written, and
-        LockedError while another training writes it.
+        Raises RunError, with similar names, if there is no run or if it cannot be written, as on
+        Windows, and LockedError while another training writes it.
         """
+        if lock:
+            refuse_without_locks()
         folder = Path(folder).absolute()
         with explained(folder, "opened"):
             if not is_run(folder):

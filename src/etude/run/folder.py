@@ -36,8 +36,8 @@ RESULTS = (
     "detections/*/triggers.csv", "detections/*/detection.png",
 )  # fmt: skip
 
-# The files of a checkpoint add up to about 300 bytes to the path of their run.
-LONGEST = os.pathconf("/", "PC_PATH_MAX") - 500
+#: The files of a checkpoint add up to about 300 bytes to the path of their run.
+ROOM = 500
 
 
 def is_run(folder: Path) -> bool:
@@ -92,10 +92,11 @@ def explained(folder: Path, what: str) -> Iterator[None]:
 
 def refuse_unless_free(folder: Path, *, overwrite: bool) -> None:
     """Raise RunError unless a run may be made in `folder`."""
-    if len(os.fsencode(folder)) > LONGEST or "\0" in str(folder):
+    longest = os.pathconf("/", "PC_PATH_MAX") - ROOM
+    if len(os.fsencode(folder)) > longest or "\0" in str(folder):
         raise RunError(
             f"No run can be made at {str(folder)[:60]!r}...: the path has "
-            f"{len(os.fsencode(folder))} bytes, and may have {LONGEST}, none of them zero."
+            f"{len(os.fsencode(folder))} bytes, and may have {longest}, none of them zero."
         )
     if folder.is_file():
         raise RunError(f"{folder} is a file: give the run another name")

@@ -7,11 +7,24 @@ True
 >>> lock.release()
 """
 
-import fcntl
 import os
 from pathlib import Path
 
-from etude.errors import LockedError
+from etude.errors import LockedError, RunError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+def refuse_without_locks() -> None:
+    """Raise RunError on a system where no run can be written."""
+    if fcntl is None:
+        raise RunError(
+            "etude's run folders need a system with fcntl: Linux or macOS; train without `run`, or "
+            "under WSL"
+        )
 
 
 class Lock:
@@ -24,6 +37,7 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
+        assert fcntl is not None
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         _HELD.add(self)
@@ -73,4 +87,5 @@ def _leave() -> None:
         lock.release()
 
 
-os.register_at_fork(after_in_child=_leave)
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_leave)

@@ -1,6 +1,7 @@
 """Signals that ask for an orderly end; the loop looks here between chunks."""
 
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -10,8 +11,12 @@ class Interrupted(KeyboardInterrupt):
     """Training was interrupted by a signal, such as Ctrl-C; the message says how to go on."""
 
 
-#: Sent by a scheduler, by Ctrl-C, and by a terminal that is closed.
-NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+#: Sent by a scheduler, by Ctrl-C, and by a terminal that is closed, which Windows does not tell.
+NUMBERS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    *((signal.SIGHUP,) if sys.platform != "win32" else ()),
+)
 
 
 class Signals:
