@@ -28,7 +28,8 @@ class Chunk(NamedTuple):
         """Waits for the chunk: `(metrics of its steps, step reached, learner at fault)`."""
         rows, status = jax.device_get((self.rows, self.status))
         reached, fault = int(status[0]), int(status[1])
-        return rows[: reached - self.first], reached, fault
+        # Copied: a view would keep the whole buffer for as long as the metrics are kept.
+        return rows[: reached - self.first].copy(), reached, fault
 
 
 def fetched_step(

@@ -225,4 +225,3 @@ class Evaluation:
             self._kept = static, Evaluator(self.measure, static)
         key = root_key(0) if key is None else key
         return self._kept[1](arrays, source, key, hyper=hyper)
-

@@ -22,6 +22,9 @@ from etude.engine.selection import SelectionError
 from etude.engine.state import LearnerState
 from etude.errors import ConfigurationError, RuleError, suggest
 
+#: Entries of the longest array that is joined with others to be looked through for NaN.
+SHORT = 1 << 10
+
 #: Entries of the longest carried array that is looked through for NaN.
 LOOKED_AT = 1 << 16
 
@@ -211,12 +214,19 @@ def _finite(tree: PyTree) -> Bool[Array, ""]:
     # A product with a constant keeps NaN and infinity, is the fastest reduction on every device
     # (XLA's own keep the order of additions and do not vectorise on a CPU), and a factor this
     # small lets no finite values overflow. Not zero: XLA would fold the product away.
-    def seen(leaf: Array) -> Array:
-        values = leaf.astype(jnp.float32) if leaf.dtype.itemsize < 4 else leaf
-        rows = values.reshape(-1, leaf.shape[-1] if leaf.ndim else 1)
+    def seen(values: Array) -> Array:
+        rows = values.reshape(-1, values.shape[-1])
         return jnp.isfinite(jnp.sum(rows @ jnp.full(rows.shape[1], 2.0**-64, rows.dtype)))
 
-    return jnp.stack([jnp.bool(True), *[seen(x) for x in jax.tree.leaves(tree) if x.size]]).all()
+    parts: list[Array] = []
+    short: dict[Any, list[Array]] = {}
+    for leaf in jax.tree.leaves(tree):
+        if leaf.size:
+            values = widened(leaf).reshape(-1) if leaf.size <= SHORT else widened(leaf)
+            (short.setdefault(values.dtype, []) if leaf.size <= SHORT else parts).append(values)
+    # Short leaves are joined: a product for each of a thousand takes long to compile.
+    parts += [jnp.concatenate(values) for values in short.values()]
+    return jnp.stack([jnp.bool(True), *map(seen, parts)]).all()
 
 
 def _clip(learner: Learner, updates: PyTree) -> tuple[PyTree, dict[str, Array]]:

@@ -2,11 +2,16 @@
 that a signal, a time limit or a progress bar never waits."""
 
 import time
+from collections import deque
 
 from etude.engine.chunk import CAPACITY
 
 #: Seconds that a chunk should last.
 TARGET = 0.5
+
+#: Chunks that are remembered. A step takes what it took in the fastest of them: the others held a
+#: compilation, the drawing of an order, or somebody else's work.
+REMEMBERED = 3
 
 
 class Pace:
@@ -19,6 +24,7 @@ class Pace:
     def __init__(self, limit: int = CAPACITY):
         self.limit = limit
         self._steps = 1
+        self._costs: deque[float] = deque(maxlen=REMEMBERED)
         self._last = time.perf_counter()
 
     def start(self) -> None:
@@ -34,7 +40,8 @@ class Pace:
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         if steps >= self._steps:  # a chunk cut short by a boundary says little
-            fitting = int(steps * TARGET / max(seconds, 1e-6))
+            self._costs.append(max(seconds, 1e-6) / steps)
             # The first chunks hold the compilation and start-up: grow by steps.
+            fitting = int(TARGET / min(self._costs))
             self._steps = max(1, min(self.limit, fitting, 8 * self._steps))
         return seconds
