@@ -51,7 +51,7 @@ def compiled():
     """The names of what is compiled, as it happens."""
     found = []
 
-    def listen(event: str, seconds: float, **about: Any) -> None:
+    def listen(event: str, duration_secs: float, **about: Any) -> None:
         if event == COMPILED:
             found.append(about.get("fun_name", "?"))
 

@@ -30,4 +30,5 @@ from etude.losses._criteria import (
     create_criterion as create_criterion,
 )
 from etude.losses._distillation import distillation_loss as distillation_loss
+from etude.losses._reductions import unit_rows as unit_rows
 from etude.losses._weights import compute_class_weights as compute_class_weights

@@ -29,7 +29,10 @@ def unit_rows(values: Float[Array, "batch dim"]) -> Float[Array, "batch dim"]:
     """Rows of length one, in float32 or wider; a row of zeros stays zero, with a gradient of zero.
 
     A row is first divided by a power of two near its largest number, which changes no digit, so
-    that squares neither overflow nor vanish.
+    that squares neither overflow nor vanish. Raises `DataError` for anything but real floats.
+
+    >>> unit_rows(jnp.array([[0.0, 2.0], [0.0, 0.0]])).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
     """
     rows = real_floats("unit_rows", "embeddings", values)
     largest = jax.lax.stop_gradient(jnp.abs(rows).max(axis=-1, keepdims=True, initial=0))

@@ -91,7 +91,7 @@ def test_every_trial_builds_what_its_skeleton_says(recipe, config, methods):
     assert len({trial.method for trial in trials}) == methods
     assert len({trial.name for trial in trials}) == len(trials) == methods
     for trial in trials:
-        settings = trial.build(progress=False).settings
+        settings = trial.build(progress=False, config={}).settings
         assert settings.phases
         built = eqx.filter_eval_shape(lambda model: model, settings.model)
         assert eqx.tree_equal(eqx.filter_eval_shape(trial.skeleton), built)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Real
 
-from etude.data.arrays import ArrayData
-from etude.data.checks import check_labels
+import etude as et
+from etude.data import check_labels
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class PrototypeData:
         order = jax.random.permutation(shuffle_key, num_data)
         return jnp.where(kept, clean, -clean)[order], self._one_against_all(labels[order])
 
-    def source(self) -> ArrayData:
+    def source(self) -> et.ArrayData:
         """The same batches in the same order, as (x, y, weight), for `etude.Trainer`.
 
         Batches that are one short end in a sample of weight zero, so that all have one shape.
@@ -163,7 +163,7 @@ class PrototypeData:
         rows = np.concatenate([np.resize(part, self.batch_size) for part in parts])
         real = np.concatenate([np.arange(self.batch_size) < len(part) for part in parts])
         arrays = (self.x[rows], self.y[rows], jnp.asarray(real, self.x.dtype))
-        return ArrayData(arrays, self.batch_size, shuffle=False)
+        return et.ArrayData(arrays, self.batch_size, shuffle=False)
 
     def nearest_prototype(self, x: Float[Array, "N D"]) -> Float[Array, "N K"]:
         """The Bayes rule of this task: ±1 labels of the prototype with the largest overlap."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from etude.engine.rule import Context, Proposal
+import etude as et
 from etude.systems.attractor.metrics import accuracy, flipped
 from etude.systems.attractor.orchestrator import SequentialOrchestrator
 from etude.systems.attractor.plasticity import (
@@ -48,8 +48,8 @@ class LocalRule(eqx.Module):
         self.update = local_updates if update is None else update
 
     def __call__(
-        self, trainable: PyTree, rest: PyTree, batch: PyTree, context: Context
-    ) -> Proposal:
+        self, trainable: PyTree, rest: PyTree, batch: PyTree, context: et.Context
+    ) -> et.Proposal:
         network = eqx.combine(trainable, rest)
         updates, metrics = self.update(network, SequentialState(self.sizes), batch)
         kept = jax.tree.map(
@@ -58,7 +58,7 @@ class LocalRule(eqx.Module):
             updates,
             is_leaf=lambda node: node is None,
         )
-        return Proposal(kept, metrics)
+        return et.Proposal(kept, metrics)
 
 
 def local_updates(

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etude.inputs.arrays import widened
+import etude as et
 from etude.systems.attractor.layer_map import LayerMap
 from etude.systems.attractor.modules import AbstractConnection
 from etude.systems.attractor.state import SequentialState
@@ -131,7 +131,7 @@ def propose(
 ) -> LayerMap:
     """Minus the weighted mean of (activity before) x (signal after), for every connection."""
     batch = state[0].shape[0]
-    weight = jnp.ones(batch) if weight is None else widened(weight)
+    weight = jnp.ones(batch) if weight is None else et.widened(weight)
     total = jnp.maximum(weight.sum(), 1)
     updates: list[AbstractConnection] = []
     sent = {edge: module(state[edge[1]]) for edge, module in layers.items()}

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
+import etude as et
 from etude.catalogue import open_run
-from etude.errors import ConfigurationError
 from etude.run import write_report
 from etude.systems.gravitational_waves.detect import Detection, Preparation, detect_files
 from etude.systems.gravitational_waves.downloads import gw150914
@@ -49,7 +49,7 @@ def detect(inputs: Sequence[str], options: DetectOptions) -> None:
     `detect_files`.
     """
     if not inputs:
-        raise ConfigurationError(f"A run comes first, then {INPUTS}; got nothing.")
+        raise et.ConfigurationError(f"A run comes first, then {INPUTS}; got nothing.")
     name, files = _strain(inputs[1:])
     run = open_run(Path(inputs[0]), options.recipe)
     config = run.configuration()
@@ -72,7 +72,7 @@ def _strain(inputs: Sequence[str]) -> tuple[str, tuple[Path, Path]]:
         return EVENT, (first, second)
     if len(inputs) != 2:
         got = " ".join(map(repr, inputs)) or "nothing"
-        raise ConfigurationError(
+        raise et.ConfigurationError(
             f"Two files of strain are searched, H1 and L1, or the event {EVENT}; got {got}."
         )
     return Path(inputs[0]).stem, (Path(inputs[0]), Path(inputs[1]))
@@ -84,7 +84,7 @@ def _found(
     needed = ("sample_rate", "window", "band", "merger")
     lacking = [name for name in needed if name not in type(config).model_fields]
     if lacking:
-        raise ConfigurationError(
+        raise et.ConfigurationError(
             "The recipe of this run trains no detector of gravitational waves: its configuration "
             f"lacks {', '.join(lacking)}."
         )

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float64
 
-from etude.errors import DataError, suggest
+import etude as et
+from etude.errors import suggest
 
 #: name of a curve -> what it is
 CURVES = {
@@ -89,7 +90,7 @@ def noise_curve(name_or_path: str | Path) -> NoiseCurve:
         return _parsed(name_or_path, folder / f"{name_or_path}.txt")
     path = Path(name_or_path)
     if not path.is_file():
-        raise DataError(
+        raise et.DataError(
             f"There is no noise curve or file {str(name_or_path)!r}. "
             f"{suggest(str(name_or_path), CURVES)} A file is given by its path, and has two "
             "columns: frequency in Hz, ASD in 1/sqrt(Hz)."
@@ -102,23 +103,23 @@ def _parsed(name: str, path: Traversable) -> NoiseCurve:
         rows = [line.split("#")[0].split() for line in path.read_text("utf-8").splitlines()]
         table = np.array([row for row in rows if row], np.float64)
     except (ValueError, OSError) as error:
-        raise DataError(
+        raise et.DataError(
             f"{path} holds no noise curve ({error}). Expected text with two numbers a line: "
             "frequency in Hz, ASD in 1/sqrt(Hz)."
         ) from error
     if table.ndim != 2 or table.shape[1] != 2 or len(table) < 2:
-        raise DataError(
+        raise et.DataError(
             f"{path} holds a table of shape {table.shape}; expected two columns, frequency in Hz "
             "and ASD in 1/sqrt(Hz), and at least two rows. Cut out the column of your detector."
         )
     frequencies, asd = table.T
     if not (np.all(np.isfinite(table)) and np.all(table > 0) and np.all(np.diff(frequencies) > 0)):
-        raise DataError(
+        raise et.DataError(
             f"{path}: expected positive, finite numbers and strictly increasing frequencies. "
             "Sort the rows, and leave out 0 Hz and repeated frequencies."
         )
     if asd.min() < SMALLEST_ASD:
-        raise DataError(
+        raise et.DataError(
             f"{path}: the second column goes down to {asd.min():.1e}, which is a power spectral "
             "density; expected the amplitude, its square root."
         )

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 
-from etude.errors import ConfigurationError, DataError
+import etude as et
 from etude.systems.gravitational_waves.bank import SPLITS
 from etude.systems.gravitational_waves.pipeline.background import HOUR, Background
 from etude.systems.gravitational_waves.pipeline.network import Sliding
@@ -178,7 +178,7 @@ def detect(
     )
     stream = np.stack([one.values for one in white], axis=1)
     if white[0].duration < 2 * step:
-        raise DataError(
+        raise et.DataError(
             f"{white[0].duration:g} s of whitened strain are too short for time slides of "
             f"{step:g} s. Give a longer stretch."
         )
@@ -219,7 +219,7 @@ def detect_files(
     """
     for name in ("statistic", "spikes"):
         if not callable(getattr(model, name, None)):
-            raise ConfigurationError(
+            raise et.ConfigurationError(
                 f"A {type(model).__name__} has no `{name}`, so it cannot search for signals. Use "
                 "a run of a recipe that trains a detector of gravitational waves."
             )
@@ -235,7 +235,7 @@ def _common(first: Strain, second: Strain, preparation: Preparation) -> tuple[St
     """Both in the order of training, cropped to the time in which both have data."""
     pair = {strain.detector: strain for strain in (first, second)}
     if set(pair) != set(ORDER):
-        raise DataError(
+        raise et.DataError(
             f"The strain is of {first.detector} and {second.detector}; the network was trained on "
             f"{' and '.join(ORDER)}. Give one file of each."
         )
@@ -244,7 +244,7 @@ def _common(first: Strain, second: Strain, preparation: Preparation) -> tuple[St
     # Whitening spends 2 s at either end, and estimates spectra from stretches of 4 s.
     least = 8 + preparation.window
     if end - start < least:
-        raise DataError(
+        raise et.DataError(
             f"H1 has data from GPS {pair['H1'].start:.12g} to {pair['H1'].end:.12g}, L1 from "
             f"{pair['L1'].start:.12g} to {pair['L1'].end:.12g}; at least {least:g} s in common "
             "are needed. Take files of the same time."

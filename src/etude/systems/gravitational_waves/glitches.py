@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from etude.errors import DataError, suggest
+import etude as et
+from etude.errors import suggest
 from etude.systems.gravitational_waves.spectra import PowerSpectrum, optimal_snr
 
 #: Seconds of the strain that holds one glitch, in its middle.
@@ -145,7 +146,7 @@ def draw_glitch(
     dtype('float64')
     """
     if kind not in GLITCHES:
-        raise DataError(f"There is no glitch {kind!r}. {suggest(kind, GLITCHES)}")
+        raise et.DataError(f"There is no glitch {kind!r}. {suggest(kind, GLITCHES)}")
     samples = round(GLITCH_SECONDS * sample_rate)
     times = (np.arange(samples) - samples // 2) / sample_rate
     shape = GLITCHES[kind](rng, times)
@@ -196,7 +197,7 @@ def glitch_stream(
     """
     low, high = snr
     if not 0 < low <= high:
-        raise DataError(f"glitch_stream: snr={snr}; expected 0 < lowest <= highest.")
+        raise et.DataError(f"glitch_stream: snr={snr}; expected 0 < lowest <= highest.")
     count = rng.poisson(rate * duration)
     times = np.sort(rng.uniform(0, duration, count))
     loudness = np.exp(rng.uniform(np.log(low), np.log(high), count))

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Complex128, Float32, Float64
 from scipy import fft
 
-from etude.errors import DataError
+import etude as et
 from etude.systems.gravitational_waves.detectors import H1, L1, Detector
 from etude.systems.gravitational_waves.population import Parameters
 from etude.systems.gravitational_waves.spectra import PowerSpectrum, whitening_filter
@@ -105,7 +105,7 @@ def whitened_signals(
     True
     """
     if len(psds) != len(detectors):
-        raise DataError(
+        raise et.DataError(
             f"whitened_signals: {len(psds)} spectra for {len(detectors)} detectors "
             f"({', '.join(d.name for d in detectors)}); give one for each, in the same order."
         )
@@ -177,7 +177,7 @@ class _Window:
     def __init__(self, sample_rate: float, duration: float, merger: np.ndarray | float, n: int):
         self.merger = np.broadcast_to(np.asarray(merger, np.float64), (n,))
         if not np.all((self.merger > 0) & (self.merger < duration)):
-            raise DataError(
+            raise et.DataError(
                 f"injections: merger={merger} s in a window of duration={duration:g} s; expected "
                 "0 < merger < duration, in seconds after the start of the window."
             )

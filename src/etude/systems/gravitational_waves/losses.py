@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from etude.engine.precision import widened
-from etude.losses._reductions import check_temperature, unit_rows
+import etude as et
+from etude.losses import unit_rows
 
 _EXCLUDED = -1e9  # finite, for a row may hold nothing else
 
@@ -64,7 +64,7 @@ def cpc_loss(
         ValueError: windows too short for the predictors, no negatives asked for, or a
             temperature that is not positive.
     """
-    check_temperature("cpc_loss", temperature)
+    _check_temperature("cpc_loss", temperature)
     steps, time = len(predictors.weights), latents.shape[1]
     if time < steps + 2:
         raise ValueError(
@@ -74,12 +74,12 @@ def cpc_loss(
     if hard_negatives is not None and hard_negatives < 1:
         raise ValueError(f"cpc_loss: hard_negatives={hard_negatives}; expected 1 or more, or None.")
     # Cosines, their norms and the sum over candidates in at least float32.
-    latents, context = widened(latents), widened(context)
+    latents, context = et.widened(latents), et.widened(context)
     keys = _units(latents)
     ahead = range(1, steps + 1)
     losses = [
         _info_nce(_units(context[:, : time - k] @ w), keys, k, temperature, hard_negatives)
-        for k, w in zip(ahead, widened(predictors.weights), strict=True)
+        for k, w in zip(ahead, et.widened(predictors.weights), strict=True)
     ]
     return jnp.mean(jnp.stack(losses))
 
@@ -118,13 +118,13 @@ def neighbour_info_nce(
     >>> round(float(neighbour_info_nce(jnp.ones((2, 9, 4)))), 4), round(float(jnp.log(16)), 4)
     (2.7726, 2.7726)
     """
-    check_temperature("neighbour_info_nce", temperature)
+    _check_temperature("neighbour_info_nce", temperature)
     if features.shape[1] < 3:
         raise ValueError(
             f"neighbour_info_nce: {features.shape[1]} steps; expected 3 or more, or there are no "
             "negatives in a batch of one."
         )
-    units = _units(widened(features))
+    units = _units(et.widened(features))
     now = units[:, :-1].reshape(-1, units.shape[2])
     after = units[:, 1:].reshape(-1, units.shape[2])
     similarity = now @ after.T / temperature
@@ -133,6 +133,11 @@ def neighbour_info_nce(
 
 #: the seed's name
 calculate_fixed_cpc_loss = neighbour_info_nce
+
+
+def _check_temperature(owner: str, temperature: float) -> None:
+    if temperature <= 0:
+        raise ValueError(f"{owner}: got temperature={temperature}, expected more than 0.")
 
 
 def _units(values: Array) -> Array:

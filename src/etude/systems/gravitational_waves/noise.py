@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import signal
 
-from etude.errors import DataError
+import etude as et
 from etude.systems.gravitational_waves.spectra import PowerSpectrum, symmetric_filter
 
 #: Seconds of the colouring filter: lines narrower than 2 / 8 Hz are widened to that.
@@ -41,7 +41,7 @@ def coloured_noise(
     """
     samples = round(duration * sample_rate)
     if samples < 1:
-        raise DataError(
+        raise et.DataError(
             f"coloured_noise: duration={duration:g} s at {sample_rate:g} Hz; expected at least one "
             "sample."
         )
@@ -52,7 +52,7 @@ def coloured_noise(
 
     taps = symmetric_filter(response, sample_rate, COLOURING_SECONDS)
     if not np.any(taps):
-        raise DataError(
+        raise et.DataError(
             f"coloured_noise: the curve says nothing below {sample_rate / 2:g} Hz; expected "
             "one that covers the band. Raise the sample rate or take another curve."
         )

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etude.engine.precision import widened
+import etude as et
 from etude.nn import decimate, strided_convolution
 
 
@@ -45,7 +45,7 @@ class QuadratureFilters(eqx.Module):
             low = decimate(strain, self.decimation)
             pairs = strided_convolution(low[:, None], kernel, self.stride, block=8)
             # In at least float32: the square of 256 is beyond float16.
-            first, second = jnp.split(widened(pairs), 2, axis=1)
+            first, second = jnp.split(et.widened(pairs), 2, axis=1)
             # Within the root, so that the gradient is finite at zero.
             modulus = jnp.sqrt(first**2 + second**2 + 1e-6) - (jnp.pi / 2) ** 0.5
             return modulus.astype(pairs.dtype)

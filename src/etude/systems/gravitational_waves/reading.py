@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from etude.errors import DataError, suggest
+import etude as et
+from etude.errors import suggest
 from etude.systems.gravitational_waves.strain import Strain
 
 
@@ -46,7 +47,7 @@ def read_strain(
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"There is no file {path}. Check the name and the folder.")
+        raise et.DataError(f"There is no file {path}. Check the name and the folder.")
     read = _read_frames if path.suffix == ".gwf" else _read_hdf5
     strain = read(path, channel, detector)
     first = strain.start if start is None else start
@@ -60,7 +61,7 @@ def _read_hdf5(path: Path, channel: str | None, detector: str | None) -> Strain:
     try:
         import h5py
     except ImportError as error:
-        raise DataError(
+        raise et.DataError(
             f"{path} is read by h5py, which is not installed: pip install 'etude[gw]'."
         ) from error
 
@@ -71,28 +72,28 @@ def _read_hdf5(path: Path, channel: str | None, detector: str | None) -> Strain:
         with h5py.File(path, "r") as file:
             known = _data_sets(file)
             if name not in known:
-                raise DataError(
+                raise et.DataError(
                     f"{path} has no data set {name!r}. {suggest(name, known)} Pass it as `channel`."
                 )
             facts = {key: file[key] for key in ("meta/Duration", "meta/Detector") if key in known}
             facts = {key: item[()] for key, item in facts.items()} | dict(file[name].attrs)
             values = np.asarray(file[name], np.float64)
     except OSError as error:
-        raise DataError(
+        raise et.DataError(
             f"{path} cannot be read as HDF5 ({error}): it is cut short, damaged, or something "
             "else. Get the file again from its source; a frame file must be named .gwf."
         ) from error
     start = facts.get("Xstart", facts.get("x0"))  # GWOSC's name, gwpy's name
     spacing = facts.get("Xspacing", facts.get("dx"))
     if start is None or spacing is None or values.ndim != 1:
-        raise DataError(
+        raise et.DataError(
             f"{path}: data set {name!r} has shape {values.shape} and attributes "
             f"{sorted(facts)}; expected one axis, and Xstart and Xspacing as GWOSC writes them "
             "(or x0 and dx, as gwpy does). Convert the file with gwpy."
         )
     duration = facts.get("meta/Duration")
     if duration is not None and abs(len(values) * spacing - duration) > spacing / 2:
-        raise DataError(
+        raise et.DataError(
             f"{path}: {len(values)} samples are {len(values) * spacing:g} s, but the file says "
             f"{duration} s: there is a gap. Get the file again, or take one without gaps."
         )
@@ -107,21 +108,21 @@ def _read_frames(path: Path, channel: str | None, detector: str | None) -> Strai
         from gwpy.io.gwf import get_channel_names
         from gwpy.timeseries import TimeSeries
     except ImportError as error:
-        raise DataError(f"{path} is a frame file, and gwpy is not installed. {cure}") from error
+        raise et.DataError(f"{path} is a frame file, and gwpy is not installed. {cure}") from error
     try:
         series = TimeSeries.read(path, name, format="gwf")
     except ImportError as error:
-        raise DataError(
+        raise et.DataError(
             f"{path} is a frame file, and gwpy cannot read it ({error}). {cure}"
         ) from error
     except (OSError, RuntimeError, ValueError) as error:
         # An unknown channel is a ValueError; to list those of a file that is cut short crashes.
         known = get_channel_names(path) if isinstance(error, ValueError) else [name]
         if name not in known:
-            raise DataError(
+            raise et.DataError(
                 f"{path} has no channel {name!r}. {suggest(name, known)} Pass it as `channel`."
             ) from error
-        raise DataError(
+        raise et.DataError(
             f"{path} cannot be read as a frame file ({error}): it is cut short, damaged, or "
             "something else. Get the file again from its source."
         ) from error
@@ -149,7 +150,9 @@ def _prefix(channel: str) -> str:
 
 def _named(path: Path, detector: str) -> str:
     if not detector:
-        raise DataError(f"{path} does not say which detector it is of. Pass `detector`, as 'H1'.")
+        raise et.DataError(
+            f"{path} does not say which detector it is of. Pass `detector`, as 'H1'."
+        )
     return detector
 
 
@@ -158,12 +161,12 @@ def _refuse_gaps(path: Path, strain: Strain) -> None:
     if finite.all():
         return
     if not finite.any():
-        raise DataError(f"{path} holds no finite sample here. Take another stretch or file.")
+        raise et.DataError(f"{path} holds no finite sample here. Take another stretch or file.")
     edges = np.flatnonzero(np.diff(np.concatenate([[False], finite, [False]])))
     stretches = edges.reshape(-1, 2)
     longest = stretches[np.argmax(stretches[:, 1] - stretches[:, 0])]
     first, last = strain.start + longest / strain.sample_rate
-    raise DataError(
+    raise et.DataError(
         f"{path}: {np.count_nonzero(~finite)} of {finite.size} samples are not finite: a gap. The "
         f"longest stretch without one is start={first:.12g}, end={last:.12g}; pass these."
     )

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
-from etude.errors import DataError
+import etude as et
 from etude.systems.gravitational_waves.detectors import H1, L1, Detector, gmst
 from etude.systems.gravitational_waves.injections import project, rescale_to_snr
 from etude.systems.gravitational_waves.noise import coloured_noise
@@ -95,11 +95,11 @@ def inject(
     check_spectra(strains, psds)
     names = [detector.name for detector in detectors]
     if names != [strain.detector for strain in strains]:
-        raise DataError(
+        raise et.DataError(
             f"inject: strains of {stream!r} for detectors {names}; bring them in order."
         )
     if np.any((times < stream.start) | (times >= stream.end)):
-        raise DataError(
+        raise et.DataError(
             f"inject: mergers from {times.min():.12g} to {times.max():.12g}; expected all inside "
             f"{stream.start:.12g} to {stream.end:.12g}."
         )

@@ -21,7 +21,7 @@ from jaxtyping import Float, Float64
 from scipy import signal
 from scipy.signal import windows
 
-from etude.errors import DataError
+import etude as et
 
 #: Frequencies in Hz -> one-sided power spectral density in 1/Hz, infinite where nothing is known:
 #: a `NoiseCurve`, its `psd`, or a measured `Spectrum`.
@@ -72,7 +72,7 @@ def estimate_psd(
     _check(values, "estimate_psd")
     length = round(segment * sample_rate)
     if len(values) < 2 * length:
-        raise DataError(
+        raise et.DataError(
             f"estimate_psd: {len(values) / sample_rate:g} s of strain for segments of {segment:g} "
             f"s; expected at least {2 * segment:g} s. Give more strain or a shorter segment."
         )
@@ -110,7 +110,7 @@ def whitening_filter(
     """
     low, high = band
     if not 0 <= low < high <= sample_rate / 2:
-        raise DataError(
+        raise et.DataError(
             f"whitening: band={band} Hz at {sample_rate:g} Hz; expected 0 <= low < high <= "
             f"{sample_rate / 2:g}, the Nyquist frequency. Lower the band or raise the sample rate."
         )
@@ -124,7 +124,7 @@ def whitening_filter(
         power = np.asarray(psd(frequencies))
         dead = frequencies[(window > 0) & ~(power > 0)]
         if len(dead):
-            raise DataError(
+            raise et.DataError(
                 f"whitening: the power spectral density is not positive at {dead[0]:g} Hz, inside "
                 "the band. Look for a dead channel, or estimate the spectrum from the strain."
             )
@@ -177,7 +177,7 @@ def whiten(
     _check(values, "whiten")
     taps = whitening_filter(psd, sample_rate, band, filter_seconds)
     if values.shape[-1] < len(taps):
-        raise DataError(
+        raise et.DataError(
             f"whiten: {values.shape[-1] / sample_rate:g} s of strain; expected more than the "
             f"{filter_seconds:g} s of the filter. Give more strain or a smaller filter_seconds."
         )
@@ -230,13 +230,13 @@ def _rise(x: np.ndarray) -> np.ndarray:
 
 def _check(values: np.ndarray, who: str) -> None:
     if values.dtype != np.float64:
-        raise DataError(
+        raise et.DataError(
             f"{who}: got strain in {values.dtype}, expected float64: strain is 1e-21, and its "
             "square below the smallest float32 (1e-38). Read and whiten it in float64, and go to "
             "float32 after whitening."
         )
     if not np.all(np.isfinite(values)):
-        raise DataError(
+        raise et.DataError(
             f"{who}: {np.count_nonzero(~np.isfinite(values))} of {values.size} samples are not "
             "finite. Crop to a stretch without gaps."
         )

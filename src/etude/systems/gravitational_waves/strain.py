@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.signal import resample_poly, windows
 
-from etude.errors import DataError
+import etude as et
 from etude.systems.gravitational_waves.spectra import PowerSpectrum, estimate_psd, whiten
 
 #: Half the anti-alias filter's length, in samples of the lower rate.
@@ -37,7 +37,7 @@ class Strain:
 
     def __post_init__(self) -> None:
         if self.sample_rate <= 0 or not len(self.values):
-            raise DataError(
+            raise et.DataError(
                 f"{self.detector}: {len(self.values)} samples at {self.sample_rate:g} Hz; expected "
                 "at least one sample and a positive rate."
             )
@@ -72,7 +72,7 @@ class Strain:
         """
         first, last = (round((time - self.start) * self.sample_rate) for time in (start, end))
         if not 0 <= first < last <= len(self.values):
-            raise DataError(
+            raise et.DataError(
                 f"{self.detector}: cannot crop to GPS {start:.12g} to {end:.12g}; expected a "
                 f"stretch inside {self.start:.12g} to {self.end:.12g}."
             )
@@ -94,7 +94,7 @@ class Strain:
         ratio = Fraction(sample_rate / self.sample_rate).limit_denominator(1000)
         up, down = ratio.numerator, ratio.denominator
         if up == 0 or up > 1000 or not np.isclose(up / down, sample_rate / self.sample_rate, 1e-12):
-            raise DataError(
+            raise et.DataError(
                 f"{self.detector}: cannot go from {self.sample_rate:g} to {sample_rate:g} Hz; "
                 "expected rates whose ratio is a fraction of numbers up to 1000, as 4096 to 2048."
             )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from etude.errors import DataError
+import etude as et
 from etude.systems.gravitational_waves.population import Parameters
 from etude.systems.gravitational_waves.spectra import PowerSpectrum
 from etude.systems.gravitational_waves.strain import Strain
@@ -68,7 +68,7 @@ class Stream:
     def __post_init__(self) -> None:
         spans = {(s.start, s.sample_rate, len(s.values)) for s in self.strains}
         if len(spans) != 1:
-            raise DataError(
+            raise et.DataError(
                 f"Stream: expected strains of one start, sample rate and length; got "
                 f"{', '.join(map(repr, self.strains)) or 'none'}. Resample and crop them alike."
             )
@@ -151,7 +151,7 @@ def split_by_time(
     """
     left = stream.end - stream.start - gap * (len(shares) - 1)
     if not shares or min(shares.values()) <= 0 or left <= 0:
-        raise DataError(
+        raise et.DataError(
             f"split_by_time: shares={shares} of {stream.end - stream.start:g} s with gaps of "
             f"{gap:g} s; expected positive shares, and time left beside the gaps. Take a longer "
             "stream or smaller gaps."
@@ -167,4 +167,6 @@ def split_by_time(
 def check_spectra(detectors: Sequence, psds: Sequence) -> None:
     """Refuses another number of spectra than of detectors, or of their strains."""
     if len(detectors) != len(psds):
-        raise DataError(f"{len(psds)} spectra for {len(detectors)} detectors; give one for each.")
+        raise et.DataError(
+            f"{len(psds)} spectra for {len(detectors)} detectors; give one for each."
+        )

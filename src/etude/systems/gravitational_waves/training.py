@@ -20,7 +20,6 @@ from jaxtyping import Array, Float, Int, Key
 
 import etude as et
 from etude.augment import mixup
-from etude.engine.precision import widened
 from etude.losses import cross_entropy
 from etude.metrics import Accuracy
 from etude.systems.gravitational_waves.encoder import CPCEncoder
@@ -95,7 +94,7 @@ def create_composite_loss(
             total += cpc_weight * metrics["cpc_loss"]
         if classification_weight:
             logits = model.classify(contexts, key=context.key)
-            metrics["classification_loss"] = widened(criterion(logits, labels))
+            metrics["classification_loss"] = et.widened(criterion(logits, labels))
             metrics["accuracy"] = _accuracy(logits, labels)
             total += classification_weight * metrics["classification_loss"]
         return total, metrics

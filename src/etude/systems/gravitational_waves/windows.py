@@ -27,7 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from etude.errors import ConfigurationError, suggest
+import etude as et
+from etude.errors import suggest
 from etude.systems.gravitational_waves.bank import SPLITS, Split
 from etude.systems.gravitational_waves.detectors import H1, L1, Detector
 from etude.systems.gravitational_waves.injections import folded_response, responses_and_delays
@@ -104,32 +105,34 @@ class Mixing:
 
     def __post_init__(self):
         if self.split not in SPLITS:
-            raise ConfigurationError(
+            raise et.ConfigurationError(
                 f"Mixing: there is no split {self.split!r}. {suggest(self.split, SPLITS)}"
             )
         for name in ("positives", "incoherent", "glitches"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigurationError(
+                raise et.ConfigurationError(
                     f"Mixing: {name}={getattr(self, name)}; expected a fraction, 0..1."
                 )
         for name in ("snr", "glitch_snr"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise ConfigurationError(f"Mixing: {name}={(low, high)}; expected 0 < low <= high.")
+                raise et.ConfigurationError(
+                    f"Mixing: {name}={(low, high)}; expected 0 < low <= high."
+                )
         low, high = self.merger
         if not 0 < low <= high < self.duration:
-            raise ConfigurationError(
+            raise et.ConfigurationError(
                 f"Mixing: merger={self.merger} s; expected 0 < low <= high < duration="
                 f"{self.duration:g} s: the label says that the merger is in the window."
             )
         if self.incoherent and high - low < 4 * _LIGHT_TRAVEL:
-            raise ConfigurationError(
+            raise et.ConfigurationError(
                 f"Mixing: merger={self.merger} s leaves no room for incoherent signals, which "
                 f"merge at different times; expected a range of {4 * _LIGHT_TRAVEL:g} s or more, "
                 "or incoherent=0."
             )
         if self.incoherent and len(self.detectors) < 2:
-            raise ConfigurationError(
+            raise et.ConfigurationError(
                 f"Mixing: incoherent={self.incoherent:g} with one detector; expected two, or "
                 "incoherent=0."
             )
@@ -202,13 +205,13 @@ class Mixing:
         batch, longer, _, psds = signals.shape
         count = len(self.detectors)
         if longer != self.longer or psds not in (1, count):
-            raise ConfigurationError(
+            raise et.ConfigurationError(
                 f"Mixing: signals of shape {signals.shape}; expected {self.longer} samples and 1 "
                 f"or {count} spectra: (batch, {self.longer}, 2, 1). Make the bank with "
                 "signal_bank(..., **mixing.room), at the same sample rate."
             )
         if self.incoherent and batch < 2:
-            raise ConfigurationError(
+            raise et.ConfigurationError(
                 f"Mixing: a batch of 1 has no other signal for incoherent={self.incoherent:g}; "
                 "expected two or more, or incoherent=0."
             )

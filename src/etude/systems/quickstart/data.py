@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.model_selection import train_test_split
 
-from etude.data import load
+import etude as et
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def digits() -> dict[str, Split]:
     >>> {name: len(split.labels) for name, split in digits().items()}
     {'train': 1149, 'valid': 288, 'test': 360}
     """
-    found = load("digits", valid=0.2)
+    found = et.load("digits", valid=0.2)
     assert found.valid is not None  # asked for
     parts = {"train": found.train, "valid": found.valid, "test": found.test}
     return {name: Split(part.x.reshape(-1, 64), part.y) for name, part in parts.items()}

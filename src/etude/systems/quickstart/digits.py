@@ -20,13 +20,8 @@ from jaxtyping import Array
 from pydantic import Field
 
 import etude as et
-from etude.data.arrays import ArrayData
 from etude.data.named import NUMERALS
 from etude.data.origins import DIGITS
-from etude.engine.criteria import Best
-from etude.engine.learner import Learner
-from etude.engine.phase import Epochs, Phase, Steps, Validation
-from etude.engine.rule import Gradient
 from etude.metrics import ConfusionMatrix
 from etude.predictions import FILES, PictureOptions, class_table, in_parts, read_intensities
 from etude.recipe import Configuration, Outcome, Recipe, Trial
@@ -34,7 +29,6 @@ from etude.systems.quickstart.data import digits
 from etude.systems.quickstart.losses import SIDE, augment_labelled, classification, info_nce
 from etude.systems.quickstart.model import Network
 from etude.table import Table
-from etude.trainer import Trainer
 from etude.verbs import Verb
 
 PRETRAINED, SCRATCH = "pre-trained", "from scratch"
@@ -77,14 +71,14 @@ def trials(config: Digits) -> list[Trial]:
     ]
 
 
-def trainer(config: Digits, method: str, seed: int, /, **options: Any) -> Trainer:
+def trainer(config: Digits, method: str, seed: int, /, **options: Any) -> et.Trainer:
     """The trainer of one trial."""
     phases = [*_pretraining(config, seed)] if method == PRETRAINED else []
     rate = config.tune_rate if phases else config.scratch_rate
     # From scratch, the steps of the head count too, so that both see as many labelled batches.
     steps = config.tune_steps if phases else config.head_steps + config.tune_steps
     phases.append(_tuning(config, seed, rate, steps))
-    return Trainer(_untrained(config, seed), phases, seed=seed, **options)
+    return et.Trainer(_untrained(config, seed), phases, seed=seed, **options)
 
 
 def evaluate(model: Network, split: str) -> dict[str, Any]:
@@ -138,49 +132,51 @@ def draw(config: Digits, outcomes: Sequence[Outcome], folder: Path) -> None:
     figure.savefig(folder / "embedding.png", dpi=140)
 
 
-def _pretraining(config: Digits, seed: int) -> list[Phase]:
-    images = ArrayData(digits()["train"].images, config.pretrain_batch, drop_last=True)
+def _pretraining(config: Digits, seed: int) -> list[et.Phase]:
+    images = et.ArrayData(digits()["train"].images, config.pretrain_batch, drop_last=True)
     steps = config.pretrain_epochs * images.steps_per_epoch
-    without_labels = Learner(
-        Gradient(info_nce),
+    without_labels = et.Learner(
+        et.Gradient(info_nce),
         optax.adamw(optax.cosine_decay_schedule(config.pretrain_rate, steps), weight_decay=1e-4),
         where=lambda model: (model.encoder, model.projector),
     )
-    head = Learner(
-        Gradient(classification),
+    head = et.Learner(
+        et.Gradient(classification),
         optax.adamw(config.head_rate, weight_decay=1e-2),
         where=lambda model: model.head,
     )
     return [
-        Phase("pretrain", without_labels, images, Epochs(config.pretrain_epochs)),
-        Phase(
-            "head", head, _labelled(config, seed), Steps(config.head_steps),
+        et.Phase("pretrain", without_labels, images, et.Epochs(config.pretrain_epochs)),
+        et.Phase(
+            "head", head, _labelled(config, seed), et.Steps(config.head_steps),
             augment=augment_labelled,
         ),
     ]  # fmt: skip
 
 
-def _tuning(config: Digits, seed: int, rate: float, steps: int) -> Phase:
+def _tuning(config: Digits, seed: int, rate: float, steps: int) -> et.Phase:
     valid = digits()["valid"]
-    both = Learner(
-        Gradient(classification),
+    both = et.Learner(
+        et.Gradient(classification),
         optax.adamw(rate, weight_decay=1e-2),
         where=lambda model: (model.encoder, model.head),
     )
-    return Phase(
+    return et.Phase(
         "tune",
         both,
         _labelled(config, seed),
-        Steps(steps),
-        validation=Validation(ArrayData((valid.images, valid.labels), 288), every=Steps(50)),
+        et.Steps(steps),
+        validation=et.Validation(
+            et.ArrayData((valid.images, valid.labels), 288), every=et.Steps(50)
+        ),
         augment=augment_labelled,
-        keep=Best("valid/accuracy", mode="max"),
+        keep=et.Best("valid/accuracy", mode="max"),
     )
 
 
-def _labelled(config: Digits, seed: int) -> ArrayData:
+def _labelled(config: Digits, seed: int) -> et.ArrayData:
     subset = digits()["train"].labelled(config.labels, seed)
-    return ArrayData((subset.images, subset.labels), config.batch, classes=10)
+    return et.ArrayData((subset.images, subset.labels), config.batch, classes=10)
 
 
 def _untrained(config: Digits, seed: int) -> Network:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from etude.engine.rule import Context
+import etude as et
 from etude.inputs import real_floats
 from etude.metrics import Accuracy
 from etude.systems.quickstart.model import Network
@@ -45,7 +45,7 @@ def augment(images: Float[Array, "batch 64"], key: Key[Array, ""]) -> Float[Arra
     return (moved + NOISE * jax.random.normal(keys[3], moved.shape)).astype(images.dtype)
 
 
-def info_nce(model: Network, images: Float[Array, "batch 64"], context: Context) -> Array:
+def info_nce(model: Network, images: Float[Array, "batch 64"], context: et.Context) -> Array:
     """NT-Xent: the two views of an image find each other among all views of the batch.
 
     Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020,
@@ -64,7 +64,7 @@ def info_nce(model: Network, images: Float[Array, "batch 64"], context: Context)
 def classification(
     model: Network,
     batch: tuple[Float[Array, "batch 64"], Int[Array, " batch"]],
-    context: Context,
+    context: et.Context,
 ) -> tuple[Array, dict[str, Array]]:
     """Cross-entropy and accuracy of the classifier."""
     images, labels = batch

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from etude.engine.leaf_roles import Fixed
+import etude as et
 
 Module = TypeVar("Module", bound=eqx.Module)
 
@@ -22,7 +22,7 @@ Module = TypeVar("Module", bound=eqx.Module)
 class AbstractConnection(eqx.Module):
     """A linear map from the activity of a sender to a message for a receiver."""
 
-    threshold: eqx.AbstractVar[Fixed]
+    threshold: eqx.AbstractVar[et.Fixed]
     """The stability (margin) that the rule asks for, a scalar or one per receiving feature."""
 
     @abc.abstractmethod
@@ -72,7 +72,7 @@ def silent(module: Module) -> Module:
     return jax.tree.map(lambda a: jnp.zeros_like(a) if eqx.is_inexact_array(a) else a, module)
 
 
-def fixed(name: str, value: ArrayLike, features: tuple[int, ...], dtype: jnp.dtype) -> Fixed:
+def fixed(name: str, value: ArrayLike, features: tuple[int, ...], dtype: jnp.dtype) -> et.Fixed:
     """A hyper-parameter that broadcasts to the features of the receiver."""
     array = jnp.asarray(value, dtype)
     if array.shape not in ((), features, features[-1:]):
@@ -80,4 +80,4 @@ def fixed(name: str, value: ArrayLike, features: tuple[int, ...], dtype: jnp.dty
             f"{name} has shape {array.shape}; expected a scalar or {features}, "
             "one value per receiving feature."
         )
-    return Fixed(array)
+    return et.Fixed(array)

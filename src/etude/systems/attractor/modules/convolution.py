@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from etude.engine.leaf_roles import Fixed
+import etude as et
 from etude.systems.attractor.modules.base import (
     AbstractConnection,
     AbstractLayer,
@@ -44,8 +44,8 @@ class Conv2D(AbstractConnection):
     """
 
     kernel: Float[Array, "height width inputs outputs"]
-    strength: Fixed
-    threshold: Fixed
+    strength: et.Fixed
+    threshold: et.Fixed
     stride: int = eqx.field(static=True)
 
     def __init__(
@@ -96,8 +96,8 @@ class RecurrentConv2D(AbstractLayer):
     """
 
     kernel: Float[Array, "height width channels channels"]
-    self_coupling: Fixed
-    threshold: Fixed
+    self_coupling: et.Fixed
+    threshold: et.Fixed
 
     def __init__(
         self,

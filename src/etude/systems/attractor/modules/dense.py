@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from etude.engine.leaf_roles import Fixed
+import etude as et
 from etude.systems.attractor.modules.base import AbstractConnection, fixed, silent
 
 
@@ -36,8 +36,8 @@ class FullyConnected(AbstractConnection):
     """
 
     weight: Float[Array, "inputs outputs"]
-    strength: Fixed
-    threshold: Fixed
+    strength: et.Fixed
+    threshold: et.Fixed
     out_shape: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
@@ -70,9 +70,9 @@ class FrozenFullyConnected(AbstractConnection):
     False
     """
 
-    weight: Fixed
-    strength: Fixed
-    threshold: Fixed
+    weight: et.Fixed
+    strength: et.Fixed
+    threshold: et.Fixed
     out_shape: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
@@ -86,7 +86,7 @@ class FrozenFullyConnected(AbstractConnection):
     ):
         dtype = jnp.dtype(dtype)
         self.out_shape = _shape(out_features)
-        self.weight = Fixed(_normal(key, in_features, self.out_shape, dtype))
+        self.weight = et.Fixed(_normal(key, in_features, self.out_shape, dtype))
         self.strength = fixed("FrozenFullyConnected: strength", strength, self.out_shape, dtype)
         self.threshold = fixed("FrozenFullyConnected: threshold", threshold, self.out_shape, dtype)
 
@@ -114,8 +114,8 @@ class SparseFullyConnected(AbstractConnection):
 
     weight: Float[Array, "inputs outputs"]
     mask: Bool[Array, "inputs outputs"]
-    strength: Fixed
-    threshold: Fixed
+    strength: et.Fixed
+    threshold: et.Fixed
     out_shape: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from etude.engine.leaf_roles import Fixed
+import etude as et
 from etude.systems.attractor.modules.base import AbstractLayer, silent
 
 
@@ -18,10 +18,10 @@ class OutputLayer(AbstractLayer):
     [[-1.5, 2.0]]
     """
 
-    threshold: Fixed
+    threshold: et.Fixed
 
     def __init__(self):
-        self.threshold = Fixed(jnp.zeros(()))
+        self.threshold = et.Fixed(jnp.zeros(()))
 
     def operator(self) -> Callable[[Array], Array]:
         return jnp.zeros_like

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from etude.engine.leaf_roles import Fixed
+import etude as et
 from etude.systems.attractor.modules.base import AbstractLayer, fixed, sign, silent
 
 
@@ -38,8 +38,8 @@ class RecurrentDiscrete(AbstractLayer):
     """
 
     weight: Float[Array, "units units"]
-    self_coupling: Fixed
-    threshold: Fixed
+    self_coupling: et.Fixed
+    threshold: et.Fixed
 
     def __init__(
         self,
@@ -89,8 +89,8 @@ class Uncoupled(AbstractLayer):
     ([[0.5, 0.5, 0.5]], [[1.0, 1.0, 1.0]])
     """
 
-    self_coupling: Fixed
-    threshold: Fixed
+    self_coupling: et.Fixed
+    threshold: et.Fixed
     response: Callable[[Array], Array] = eqx.field(static=True)
 
     def __init__(
@@ -125,8 +125,8 @@ class RecurrentTanh(AbstractLayer):
     """
 
     weight: Float[Array, "units units"]
-    self_coupling: Fixed
-    threshold: Fixed
+    self_coupling: et.Fixed
+    threshold: et.Fixed
 
     def __init__(
         self,

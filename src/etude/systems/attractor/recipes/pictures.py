@@ -17,13 +17,8 @@ import optax
 from jaxtyping import Array
 from pydantic import Field
 
-from etude.data.arrays import ArrayData
-from etude.data.named import load
+import etude as et
 from etude.data.origins import DIGITS, FASHION_MNIST
-from etude.engine.criteria import Best
-from etude.engine.learner import Learner
-from etude.engine.phase import Epochs, Phase, Validation
-from etude.engine.rule import Context, Gradient
 from etude.predictions import FILES, PictureOptions, class_table, in_parts, read_intensities
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.attractor.data import Standard, standardised
@@ -47,12 +42,11 @@ from etude.systems.attractor.recipes.shared import (
 )
 from etude.systems.attractor.training import AttractorTrainer, settle_freely
 from etude.table import Table
-from etude.trainer import Trainer
 from etude.verbs import Verb
 
 CONTRASTIVE, GRADED = "contrastive", "contrastive, graded units"
 CONTRASTIVE_READ_OUT, PERCEPTRON = "read-out of the uncoupled", "perceptron"
-BEST = Best("valid/accuracy", mode="max")
+BEST = et.Best("valid/accuracy", mode="max")
 
 
 class Pictures(DataConfiguration, frozen=True):
@@ -129,7 +123,7 @@ class Prepared(NamedTuple):
 @cache
 def prepared(name: str, root: str | None = None) -> Prepared:
     """A data set; a sixth of the training images are for validation."""
-    found = load(name, root, valid=1 / 6)
+    found = et.load(name, root, valid=1 / 6)
     assert found.valid is not None
     parts = {"train": found.train, "valid": found.valid, "test": found.test}
     shape, standard = found.train.x.shape[1:], Standard.fit(found.train.x)
@@ -147,10 +141,10 @@ def sizes_for(splits: Splits, units: int) -> tuple[int, int, int]:
     return x.shape[1], units, y.shape[1]
 
 
-def _picture_trainer(config: Pictures, method: str, seed: int, /, **options: Any) -> Trainer:
+def _picture_trainer(config: Pictures, method: str, seed: int, /, **options: Any) -> et.Trainer:
     splits = pictures(config.data, config.root)
-    data = ArrayData(splits["train"], config.batch, drop_last=True)
-    length = Epochs(config.epochs)
+    data = et.ArrayData(splits["train"], config.batch, drop_last=True)
+    length = et.Epochs(config.epochs)
     uncoupled = method in (CONTRASTIVE, GRADED, CONTRASTIVE_READ_OUT)
     units = config.uncoupled_hidden if uncoupled else config.hidden
     sizes = sizes_for(splits, units)
@@ -159,12 +153,12 @@ def _picture_trainer(config: Pictures, method: str, seed: int, /, **options: Any
     if method == PERCEPTRON:
         width = perceptron_width(sizes)
         model = eqx.nn.MLP(sizes[0], sizes[2], width, 1, key=jax.random.key(seed))
-        validation = Validation(
-            ArrayData(splits["valid"], min(1000, len(splits["valid"][0]))), _perceptron_accuracy
+        validation = et.Validation(
+            et.ArrayData(splits["valid"], min(1000, len(splits["valid"][0]))), _perceptron_accuracy
         )
-        learner = Learner(Gradient(_perceptron_loss), schedule(config.perceptron_rate))
-        phase = Phase("fit", learner, data, length, validation, keep=BEST)
-        return Trainer(model, phase, **options)
+        learner = et.Learner(et.Gradient(_perceptron_loss), schedule(config.perceptron_rate))
+        phase = et.Phase("fit", learner, data, length, validation, keep=BEST)
+        return et.Trainer(model, phase, **options)
     back = {CONTRASTIVE: config.error_teaching, GRADED: config.graded_teaching}
     network = one_hidden_layer(
         jax.random.key(seed),
@@ -183,7 +177,7 @@ def _picture_trainer(config: Pictures, method: str, seed: int, /, **options: Any
         phase = gradient_phase(
             sizes, data, length=length, optimizer=optimizer, held=held, free_steps=free
         )
-        return Trainer(network, phase, **options)
+        return et.Trainer(network, phase, **options)
     if method in (CONTRASTIVE, GRADED):
         rate = config.contrastive_rate if method == CONTRASTIVE else config.graded_rate
         optimizer = schedule(rate, decay=config.decay)
@@ -253,7 +247,7 @@ def perceptron_width(sizes: tuple[int, int, int]) -> int:
 
 
 def _perceptron_loss(
-    model: Any, batch: tuple[Array, Array], context: Context
+    model: Any, batch: tuple[Array, Array], context: et.Context
 ) -> tuple[Array, dict[str, Array]]:
     x, y = batch
     predicted = jax.vmap(model)(x)
@@ -262,7 +256,7 @@ def _perceptron_loss(
 
 
 def _perceptron_accuracy(
-    model: Any, batch: tuple[Array, Array], context: Context
+    model: Any, batch: tuple[Array, Array], context: et.Context
 ) -> dict[str, Array]:
     return {"accuracy": accuracy(batch[1], jax.vmap(model)(batch[0]))}
 

@@ -14,8 +14,8 @@ import jax
 import optax
 from pydantic import Field
 
+import etude as et
 from etude.data.samples import read_samples
-from etude.engine.phase import Epochs
 from etude.predictions import FILES, class_table, in_parts
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.attractor.data import PrototypeData
@@ -37,7 +37,6 @@ from etude.systems.attractor.recipes.shared import (
 )
 from etude.systems.attractor.training import AttractorTrainer, settle_freely
 from etude.table import Table
-from etude.trainer import Trainer
 from etude.verbs import PredictOptions, Verb
 
 
@@ -107,7 +106,7 @@ def _prototype_trainer(
     back: float | None = None,
     coupled: bool = True,
     **options: Any,
-) -> Trainer:
+) -> et.Trainer:
     data, splits = prototypes(seed)
     sizes = (100, units or config.hidden, 10)
     network = one_hidden_layer(
@@ -122,10 +121,10 @@ def _prototype_trainer(
     if rule == READ_OUT:
         update = partial(update, hidden=no_learning)
     options |= {"seed": seed}
-    source, length, held = data.source(), Epochs(config.epochs), splits["valid"]
+    source, length, held = data.source(), et.Epochs(config.epochs), splits["valid"]
     if rule == BACK_PROPAGATION:
         phase = gradient_phase(sizes, source, length=length, optimizer=optimizer, held=held)
-        return Trainer(network, phase, **options)
+        return et.Trainer(network, phase, **options)
     return AttractorTrainer(
         network, sizes, source, length, optimizer=optimizer, update=update, validation=held,
         **options,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float64
 
-from etude.errors import DataError
+import etude as et
 from etude.systems.gravitational_waves.pipeline.background import Background, lags, slid
 from etude.systems.gravitational_waves.pipeline.triggers import Triggers
 
@@ -52,7 +52,7 @@ class Sliding:
         for name, seconds in (("window", self.window), ("stride", self.stride)):
             samples = seconds * self.sample_rate
             if samples < 1 or abs(samples - round(samples)) > 1e-6:
-                raise DataError(
+                raise et.DataError(
                     f"Sliding: a {name} of {seconds} s is {samples:g} samples at "
                     f"{self.sample_rate:g} Hz; it must be a whole number, at least 1."
                 )
@@ -65,7 +65,7 @@ class Sliding:
         """
         length, step = round(self.window * self.sample_rate), round(self.stride * self.sample_rate)
         if len(stream) < length:
-            raise DataError(
+            raise et.DataError(
                 f"The stream has {len(stream) / self.sample_rate:g} s, less than a window of "
                 f"{self.window:g} s. Give a longer stretch."
             )
@@ -78,14 +78,14 @@ class Sliding:
             full = np.pad(few, ((0, self.batch - len(few)), (0, 0), (0, 0)))
             values = np.asarray(self.statistic(jnp.asarray(full)), np.float64)
             if values.shape != (self.batch,):
-                raise DataError(
+                raise et.DataError(
                     f"The statistic of {self.batch} windows has shape {values.shape}; expected "
                     f"({self.batch},), one number for each window."
                 )
             found.append(values[: len(few)])
         values = np.concatenate(found)
         if np.isnan(values).any():
-            raise DataError(
+            raise et.DataError(
                 f"The statistic of {np.isnan(values).sum()} of {len(values)} windows is NaN. Look "
                 "for gaps in the strain, or a model whose training diverged."
             )
@@ -116,7 +116,7 @@ class Sliding:
         Raises `DataError` if `step` is shorter than the stride.
         """
         if step < self.stride:
-            raise DataError(
+            raise et.DataError(
                 f"Time slides of {step} s are shorter than the stride of {self.stride} s: slides "
                 "would not be independent. Take longer steps."
             )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from etude.errors import DataError
+import etude as et
 from etude.systems.gravitational_waves.injections import whitened_signals
 from etude.systems.gravitational_waves.pipeline.network import Sliding
 from etude.systems.gravitational_waves.pipeline.triggers import Triggers, cluster
@@ -155,7 +155,7 @@ def calibrate(
     room = _MARGIN + sliding.window
     length = -(-round(2 * room * rate) // step) * step
     if len(noise) < 2 * _APART * rate:
-        raise DataError(
+        raise et.DataError(
             f"calibrate: {len(noise) / rate:g} s of noise; expected at least {2 * _APART:g} s. "
             "Give a longer stretch."
         )

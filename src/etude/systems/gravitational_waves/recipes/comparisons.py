@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import Field
 
+import etude as et
 from etude.recipe import Recipe, Trial
 from etude.systems.gravitational_waves.bank import split_key
 from etude.systems.gravitational_waves.network import SpikingNetwork
@@ -35,7 +36,6 @@ from etude.systems.gravitational_waves.spiking import (
     ann_twin,
     count,
 )
-from etude.trainer import Trainer
 
 _COUNTED = 256  # windows whose spikes are counted
 _COUNTING = 1 << 20  # their key, beyond those of the windows of `evaluate`
@@ -111,7 +111,7 @@ def exchanged(config: Exchange, method: Mapping[str, Any]) -> SpikingNetwork:
     return eqx.tree_at(lambda model: model.classifier, network, twin)
 
 
-def trainer(config: Exchange, method: Mapping[str, Any], /, **options: Any) -> Trainer:
+def trainer(config: Exchange, method: Mapping[str, Any], /, **options: Any) -> et.Trainer:
     """The phases of a method: `cpc` and `frozen`, if it names them, on its network."""
     cpc = method.get("cpc", True)
     lengths = (config.cpc_epochs if cpc else 0, config.snn_epochs, config.joint_epochs)

@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from pydantic import Field
 
+import etude as et
 from etude.recipe import Recipe, Trial
 from etude.systems.gravitational_waves.command import search_verb
 from etude.systems.gravitational_waves.recipes import citations
@@ -20,7 +21,6 @@ from etude.systems.gravitational_waves.recipes.shared import (
     unified,
     untrained,
 )
-from etude.trainer import Trainer
 
 
 class Demo(Experiment, frozen=True):
@@ -37,7 +37,7 @@ def trials(config: Demo) -> list[Trial]:
     return [Trial("CPC, spikes", config.seed, *parts, partial(untrained, config, chirps=False))]
 
 
-def trainer(config: Demo, /, **options: Any) -> Trainer:
+def trainer(config: Demo, /, **options: Any) -> et.Trainer:
     """The trainer of the three phases."""
     signals = jnp.asarray(bank(config, "train").signals)
     epochs = (config.cpc_epochs, config.snn_epochs, config.joint_epochs)

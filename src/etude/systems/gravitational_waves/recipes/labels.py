@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from pydantic import Field
 
+import etude as et
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.gravitational_waves.recipes import citations
 from etude.systems.gravitational_waves.recipes.shared import (
@@ -27,7 +28,6 @@ from etude.systems.gravitational_waves.recipes.shared import (
     unified,
     untrained,
 )
-from etude.trainer import Trainer
 
 Method = Literal["CPC, frozen", "CPC, fine-tuned", "random, frozen", "supervised"]
 
@@ -79,7 +79,7 @@ def labelled(
     return windows[few], labels[few]
 
 
-def trainer(config: Labels, method: Method, share: float, /, **options: Any) -> Trainer:
+def trainer(config: Labels, method: Method, share: float, /, **options: Any) -> et.Trainer:
     """The encoder without labels where the method says so, then the labelled windows."""
     network = untrained(config)
     phases = []
@@ -92,7 +92,7 @@ def trainer(config: Labels, method: Method, share: float, /, **options: Any) -> 
     # No contrastive loss beside the labels: the methods differ in where the encoder starts.
     supervised = unified(config, network, augment=None, cpc_weight=0.0)
     phases += supervised.phases(*labelled(config, share), lengths)
-    return Trainer(network, phases, seed=config.seed, **options)
+    return et.Trainer(network, phases, seed=config.seed, **options)
 
 
 def draw(config: Labels, outcomes: Sequence[Outcome], folder: Path) -> None:

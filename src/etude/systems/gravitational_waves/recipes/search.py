@@ -17,10 +17,7 @@ import numpy as np
 import optax
 from pydantic import Field
 
-from etude.data.arrays import ArrayData
-from etude.engine.learner import Learner
-from etude.engine.phase import Epochs, Phase
-from etude.engine.rule import Context, Gradient
+import etude as et
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.gravitational_waves.cnn import ConvolutionalNetwork
 from etude.systems.gravitational_waves.command import search_verb
@@ -35,7 +32,6 @@ from etude.systems.gravitational_waves.recipes.survey import (
     Survey,
     matched_filter,
 )
-from etude.trainer import Trainer
 
 Method = Literal["CPC, spikes", "CNN"]
 
@@ -83,23 +79,25 @@ def network(
     return ConvolutionalNetwork(spiking.encoder, key=jax.random.key(config.seed))
 
 
-def build(config: Search, method: Method, /, **options: Any) -> Trainer:
+def build(config: Search, method: Method, /, **options: Any) -> et.Trainer:
     """The trainer of one trial."""
     if method == "CPC, spikes":
         return demo.trainer(config, **options)
-    data = ArrayData(
+    data = et.ArrayData(
         jnp.asarray(shared.bank(config, "train").signals), config.batch, drop_last=True
     )
-    epochs = Epochs(config.snn_epochs + config.joint_epochs)
+    epochs = et.Epochs(config.snn_epochs + config.joint_epochs)
     steps = epochs.count * data.steps_per_epoch
     rate = optax.warmup_cosine_decay_schedule(0.0, config.rate, steps // 20, steps)
-    learner = Learner(Gradient(cross_entropy), optax.adamw(rate, weight_decay=1e-3), clip_norm=1.0)
-    phase = Phase("supervised", learner, data, epochs, augment=shared.mixing_of(config))
-    return Trainer(network(config, method), phase, seed=config.seed, **options)
+    learner = et.Learner(
+        et.Gradient(cross_entropy), optax.adamw(rate, weight_decay=1e-3), clip_norm=1.0
+    )
+    phase = et.Phase("supervised", learner, data, epochs, augment=shared.mixing_of(config))
+    return et.Trainer(network(config, method), phase, seed=config.seed, **options)
 
 
 def cross_entropy(
-    model: ConvolutionalNetwork, batch: tuple[jax.Array, jax.Array], context: Context
+    model: ConvolutionalNetwork, batch: tuple[jax.Array, jax.Array], context: et.Context
 ) -> jax.Array:
     """Of the statistic as log-odds."""
     windows, labels = batch

@@ -142,8 +142,11 @@ def untrained(
     )
 
 
-def unified(config: Experiment, network: SpikingNetwork, **options: Any) -> UnifiedTrainer:
-    """The trainer of a network, on fresh windows unless `options` say otherwise."""
+def unified(config: Experiment, network: SpikingNetwork, /, **options: Any) -> UnifiedTrainer:
+    """The trainer of a network, on fresh windows unless `options` say otherwise.
+
+    They are those of `UnifiedTrainer`, `etude.Trainer`'s among them.
+    """
     defaults = {
         "cpc_weight": config.cpc_weight,
         "augment": mixing_of(config),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from etude.engine.precision import widened
+import etude as et
 from etude.errors import suggest
 from etude.systems.gravitational_waves.spiking import encodings
 from etude.systems.gravitational_waves.spiking.positive import Positive
@@ -98,7 +98,7 @@ class SpikeBridge(eqx.Module):
         Raises:
             ValueError: `rate` without a key.
         """
-        exact = widened(x)
+        exact = et.widened(x)
         spikes = self._events(exact, self.thresholds.astype(exact.dtype), key)
         return spikes.reshape(spikes.shape[0], -1).astype(x.dtype)
 

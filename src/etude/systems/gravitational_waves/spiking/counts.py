@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etude.engine.precision import widened
+import etude as et
 from etude.systems.gravitational_waves.spiking.classifier import SNNClassifier
 
 
@@ -31,10 +31,10 @@ class Counts(NamedTuple):
 
 def count(classifier: SNNClassifier, spikes: Float[Array, "time inputs"]) -> Counts:
     """Counts of one sample; the spikes that come in cost synaptic operations, too."""
-    rasters = [widened(raster) for raster in classifier.activity(spikes).spikes]
+    rasters = [et.widened(raster) for raster in classifier.activity(spikes).spikes]
     layers = (*classifier.layers, classifier.readout)
     operations = jnp.zeros(())
-    for sent, layer in zip((widened(spikes), *rasters), layers, strict=True):
+    for sent, layer in zip((et.widened(spikes), *rasters), layers, strict=True):
         operations += jnp.sum(sent) * layer.weight.shape[1]
     return Counts(
         rates=jnp.stack([jnp.mean(raster) for raster in rasters]) / classifier.readout.neurons.dt,

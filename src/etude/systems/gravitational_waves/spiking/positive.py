@@ -6,8 +6,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from etude.engine.leaf_roles import Fixed
-from etude.engine.precision import widened
+import etude as et
 
 
 class Positive(eqx.Module):
@@ -30,7 +29,7 @@ class Positive(eqx.Module):
     ((3,), 0.02)
     """
 
-    initial: Fixed
+    initial: et.Fixed
     log_ratio: Float[Array, "..."] | None
 
     def __init__(
@@ -41,13 +40,13 @@ class Positive(eqx.Module):
             raise ValueError(f"{name} has shape {values.shape}; expected one number or {shape}.")
         if not (np.isfinite(values) & (values > 0)).all():
             raise ValueError(f"{name}={initial}; expected positive, finite values.")
-        self.initial = Fixed(jnp.asarray(values))
+        self.initial = et.Fixed(jnp.asarray(values))
         self.log_ratio = jnp.zeros(shape) if learnable else None
 
     @property
     def value(self) -> Float[Array, "..."]:
         """The values now, in at least float32: near 1, where decays are, half is coarse."""
-        initial = widened(self.initial.value)
+        initial = et.widened(self.initial.value)
         if self.log_ratio is None:
             return initial
-        return initial * jnp.exp(widened(self.log_ratio)).astype(initial.dtype)
+        return initial * jnp.exp(et.widened(self.log_ratio)).astype(initial.dtype)
