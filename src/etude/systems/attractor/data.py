@@ -19,7 +19,7 @@ class Standard:
     """What makes flat samples of mean zero at each site and of mean square one over all.
 
     Attributes:
-        mean: of each site.
+        mean: mean of each site over the training samples.
         scale: one for all sites.
 
     >>> standard = Standard.fit(np.array([[[0.0, 4.0]], [[2.0, 4.0]]]))
@@ -32,7 +32,7 @@ class Standard:
 
     @classmethod
     def fit(cls, x: Real[np.ndarray, "samples ..."]) -> Standard:
-        """That of training samples. Raises `ValueError` if they are all alike."""
+        """The standard of training samples. Raises `ValueError` if they are all alike."""
         flat = x.reshape(len(x), -1)
         mean = flat.mean(0)
         scale = np.sqrt(((flat - mean) ** 2).mean())

@@ -43,7 +43,7 @@ def one_hidden_layer(
         j_d: self-coupling of the hidden units.
         thresholds: stability asked for of the input's message, the couplings, the read-out.
         coupled: whether hidden units are coupled to each other.
-        response: of uncoupled units; coupled ones take the sign.
+        response: activity of an uncoupled unit at its field; coupled units take the sign.
         symmetric: whether the backward connection starts as the transpose of the read-out and
             learns, as contrastive learning wants it; else it is random and frozen. The transpose
             has weights of variance ``1 / units``, random ones ``1 / classes``; so that `back`

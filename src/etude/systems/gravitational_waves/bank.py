@@ -45,7 +45,7 @@ class SignalBank:
         signals: the two quadratures of a wave, for the spectrum of each detector or for one that
             all detectors share; of signal-to-noise ratio 1 (of the whole wave, of which the
             window may hold a part; the root mean square over the spectra).
-        snr: of the binaries as they were drawn, but face-on and overhead.
+        snr: signal-to-noise ratio of each binary as it was drawn, but face-on and overhead.
         parameters: the binaries as they were drawn.
         sample_rate: Hz.
         merger: seconds from the start of the window to the coalescence.
@@ -83,8 +83,8 @@ def signal_bank(
         n: number of signals.
         split: "train", "valid" or "test"; each has a random generator of its own, so that no two
             share a binary.
-        seed: of all three generators.
-        duration: of the signals, seconds; `Mixing.room` says which it needs.
+        seed: seed of all three generators.
+        duration: length of the signals, seconds; `Mixing.room` says which it needs.
         merger: seconds from the start to the coalescence; `Mixing.room` says which it needs.
         sample_rate: Hz.
         band: Hz.

@@ -25,8 +25,8 @@ class ConvolutionalNetwork(eqx.Module):
 
     Args:
         encoder: whose convolutions are copied.
-        hidden: of the layers after them, one of which sees 1/8 s.
-        key: of the initial weights.
+        hidden: channels of the layers after them, one of which sees 1/8 s.
+        key: random key of the initial weights.
     """
 
     filters: QuadratureFilters

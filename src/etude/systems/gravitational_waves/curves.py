@@ -36,7 +36,7 @@ class NoiseCurve:
     """The amplitude spectral density (ASD) of a detector's noise, as a table.
 
     Attributes:
-        name: of the curve, or of the file.
+        name: name of the curve, or of its file.
         frequencies: Hz, strictly increasing.
         asd: 1/√Hz, one-sided.
     """

@@ -73,10 +73,10 @@ class Detection:
 
     Attributes:
         triggers: clustered, in order of time: when each would have merged.
-        false_alarm_rate: of each, in Hz.
-        background: of the time slides.
+        false_alarm_rate: false-alarm rate of each trigger, Hz.
+        background: what the time slides hold.
         strain: whitened, of each detector.
-        statistic: of every window, before clustering, at the start of the window.
+        statistic: value of every window, before clustering, at the start of the window.
         timing: how the times were found, and their error.
     """
 
@@ -160,13 +160,13 @@ def detect(
     same strain, see `calibrate`. They are always the same, those of a validation split.
 
     Args:
-        model: with `statistic(windows) -> (n,)` for windows `(n, samples, detectors)`, H1 first,
+        model: has `statistic(windows) -> (n,)` for windows `(n, samples, detectors)`, H1 first,
             and `spikes(window) -> (time, neurons)`.
         first, second: strain of H1 and L1, in either order; what they have in common is searched.
-        preparation: of the model's training.
-        slides: time slides at most.
+        preparation: how the strain of the model's training was prepared.
+        slides: largest number of time slides.
         step: seconds between slides.
-        injections: signals of the calibration of the times.
+        injections: number of signals that calibrate the times.
         batch: windows at a time.
 
     Raises `DataError` for other detectors, or less common strain than can be searched.

@@ -28,7 +28,7 @@ class Detector:
 
     Attributes:
         name: two characters, as in the names of channels.
-        location: of the beam splitter, metres, Earth-centred Earth-fixed.
+        location: place of the beam splitter, metres, Earth-centred Earth-fixed.
         response: the tensor (x x - y y) / 2 of the unit vectors x and y along the arms.
 
     >>> L1.name, L1.response.shape
@@ -52,8 +52,8 @@ class Detector:
         appendix B; the angles are those of the LIGO Algorithm Library.
 
         Args:
-            right_ascension: of the source, rad.
-            declination: of the source, rad.
+            right_ascension: right ascension of the source, rad.
+            declination: declination of the source, rad.
             polarization: the angle psi, rad.
             gmst: Greenwich mean sidereal time, rad; see `gmst`.
 

@@ -26,8 +26,8 @@ class Features(NamedTuple):
     """What the encoder makes of a window.
 
     Attributes:
-        latents: of each step, from the strain around it.
-        context: of each step, from its latents and all before.
+        latents: what each step makes of the strain around it.
+        context: what each step makes of its latents and all before.
     """
 
     latents: Float[Array, "time latent"]
@@ -45,13 +45,13 @@ class CPCEncoder(eqx.Module):
         latent_dim: numbers per step.
         detectors: channels of the strain.
         filters: pairs of filters of the first convolution.
-        taps: their length at 512 Hz.
+        taps: length of these filters at 512 Hz.
         kernels: what they start from, `(2, taps, filters)`, for example `chirp_filters`, instead of
             at random.
-        channels: of the second convolution.
+        channels: channels of the second convolution.
         context: "gru" or "transformer".
         context_dim: numbers per step of the context; `latent_dim` if None.
-        key: of the initial weights.
+        key: random key of the initial weights.
 
     Raises:
         ValueError: an unknown context.

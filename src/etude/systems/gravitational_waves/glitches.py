@@ -66,7 +66,7 @@ def scattered_light(
     Args:
         times: seconds from the middle.
         highest: Hz, of the top of an arch.
-        period: of the swing, seconds; an arch lasts half of it.
+        period: seconds of a full swing; an arch lasts half of it.
         arches: how many.
 
     >>> scattered_light(np.array([-5.0, 0.25, 5.0]), 32.0, 2.0, arches=2).round(3) + 0
@@ -133,7 +133,7 @@ def draw_glitch(
     Args:
         rng: draws its form.
         kind: one of `GLITCHES`.
-        psd: of the noise, against which the glitch is measured, see `PowerSpectrum`.
+        psd: spectrum of the noise, against which the glitch is measured; see `PowerSpectrum`.
         snr: optimal signal-to-noise ratio, see `optimal_snr`: the root of the sum of squares of
             its samples after whitening.
         sample_rate: Hz.
@@ -181,7 +181,7 @@ def glitch_stream(
 
     Args:
         rng: draws times (a Poisson process), kinds and forms.
-        psd: of the noise they will be added to, see `PowerSpectrum`.
+        psd: spectrum of the noise they will be added to; see `PowerSpectrum`.
         duration: seconds.
         sample_rate: Hz.
         rate: glitches per second.

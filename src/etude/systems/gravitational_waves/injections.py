@@ -46,7 +46,7 @@ def project(
         parameters: the binaries.
         detectors: where the strain is felt.
         sample_rate: Hz.
-        duration: of the window, seconds.
+        duration: length of the window, seconds.
         merger: when the binaries coalesce, seconds after the start of the window as seen at the
             geocentre; a detector sees it up to 21 ms earlier or later.
         gmst: Greenwich mean sidereal time of the merger, rad; it turns the detectors, and so
@@ -88,7 +88,7 @@ def whitened_signals(
         psds: the power spectral density of the noise of each detector: frequencies in Hz to 1/Hz.
         detectors: where the strain is felt.
         sample_rate: Hz.
-        duration: of the window, seconds.
+        duration: length of the window, seconds.
         merger: seconds after the start of the window, at the geocentre.
         gmst: see `project`.
         band: Hz, see `whitening_filter`. A signal begins at its lower edge, at 20 Hz if that is 0.
@@ -131,7 +131,7 @@ def whitened_quadratures(
         parameters: the binaries; what concerns the sky and the orientation plays no part.
         psds: power spectral densities of noise: frequencies in Hz to 1/Hz.
         sample_rate: Hz.
-        duration: of the window, seconds.
+        duration: length of the window, seconds.
         merger: seconds after the start of the window.
         band: Hz, see `whitened_signals`.
 
@@ -159,7 +159,7 @@ def rescale_to_snr(
 
     Args:
         parameters: the binaries.
-        snr: their optimal signal-to-noise ratio in each detector, now.
+        snr: optimal signal-to-noise ratio in each detector, now.
         target: the root of the sum of squares over the detectors, then.
 
     >>> from etude.systems.gravitational_waves.population import Population
@@ -193,7 +193,7 @@ class _Window:
         self.weight = np.sqrt(np.where(own_mirror, 1.0, 2.0) / self.length)
 
     def response(self, psd: PowerSpectrum, band: tuple[float, float]) -> np.ndarray:
-        """That of the filter of `whiten`, at the frequencies of the window."""
+        """The response of the filter of `whiten`, at the frequencies of the window."""
         return folded_response(whitening_filter(psd, self.sample_rate, band), self.length)
 
     def series(

@@ -54,10 +54,10 @@ def cpc_loss(
     et al. 2018, equation 4.
 
     Args:
-        predictors: one per step ahead.
-        latents: of a batch of windows.
-        context: of the same.
-        temperature: a Python number.
+        predictors: heads W_k, one per step ahead.
+        latents: what the encoder makes of the steps of a batch of windows.
+        context: what it makes of them and of the steps before.
+        temperature: what cosines are divided by, a Python number.
         hard_negatives: only so many negatives enter, those of the largest cosine; None for all.
 
     Raises:
@@ -85,7 +85,7 @@ def cpc_loss(
 
 
 def _info_nce(queries: Array, keys: Array, k: int, temperature: float, hard: int | None) -> Array:
-    """Of queries at times 0..T-k-1, whose positives are k steps later."""
+    """InfoNCE of queries at times 0..T-k-1, whose positives are k steps later."""
     anchors, time = queries.shape[1], keys.shape[1]
     positive = jnp.einsum("btd,btd->bt", queries, keys[:, k:]) / temperature
     in_time = jnp.einsum("btd,bsd->bts", queries, keys) / temperature

@@ -23,9 +23,9 @@ class SpikingNetwork(eqx.Module):
 
     Attributes:
         encoder: latents and context of a window.
-        predictors: of latents from contexts; the contrastive loss alone uses them.
-        bridge: from the context to spikes.
-        classifier: from spikes to logits.
+        predictors: heads that predict latents from contexts; the contrastive loss alone uses them.
+        bridge: turns the context into spikes.
+        classifier: turns spikes into logits.
     """
 
     encoder: CPCEncoder
@@ -48,12 +48,12 @@ class SpikingNetwork(eqx.Module):
         """A network whose parts fit each other.
 
         Args:
-            latent_dim: of the encoder.
-            hidden_sizes: of the classifier.
+            latent_dim: numbers per step of the encoder's latents.
+            hidden_sizes: number of neurons of each layer of the classifier.
             bridge: learnable thresholds 0.1, 0.2, 0.4 and 0.8 if None.
             predicted_steps: how many steps ahead the contrastive loss looks.
             classifier: further arguments of `SNNClassifier`.
-            key: of the initial weights.
+            key: random key of the initial weights.
             encoder: further arguments of `CPCEncoder`.
         """
         keys = jax.random.split(key, 3)

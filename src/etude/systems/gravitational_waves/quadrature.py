@@ -18,7 +18,7 @@ class QuadratureFilters(eqx.Module):
     variable, of which the mean is subtracted.
 
     Args:
-        kernels: of norm 1 each, both of a pair along the first axis, at the lower sample rate;
+        kernels: filters of norm 1, both of a pair along the first axis, at the lower sample rate;
             see `chirp_filters`. They learn like any weights.
         decimation: the sample rate divided by that of the filters.
         stride: samples at the lower rate from one response to the next.

@@ -22,12 +22,12 @@ def read_strain(
     """Reads strain from a GWOSC file in HDF5, or from a frame file (.gwf) by way of gwpy.
 
     Args:
-        path: of the file; a name that ends in .gwf is a frame file.
+        path: where the file is; one whose name ends in .gwf is a frame file.
         channel: data set of an HDF5 file, by default GWOSC's "strain/Strain"; or the channel of a
             frame file, as "H1:GWOSC-4KHZ_R1_STRAIN", which has no default.
         start: GPS time from which to read; None: from the beginning.
         end: GPS time up to which to read; None: to the end.
-        detector: its name; None: as the file or the channel says.
+        detector: name of the detector; None: as the file or the channel says.
         sample_rate: Hz to resample to; None: as it is.
 
     Raises:

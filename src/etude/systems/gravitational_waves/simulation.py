@@ -75,7 +75,7 @@ def inject(
 
     Args:
         strains: one per detector, in the order of `detectors`; they stay as they are.
-        psds: of their noise, one per detector; the signal-to-noise ratios refer to it.
+        psds: spectra of their noise, one per detector; the signal-to-noise ratios refer to them.
         parameters: the binaries.
         times: GPS times at which they merge, as seen at the centre of the Earth.
         detectors: where the strains were taken.
@@ -158,11 +158,11 @@ def simulate_stream(
 
     Args:
         rng: draws noise, binaries and times.
-        psds: of the noise, one per detector.
+        psds: spectra of the noise, one per detector.
         duration: seconds.
-        population: of the binaries; None: noise alone.
+        population: what binaries are drawn from; None: noise alone.
         snr: range of the network signal-to-noise ratio, uniform; None: as the population has it.
-        detectors: their places on the Earth.
+        detectors: where on the Earth the strain is felt.
         sample_rate: Hz.
         start: GPS time of the first sample, seconds.
         spacing: seconds, see `injection_times`.

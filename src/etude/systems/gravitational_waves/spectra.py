@@ -94,7 +94,7 @@ def whitening_filter(
     response over 2 / filter_seconds Hz.
 
     Args:
-        psd: of the noise, see `PowerSpectrum`. Where it is infinite the response is zero.
+        psd: spectrum of the noise, see `PowerSpectrum`; where it is infinite the response is 0.
         sample_rate: Hz.
         band: Hz.
         filter_seconds: length; the shorter, the less of a strain is lost at its ends, and the
@@ -163,7 +163,7 @@ def whiten(
     Args:
         values: strain of one detector, float64, time last.
         sample_rate: Hz.
-        psd: of the noise, see `PowerSpectrum`.
+        psd: spectrum of the noise, see `PowerSpectrum`.
         band: Hz, see `whitening_filter`.
         filter_seconds: length of the filter.
 
@@ -198,7 +198,7 @@ def optimal_snr(
     Args:
         values: strain of the signal alone, float64, that begins and ends near zero.
         sample_rate: Hz.
-        psd: of the noise, see `PowerSpectrum`.
+        psd: spectrum of the noise, see `PowerSpectrum`.
         band: Hz, the limits of the integral.
 
     >>> flat = Spectrum(np.array([0.0, 256.0]), np.full(2, 2 / 512))

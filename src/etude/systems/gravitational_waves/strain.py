@@ -123,7 +123,7 @@ class Strain:
         """Whitened strain, shorter by `filter_seconds / 2` at either end, at the right times.
 
         Args:
-            psd: of the noise; None: `self.psd()`.
+            psd: spectrum of the noise; None: `self.psd()`.
             band: Hz, see `spectra.whitening_filter`.
             filter_seconds: see `spectra.whiten`.
 

@@ -42,7 +42,7 @@ class Injections:
         return np.sqrt(np.sum(self.snr**2, axis=1))
 
     def chosen(self, keep: Bool[np.ndarray, " n"]) -> "Injections":
-        """Those that a mask keeps."""
+        """The injections that a mask keeps."""
         return Injections(self.times[keep], self.parameters[keep], self.snr[keep])
 
 
@@ -138,7 +138,7 @@ def split_by_time(
     """Cuts a stream into consecutive parts that have neither samples nor signals in common.
 
     Args:
-        stream: to be cut.
+        stream: what is cut.
         shares: name of each part -> its share of the time.
         gap: seconds left out between two parts. As long as a signal, so that none lies in both.
 

@@ -60,7 +60,7 @@ class Wave:
     """Waves over frequency, as seen along the orbital axis (where plus is i times cross).
 
     Attributes:
-        amplitude: of the strain per Hz.
+        amplitude: strain per Hz.
         phase: unwrapped, rad.
         time: seconds at which each frequency arrives; coalescence is at zero.
     """

@@ -61,14 +61,15 @@ class Mixing:
     """Makes labelled windows of a batch of signals: `augment=` of `etude.Phase`.
 
     Half of the windows, or `positives` of them, hold their signal in noise; the others are noise
-    alone, or, with probability `incoherent`, noise and something that no wave does: the signal in
-    one detector only, or another signal in each detector, or the same at times that light does
-    not allow. Real noise has such windows and asks for them; in Gaussian noise they are absent,
-    and cost a little sensitivity to signals that one detector hardly feels.
+    alone, or, with probability `incoherent`, noise and what no wave leaves: a signal in one
+    detector only, another signal in each detector, or the same signal at times that light travel
+    forbids. Real noise holds the like, so that a detector must learn to refuse it; Gaussian noise
+    does not, and there such windows cost a little sensitivity to signals that one detector hardly
+    feels.
 
     Attributes:
         sample_rate: Hz.
-        duration: of the windows, seconds.
+        duration: length of the windows, seconds.
         merger: where in a window a signal merges, seconds from its start, uniform in this range.
             At the geocentre; a detector sees it up to 21 ms earlier or later.
         snr: range of the network signal-to-noise ratio of the whole signal, uniform.
@@ -76,7 +77,7 @@ class Mixing:
         incoherent: fraction of the other windows with an incoherent one, as loud.
         glitches: fraction of all windows with a sine-Gaussian burst in one detector, anywhere.
         glitch_snr: range of its signal-to-noise ratio, uniform in the logarithm.
-        band: Hz, of the noise; as that of the filter which whitened the signals.
+        band: band of the noise, Hz; the same as that of the filter which whitened the signals.
         detectors: where the strain is felt.
         split: "train", "valid" or "test"; each has a table of directions and orientations of its
             own, from which its windows draw.
@@ -145,17 +146,17 @@ class Mixing:
 
     @property
     def longer(self) -> int:
-        """Samples of the signals of such a bank."""
+        """Length in samples of the signals of such a bank."""
         return round(self.room["duration"] * self.sample_rate)
 
     @property
     def samples(self) -> int:
-        """Of a window."""
+        """Length of a window in samples."""
         return round(self.duration * self.sample_rate)
 
     @property
     def shifts(self) -> int:
-        """Places that the merger can take."""
+        """Number of samples at which a merger can lie."""
         return round((self.merger[1] - self.merger[0]) * self.sample_rate) + 1
 
     @cached_property
@@ -196,7 +197,7 @@ class Mixing:
 
         Args:
             signals: those of a `SignalBank` made with `room`.
-            key: of all draws.
+            key: random key of all draws.
 
         Raises:
             ConfigurationError: signals of another shape, or one that has no other to be mixed up

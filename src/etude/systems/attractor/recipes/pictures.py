@@ -74,8 +74,12 @@ class Pictures(DataConfiguration, frozen=True):
     uncoupled_hidden: int = Field(800, ge=1, description="hidden units of the uncoupled network")
     sweeps: int = Field(4, ge=1, description="sweeps of each phase of the coupled network")
     rate: float = Field(2e-3, gt=0, description="first learning rate of Adam, falling to zero")
-    contrastive_rate: float = Field(2e-3, gt=0, description="the same, contrastive")
-    graded_rate: float = Field(2e-3, gt=0, description="the same, contrastive with graded units")
+    contrastive_rate: float = Field(
+        2e-3, gt=0, description="first learning rate of the contrastive rule"
+    )
+    graded_rate: float = Field(
+        2e-3, gt=0, description="first learning rate of the contrastive rule with graded units"
+    )
     decay: float = Field(0.0, ge=0, description="weight decay of the contrastive rule")
     perceptron_rate: float = Field(1e-3, gt=0, description="the same, of the perceptron")
     forth: float = Field(3.0, description="strength of the input")

@@ -52,7 +52,7 @@ class Prototypes(Configuration, frozen=True):
     strong_self_coupling: float = Field(3.0, description="self-coupling of the improved network")
     strong_teaching: float = Field(5.0, description="label's field of the improved network")
     uncoupled_hidden: int = Field(1024, ge=1, description="units of the network without couplings")
-    uncoupled_rate: float = Field(2e-3, gt=0, description="its learning rate")
+    uncoupled_rate: float = Field(2e-3, gt=0, description="learning rate without couplings")
 
 
 def prototype_trials(config: Prototypes) -> list[Trial]:

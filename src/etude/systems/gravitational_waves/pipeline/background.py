@@ -22,7 +22,7 @@ class Background:
     """The statistics of noise triggers and the time in which they came.
 
     Attributes:
-        statistics: of clustered triggers, ascending.
+        statistics: statistics of clustered triggers, ascending.
         duration: seconds of data in which they were found, all slides together.
 
     >>> background = Background.of([Triggers(np.array([1.0]), np.array([5.0]))], duration=100.0)

@@ -20,7 +20,7 @@ class Coincidences:
     Attributes:
         time: GPS seconds, of the louder of the two.
         statistic: network SNR, the root of the sum of squares.
-        snr: of each detector.
+        snr: signal-to-noise ratio in each detector.
         template: index into the bank.
     """
 

@@ -19,7 +19,7 @@ class ROC:
 
     Attributes:
         thresholds: descending, the first infinite; a window counts as positive at or above it.
-        false_positive_rate, true_positive_rate: at each threshold.
+        false_positive_rate, true_positive_rate: shares above each threshold.
         noise, signals: numbers of windows.
     """
 
@@ -131,9 +131,9 @@ def block_auc(
         noise, signals: statistics of the windows.
         noise_blocks, signal_blocks: the block of each; equal numbers are one block, also of
             noise and signals.
-        confidence: of the interval.
+        confidence: probability with which the interval holds the truth.
         draws: resamplings.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Raises ValueError as `auc` does.
 

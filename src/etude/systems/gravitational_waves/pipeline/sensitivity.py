@@ -21,7 +21,7 @@ class Efficiency:
     """The fraction of injections that are found, in bins of SNR, with confidence intervals.
 
     Attributes:
-        edges: of the bins.
+        edges: edges of the bins, network SNR.
         found, total: injections per bin.
         low, high: ends of the interval; (0, 1) where a bin is empty.
     """

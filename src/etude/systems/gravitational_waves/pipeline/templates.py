@@ -56,7 +56,7 @@ class TemplateBank:
 
         Args:
             frequencies: positive and increasing, Hz.
-            response: of the whitening filter at each, such as 1 / sqrt(psd).
+            response: factor of the whitening filter at each, such as 1 / sqrt(psd).
             low: Hz, from where on the signals are complete.
         """
         parameters = Parameters.of(self.mass_1, self.mass_2, spin_1z=self.spin, spin_2z=self.spin)
@@ -100,7 +100,7 @@ def template_bank(
     be that of the signals; the bank grows several times with it.
 
     Args:
-        psd: of the noise, which decides how alike two templates look.
+        psd: spectrum of the noise, which decides how alike two templates look.
         rng: where the proposals come from.
         mass: range of both component masses, solar masses.
         spin: range of the common aligned spin.

@@ -51,7 +51,7 @@ class Timing:
         """The loudest of each stretch, see `cluster`, at the time when its signal merged.
 
         Args:
-            every: of every window of a stretch of strain.
+            every: triggers of all windows of a stretch of strain.
             window: seconds, on either side, for which one trigger stands.
         """
         kept = cluster(every.time, every.statistic, window)
@@ -69,7 +69,7 @@ def centres(
     are weighted by how far they exceed a quarter of the height of the loudest above the floor.
 
     Args:
-        every: of every window, in order of time.
+        every: triggers of all windows, in order of time.
         chosen: the loudest window of each answer.
         floor: the statistic of noise.
 
@@ -123,15 +123,15 @@ def calibrate(
     Args:
         sliding: the search.
         noise: whitened strain of H1 and L1.
-        psds: by which it was whitened, one per detector.
+        psds: spectra by which it was whitened, one per detector.
         rng: draws the binaries, their loudness and their noise. That of a test must not be used.
         floor: the statistic of noise, its median.
         threshold: an injection is found where the statistic exceeds it; where fewer than ten do,
             the ten loudest are taken.
-        population: of the binaries.
-        snr: network SNR, the range.
-        count: injections.
-        band: Hz, of the whitened strain.
+        population: what binaries are drawn from.
+        snr: range of the network SNR.
+        count: number of injections.
+        band: band of the whitened strain, Hz.
 
     Raises:
         DataError: less noise than two detectors a second apart need.

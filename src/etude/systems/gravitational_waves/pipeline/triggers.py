@@ -68,7 +68,7 @@ def cluster(
 
     Args:
         time: seconds, in order.
-        statistic: their statistic.
+        statistic: how signal-like each trigger is.
         window: seconds, on either side.
 
     Returns:

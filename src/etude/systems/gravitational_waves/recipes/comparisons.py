@@ -146,7 +146,7 @@ def judge(config: Exchange, model: SpikingNetwork, split: Any) -> dict[str, Any]
 
 @eqx.filter_jit
 def _counted(model: SpikingNetwork, windows: jax.Array, key: jax.Array) -> Counts:
-    """Of each window; the key is for bridges that draw."""
+    """What each window costs; the key is for bridges that draw."""
     context = model.features(windows).context
     keys = jax.random.split(key, len(context))
     spikes = jax.vmap(lambda one, key: model.bridge(one, key=key))(context, keys)

@@ -36,7 +36,9 @@ class Labels(Comparison, frozen=True):
     """Every choice of `gravitational-waves/labels`."""
 
     windows: int = Field(4096, ge=64, description="labelled windows, all of them")
-    shares: tuple[float, ...] = Field((0.01, 0.1, 1.0), description="of them that a trial has")
+    shares: tuple[float, ...] = Field(
+        (0.01, 0.1, 1.0), description="shares of them that trials have"
+    )
     methods: tuple[Method, ...] = Field(
         ("CPC, fine-tuned", "CPC, frozen", "supervised", "random, frozen"),
         description="methods to compare, the main one first",

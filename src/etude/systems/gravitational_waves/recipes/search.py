@@ -43,7 +43,7 @@ class Search(demo.Demo, frozen=True):
     methods: tuple[Method, ...] = Field(("CPC, spikes", "CNN"), description="networks")
     signals: int = Field(16384, ge=64, description="binaries of the training bank")
     filters: int = Field(32, ge=1, description="pairs of filters of the first layer")
-    taps: int = Field(192, ge=8, description="their length at 512 Hz")
+    taps: int = Field(192, ge=8, description="length of these filters at 512 Hz")
     high_snr: float = Field(12.0, gt=0, description="loudest network SNR in training")
     incoherent: float = Field(0.05, ge=0, le=1, description="share of noise with lone signals")
     cpc_epochs: int = Field(1, ge=0, description="passes over the bank without labels")
@@ -99,7 +99,7 @@ def build(config: Search, method: Method, /, **options: Any) -> et.Trainer:
 def cross_entropy(
     model: ConvolutionalNetwork, batch: tuple[jax.Array, jax.Array], context: et.Context
 ) -> jax.Array:
-    """Of the statistic as log-odds."""
+    """The cross-entropy of the labels with the statistic as log-odds."""
     windows, labels = batch
     return optax.sigmoid_binary_cross_entropy(model.statistic(windows), labels).mean()
 

@@ -34,20 +34,25 @@ class Experiment(Configuration, frozen=True):
     curve: str = Field("aLIGO-O4", description="noise curve of both detectors")
     signals: int = Field(4096, ge=64, description="binaries of the training bank")
     filters: int = Field(24, ge=1, description="pairs of filters of the first layer")
-    taps: int = Field(128, ge=8, description="their length at 512 Hz")
+    taps: int = Field(128, ge=8, description="length of these filters at 512 Hz")
     chirps: bool = Field(True, description="whether the first layer starts from chirps")
     latent: int = Field(64, ge=2, description="numbers per step of the latents")
     context: int = Field(32, ge=2, description="numbers per step of the context")
     hidden: tuple[int, ...] = Field((128, 64), description="neurons of the spiking layers")
     cpc_rate: float = Field(2e-3, gt=0, description="learning rate without labels")
     rate: float = Field(5e-3, gt=0, description="learning rate with labels")
-    cpc_weight: float = Field(0.05, ge=0, description="of the contrastive loss in the joint phase")
+    cpc_weight: float = Field(
+        0.05, ge=0, description="weight of the contrastive loss in the joint phase"
+    )
     batch: int = Field(64, ge=1, description="windows per step")
     sample_rate: float = Field(
-        2048.0, ge=2048, le=2048, description="of the strain, Hz; the encoder is made for 2048"
+        2048.0,
+        ge=2048,
+        le=2048,
+        description="sample rate of the strain, Hz; the encoder is made for 2048",
     )
     window: float = Field(1.0, gt=0, description="seconds that the network sees at once")
-    band: tuple[float, float] = Field((20.0, 1024.0), description="of the whitened strain, Hz")
+    band: tuple[float, float] = Field((20.0, 1024.0), description="band of the whitened strain, Hz")
     merger: tuple[float, float] = Field(
         (0.5, 0.75),
         description="seconds into a window between which signals merge; later ones leave the "
@@ -193,7 +198,7 @@ class Judged(NamedTuple):
     """Windows of a split as a network ranks them.
 
     Attributes:
-        statistic: of each window.
+        statistic: how signal-like each window is.
         snr: network SNR of its signal, 0 for noise alone.
         binary: index into the bank of the split.
     """

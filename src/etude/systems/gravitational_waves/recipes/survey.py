@@ -77,14 +77,14 @@ class Survey:
     """A mock search of a noise curve.
 
     Attributes:
-        curve: its name, of both detectors.
+        curve: name of the noise curve of both detectors.
         foreground: hours with injections.
         background: hours of noise alone, of the network.
         slid: hours of noise alone that the matched filter slides in time.
-        seed: of everything.
+        seed: seed of all draws.
         split: draws of different splits are independent.
         piece: seconds of data that are held as one.
-        band: Hz, of the whitened data.
+        band: band of the whitened data, Hz.
     """
 
     curve: str = "aLIGO-O4"
@@ -107,8 +107,8 @@ class Survey:
         first rate and their triggers.
 
         Args:
-            statistic: of windows.
-            window: seconds.
+            statistic: how signal-like windows are, a function of a batch of them.
+            window: length of a window, seconds.
             stride: seconds between windows.
         """
         sliding = Sliding(statistic, _RATE, window, stride, merger=0.0)
@@ -212,7 +212,7 @@ def verdict(
 
     Args:
         loudest: statistic of the loudest trigger near each injection.
-        background: of the same search.
+        background: what the same search finds in noise alone.
         injected: the pieces that it searched.
     """
     mass = np.concatenate([piece.parameters.chirp_mass for piece in injected if piece.parameters])

@@ -29,12 +29,12 @@ class SpikeBridge(eqx.Module):
     `encodings.py` for what the encodings do.
 
     Args:
-        threshold: in units of the features; the lowest one, where there are several.
+        threshold: what features must exceed to spike; the lowest one, where there are several.
         encoding: its name.
         levels: number of thresholds of `multi_threshold` and `phase`: threshold x 1, 2, 4, 8...
         steps: time steps that each step of the features becomes, in `rate` and `latency`.
         learnable: the thresholds are learnt. Those of several levels stay in order.
-        surrogate: of the derivative of a spike, a function of ``x / threshold - 1``. `rate` does
+        surrogate: stands for the derivative of a spike, at ``x / threshold - 1``. `rate` does
             without.
 
     Raises:

@@ -73,17 +73,17 @@ class SNNClassifier(eqx.Module):
 
     Args:
         in_features: channels of the spikes that come in.
-        num_classes: of the read-out.
-        hidden_sizes: neurons of the spiking layers.
+        num_classes: number of logits.
+        hidden_sizes: number of neurons of each spiking layer.
         dt: length of a step in seconds.
         neurons: makes the neurons of a hidden layer, `LIF` or `partial(ALIF, jump=0.2)`.
-        readout_time_constant: of the leaky integrators in seconds.
+        readout_time_constant: seconds in which the leaky integrators forget.
         decision: the logits are the `mean` over time, the `max` or the `last` of the read-out.
         hoisted: how time is run through; the result is the same. True: layer by layer, one large
             product for all steps and then a scan without products. False: all layers within one
             scan. None: as is fastest where this is made, False on a CPU (where the currents of
             all steps would not stay in the cache) and True elsewhere.
-        key: of the initial weights.
+        key: random key of the initial weights.
 
     Raises:
         ValueError: a size, the decision or a time is out of range.

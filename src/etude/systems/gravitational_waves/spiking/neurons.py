@@ -352,7 +352,7 @@ def decay_of(time_constant: Positive, dt: float) -> Float[Array, "..."]:
 
 
 def dtype_of_state(currents: Any) -> Any:
-    """That of membranes for currents of a dtype: at least float32.
+    """The dtype of membranes for currents of a dtype: at least float32.
 
     >>> dtype_of_state(jnp.bfloat16)
     dtype('float32')

@@ -18,7 +18,7 @@ class Positive(eqx.Module):
     Args:
         name: what it is called in errors.
         initial: a value, or one per feature.
-        shape: of the values that are learnt, broadcast with `initial`.
+        shape: shape of what is learnt, broadcast with `initial`.
         learnable: otherwise it is `Fixed`.
 
     Raises:
