@@ -38,6 +38,7 @@ def watching_rates(config):
 
 
 def label(config):
+    """That it gets into the run is tested with `TrainingConfig`."""
     return config.model_dump()["name"]
 
 

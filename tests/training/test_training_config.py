@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import yaml
 from problems import blobs, cross_entropy, mlp, same
 from pydantic import ValidationError
 
@@ -205,17 +206,30 @@ def trained(config):
     return config.trainer(jnp.ones(3), phase, progress=False).fit().model.tolist()
 
 
-def written(config):
-    """What is in the folder in which the training is called, its times and sizes aside."""
+@contextlib.contextmanager
+def run_of(config):
+    """A new folder in which the training was called."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         trained.__wrapped__(config)
+        yield Path(folder)
+
+
+def files(config):
+    """The names of what a training leaves, and the metrics that it writes."""
+    with run_of(config) as folder:
+        # Not config.yaml, in which every field has its line whether it does something or not.
         return {
             path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
-            if path.name in ("config.yaml", "metrics.csv")
+            if path.name == "metrics.csv"
             else None
-            for path in sorted(Path(folder).rglob("*"))
+            for path in sorted(folder.rglob("*"))
             if path.parent.name in ("run", "other", "checkpoints")
         }
+
+
+def label(config):
+    with run_of(config) as folder:
+        return yaml.safe_load((folder / "run/config.yaml").read_text(encoding="utf-8"))["name"]
 
 
 def loggers(config):
@@ -228,7 +242,7 @@ def loggers(config):
 
 RUN, WANDB = SMALL | {"checkpoint_dir": "run"}, SMALL | {"use_wandb": True}
 CHANGES = {
-    "name": Change("a", "b", written, RUN),
+    "name": Change("a", "b", label, RUN),
     "batch_size": Change(8, 12, trained, SMALL),
     "num_epochs": Change(2, 3, trained, SMALL),
     "optimizer": Change(SGD, SGD | {"learning_rate": 0.5}, trained, SMALL),
@@ -236,10 +250,10 @@ CHANGES = {
     "gradient_clip_norm": Change(None, 1e-3, trained, SMALL),
     "gradient_accumulation_steps": Change(1, 2, trained, SMALL),
     "precision": Change("float32", "bfloat16", trained, SMALL),
-    "checkpoint_dir": Change("run", "other", written, SMALL),
-    "save_frequency": Change(1, 4, written, RUN),
-    "max_checkpoints": Change(1, 2, written, RUN | {"save_frequency": 1}),
-    "log_frequency": Change(None, 2, written, RUN),
+    "checkpoint_dir": Change("run", "other", files, SMALL),
+    "save_frequency": Change(1, 4, files, RUN),
+    "max_checkpoints": Change(1, 2, files, RUN | {"save_frequency": 1}),
+    "log_frequency": Change(None, 2, files, RUN),
     "use_wandb": Change(False, True, loggers, SMALL),
     "wandb_project": Change(None, "vae", loggers, WANDB),
 }
