@@ -96,7 +96,7 @@ class Run:
         return cls(folder, lock)
 
     @classmethod
-    def open(cls, folder: Path, *, lock: bool = True) -> "Run":
+    def open(cls, folder: str | Path, *, lock: bool = True) -> "Run":
         """Open the run in `folder`: to go on writing it, or with `lock=False` to read it.
 
         Raises RunError, with similar names, if there is no run or if it cannot be written, as on

@@ -47,10 +47,10 @@ class Status:
     results: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path) -> "Status | None":
+    def read(cls, folder: str | Path) -> "Status | None":
         """That of the run in `folder`; None for a run of an early version, or if it is damaged."""
         try:
-            found = json.loads((folder / STATUS).read_bytes())
+            found = json.loads((Path(folder) / STATUS).read_bytes())
             results = {
                 split: {name: float(value) for name, value in metrics.items()}
                 for split, metrics in found["results"].items()
