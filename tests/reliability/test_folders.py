@@ -334,26 +334,30 @@ def test_loading_beside_a_training_says_nothing_and_never_fails(tmp_path):
     assert found[-1] < found[0]
 
 
-def test_a_checkpoint_pruned_while_it_is_read_is_read_again(tmp_path, monkeypatch):
-    from etude.run import checkpoint_folder
+@pytest.mark.parametrize("moment", [1, 2], ids=["its own arrays", "those that it shares"])
+def test_a_checkpoint_pruned_while_it_is_read_is_read_again(moment, tmp_path, monkeypatch):
+    from etude.run.checkpoints import Shared, folder
 
     writer = CheckpointStore(tmp_path)
     reader = CheckpointStore(tmp_path, beside_writer=True)
-    original, pruned = checkpoint_folder.read_arrays, []
+    original, read = folder.read_arrays, []
+
+    def save(name, data):
+        writer.save(name, {"a": data}, {}, {"best": Shared.of({"": data})})
+        writer.wait()
 
     def prune_first(place, keys):
-        if not pruned:
-            pruned.append(place)
-            writer.save("second", {"a": small.DATA + 1}, {})
+        read.append(place)
+        if len(read) == moment:
+            save("second", small.DATA + 1)
             writer.remove("first")
         return original(place, keys)
 
-    writer.save("first", {"a": small.DATA}, {})
-    writer.wait()
-    monkeypatch.setattr(checkpoint_folder, "read_arrays", prune_first)
+    save("first", small.DATA)
+    monkeypatch.setattr(folder, "read_arrays", prune_first)
     (tmp_path / "third" / "arrays-000009.orbax-checkpoint-tmp").mkdir(parents=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         restored = reader.restore()
     assert restored.name == "second"
-    assert (restored.arrays["a"] == small.DATA + 1).all()
+    assert all((array == small.DATA + 1).all() for array in restored.arrays.values())
