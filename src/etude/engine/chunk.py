@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from etude.engine.source import Fetch
 from etude.engine.state import State
-from etude.engine.step import Plan, train_step
+from etude.engine.step import Plan, step_of
 
 #: Rows of the metrics buffer: the longest chunk.
 CAPACITY = 4096
@@ -33,10 +33,16 @@ class Chunk(NamedTuple):
 
 
 def fetched_step(
-    plan: Plan, per_epoch: int, fetch: Fetch, state: State, arrays: PyTree, order: PyTree
+    plan: Plan,
+    per_epoch: int,
+    fetch: Fetch,
+    state: State,
+    arrays: PyTree,
+    order: PyTree,
+    total: Float[Array, ""],
 ) -> tuple[State, dict[str, Array]]:
     """One step on a batch of resident data; the state says which."""
-    return train_step(plan, state, fetch(arrays, order, state.clock % per_epoch))
+    return step_of(plan, state, fetch(arrays, order, state.clock % per_epoch), total)
 
 
 def write(rows: Array, metrics: dict[str, Array], index: Any) -> Array:

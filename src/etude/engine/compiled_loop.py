@@ -7,7 +7,7 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
 from etude.engine.place import Place
@@ -40,39 +40,47 @@ class TracedLoop:
     def __init__(
         self, plan: Plan, source: Resident, state: State, arrays: PyTree, columns: int, place: Place
     ):
-        def run(state: State, order: Order, arrays: PyTree, until: Int[Array, ""]):
-            return run_loop(plan, source, state, order, arrays, until, columns)
+        def run(
+            state: State,
+            order: Order,
+            arrays: PyTree,
+            until: Int[Array, ""],
+            total: Float[Array, ""],
+        ):
+            return run_loop(plan, source, state, order, arrays, until, total, columns)
 
-        self._arrays, self._place = arrays, place
-        self._undrawn = Order.undrawn(source, state)
+        undrawn = Order.undrawn(source, state)
         # The arrays are arguments, so that XLA does not fold a data set into the program.
-        until = jax.ShapeDtypeStruct((), jnp.int32)
+        until, total = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
         jitted = jax.jit(run, donate_argnums=(0, 1))
-        self._traced = jitted.trace(state, place.put(self._undrawn), arrays, until)
+        self._traced = jitted.trace(state, place.put(undrawn), arrays, until, total)
 
     @property
     def has_convolution(self) -> bool:
         """Whether a step holds a convolution."""
         return _has_convolution(self._traced.jaxpr.jaxpr)
 
-    def compiled(self) -> "Loop":
-        """The loop, compiled for its place."""
-        return Loop(self._traced.lower().compile(), self._undrawn, self._arrays, self._place)
+    def compiled(self) -> Any:
+        """The loop, compiled; a `Loop` runs it."""
+        return self._traced.lower().compile()
 
 
 class Loop:
     """The compiled loop of a phase, with the order of the epoch that it is in."""
 
-    def __init__(self, compiled: Any, undrawn: Order, arrays: PyTree, place: Place):
-        self._compiled, self._undrawn = compiled, undrawn
+    def __init__(self, compiled: Any, source: Resident, arrays: PyTree, place: Place):
+        self._compiled, self._source = compiled, source
         self._arrays, self._place = arrays, place
         self._order: Order | None = None
 
-    def run(self, state: State, first: int, steps: int) -> tuple[State, Chunk]:
+    def run(
+        self, state: State, first: int, steps: int, total: Float[Array, ""]
+    ) -> tuple[State, Chunk]:
         """Starts `steps` steps from step `first` on; the state that is passed in is given away."""
-        until = self._place.put(np.int32(first + steps))
-        order = self._place.put(self._undrawn) if self._order is None else self._order
-        state, self._order, rows, status = self._compiled(state, order, self._arrays, until)
+        until, order = self._place.put(np.int32(first + steps)), self._order
+        if order is None:
+            order = self._place.put(Order.undrawn(self._source, state))
+        state, self._order, rows, status = self._compiled(state, order, self._arrays, until, total)
         return state, Chunk(first, rows, status)
 
     def forget_order(self) -> None:
@@ -87,6 +95,7 @@ def run_loop(
     order: Order,
     arrays: PyTree,
     until: Int[Array, ""],
+    total: Float[Array, ""],
     columns: int,
 ) -> tuple[State, Order, Array, Array]:
     """Advances to step `until`: `(state, order, rows of metrics, status)`.
@@ -110,7 +119,8 @@ def run_loop(
 
     def step(fetch: Fetch, carry: Carry, order: Order) -> Carry:
         state, rows = carry
-        after, metrics = fetched_step(plan, per_epoch, fetch, state, arrays, order.positions)
+        positions = order.positions
+        after, metrics = fetched_step(plan, per_epoch, fetch, state, arrays, positions, total)
         return after, write(rows, metrics, state.clock - first)
 
     def epoch(carry: tuple[State, Order, Array]) -> tuple[State, Order, Array]:

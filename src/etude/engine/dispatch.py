@@ -10,27 +10,30 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
 from etude.engine.place import Place
 from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
-from etude.engine.step import Plan, train_step
+from etude.engine.step import Plan, step_of
 from etude.errors import RuleError
 
 #: A step on some kind of batch: `step(state, argument) -> (state, metrics)`.
 Step = Callable[[State, Any], tuple[State, dict[str, Array]]]
 
+#: The compiled steps by kind of batch, each with the names of its metrics.
+Jitted = dict[Any, tuple[tuple[str, ...], Any]]
+
 
 class Dispatcher:
     """Runs chunks step by step, over flat arrays, because flattening a model is not free."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, jitted: Jitted) -> None:
         self.place = place
         self.metrics: tuple[str, ...] | None = None
-        self._jitted: dict[Any, Any] = {}
+        self._jitted = jitted
 
     def run(
         self,
@@ -45,12 +48,15 @@ class Dispatcher:
         rows = reached = None
         for kind, step, argument in batches:
             if kind not in self._jitted:
-                self._learn_metrics(step, jax.tree.unflatten(treedef, leaves), argument)
-                self._jitted[kind] = _flat(step, treedef)
+                whole = jax.tree.unflatten(treedef, leaves)
+                names = tuple(jax.eval_shape(step, whole, argument)[1])
+                self._jitted[kind] = names, _flat(step, treedef)
+            names, jitted = self._jitted[kind]
+            self._learn_metrics(names)
             if rows is None:
                 columns = len(self.metrics or ())
                 rows = self.place.put(np.zeros((CAPACITY, columns), float_dtype()))
-            leaves, rows, reached = self._jitted[kind](leaves, rows, origin, argument)
+            leaves, rows, reached = jitted(leaves, rows, origin, argument)
             if stop():
                 break
         if rows is None or reached is None:  # stopped while the first batch was waited for
@@ -58,8 +64,7 @@ class Dispatcher:
             reached = np.array([first, 0])
         return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)
 
-    def _learn_metrics(self, step: Step, state: State, argument: Any) -> None:
-        names = tuple(jax.eval_shape(step, state, argument)[1])
+    def _learn_metrics(self, names: tuple[str, ...]) -> None:
         if self.metrics is not None and names != self.metrics:
             raise RuleError(
                 f"The metrics differ between kinds of batch: {list(names)} here, "
@@ -94,15 +99,20 @@ class HostedSteps:
     """The steps of a hosted source, for a `Dispatcher`; a kind is the structure of a batch."""
 
     def __init__(self, plan: Plan, batches: Batches):
-        self._step: Step = lambda state, batch: train_step(plan, state, batch)
+        self._step: Step = lambda state, argument: step_of(plan, state, *argument)
         self.batches = batches
 
     def take(
-        self, state: State, first: int, steps: int, stop: Callable[[], bool]
+        self,
+        state: State,
+        first: int,
+        steps: int,
+        total: Float[Array, ""],
+        stop: Callable[[], bool],
     ) -> Iterator[tuple[Any, Step, Any]]:
-        """`(kind, step, batch)` of `steps` steps from `first` on, or until `stop`."""
+        """`(kind, step, argument)` of `steps` steps from `first` on, or until `stop`."""
         for batch in self.batches.take(first, steps, stop):
-            yield jax.tree.structure(batch), self._step, batch
+            yield jax.tree.structure(batch), self._step, (batch, total)
 
     def enter(self, entropy: tuple[int, ...]) -> None:
         """Another visit to the phase."""
@@ -120,8 +130,7 @@ class ResidentSteps:
 
         def on(fetch: Fetch) -> Step:
             def step(state: State, argument: Any) -> tuple[State, dict[str, Array]]:
-                arrays, order = argument
-                return fetched_step(plan, source.steps_per_epoch, fetch, state, arrays, order)
+                return fetched_step(plan, source.steps_per_epoch, fetch, state, *argument)
 
             return step
 
@@ -130,7 +139,12 @@ class ResidentSteps:
             self._steps.append(on(source.tail))
 
     def take(
-        self, state: State, first: int, steps: int, stop: Callable[[], bool]
+        self,
+        state: State,
+        first: int,
+        steps: int,
+        total: Float[Array, ""],
+        stop: Callable[[], bool],
     ) -> Iterator[tuple[int, Step, Any]]:
         """`(kind, step, argument)` of `steps` steps from `first` on; none is waited for."""
         key = jnp.copy(state.keys.order)
@@ -141,7 +155,7 @@ class ResidentSteps:
                 # An order that needs no key is made on the default device.
                 self._order = epoch, self.place.put(order)
             kind = int(self._kinds[position])
-            yield kind, self._steps[kind], (self.arrays, self._order[1])
+            yield kind, self._steps[kind], (self.arrays, self._order[1], total)
 
     def enter(self, entropy: tuple[int, ...]) -> None:
         """Another visit to the phase: another order, which the key of its state gives."""

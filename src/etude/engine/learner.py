@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
 import optax
 from jaxtyping import Array, PyTree
 
+from etude.engine.compiled import Compiled
 from etude.engine.numbers import is_count, is_real
 from etude.engine.precision import Precision
 from etude.engine.rule import Rule
@@ -64,18 +65,20 @@ class Learner:
     precision: Precision = "float32"
     inputs: Callable[[Any], Any] | None = None
     watch: str | None = None
+    # Not a setting: programs that were compiled for phases of this learner.
+    compiled: Compiled = field(default_factory=Compiled, init=False, repr=False, compare=False)
 
     def __post_init__(self):
         problems = [*_no_rule(self.rule)]
         if self.project is not None and not callable(self.project):
             problems.append(f"project is a function of the part, or None; got {self.project!r}")
-        for field in ("repeat", "accumulate"):
-            if not is_count(value := getattr(self, field)):
-                problems.append(f"{field} must be a whole number from 1; got {value!r}")
-        for field in ("clip_norm", "clip_value"):
-            value = getattr(self, field)
+        for name in ("repeat", "accumulate"):
+            if not is_count(value := getattr(self, name)):
+                problems.append(f"{name} must be a whole number from 1; got {value!r}")
+        for name in ("clip_norm", "clip_value"):
+            value = getattr(self, name)
             if value is not None and not (is_real(value) and value > 0):
-                problems.append(f"{field} must be positive, or None for no clipping; got {value!r}")
+                problems.append(f"{name} must be positive, or None for no clipping; got {value!r}")
         if self.ema is not None and not (is_real(self.ema) and 0 <= self.ema < 1):
             problems.append(f"ema is a decay in [0, 1), such as 0.999; got {self.ema!r}")
         if not (isinstance(self.optimizer, optax.GradientTransformation | None) or self.varies):

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 
 from etude.engine.chunk import CAPACITY, Chunk, fetched_step
+from etude.engine.compiled import Same, shapes
 from etude.engine.compiled_loop import Loop, TracedLoop
 from etude.engine.dispatch import Batches, Dispatcher, HostedSteps, ResidentSteps
 from etude.engine.place import Place
@@ -36,25 +37,32 @@ class Program:
         executor: Executor | None = None,
         metrics: tuple[str, ...] | None = None,
     ):
-        source = plan.phase.source
+        source, depends = plan.phase.source, (Same(plan.phase.source), shapes(state))
         self._place = place = Place.of(state.clock)
+        self._total = place.put(plan.total)
         self._loop: Loop | None = None
         self._steps: ResidentSteps | HostedSteps
         if isinstance(source, Resident):
             self._columns = columns(plan, state) if metrics is None else metrics
             arrays = place.put(source.arrays)
-            # JAX without compilation, for debugging, has no loop to compile.
-            if executor != "dispatch" and not setting("disable_jit"):
+
+            def compiled() -> Any:
                 traced = TracedLoop(plan, source, state, arrays, len(self._columns), place)
                 on_cpu = jax.default_backend() == "cpu"
-                if executor == "loop" or not (on_cpu and traced.has_convolution):
-                    self._loop = traced.compiled()
+                fit = executor == "loop" or not (on_cpu and traced.has_convolution)
+                return traced.compiled() if fit else None
+
+            # JAX without compilation, for debugging, has no loop to compile.
+            if executor != "dispatch" and not setting("disable_jit"):
+                loop = plan.compiled("loop", *depends, shapes(arrays), executor, make=compiled)
+                if loop is not None:
+                    self._loop = Loop(loop, source, arrays, place)
                     return
             self._steps = ResidentSteps(plan.unrolled(), source, arrays, place)
         else:
             assert batches is not None
             self._steps = HostedSteps(plan.unrolled(), batches)
-        self._dispatcher = Dispatcher(place)
+        self._dispatcher = Dispatcher(place, plan.compiled("steps", *depends, make=dict))
 
     @property
     def executor(self) -> Executor:
@@ -78,9 +86,9 @@ class Program:
         """
         steps = min(steps, CAPACITY)
         if self._loop is None:
-            batches = self._steps.take(state, first, steps, stop)
+            batches = self._steps.take(state, first, steps, self._total, stop)
             return self._dispatcher.run(state, first, batches, stop)
-        return self._loop.run(state, first, steps)
+        return self._loop.run(state, first, steps, self._total)
 
     def enter(self, entropy: tuple[int, ...]) -> None:
         """Another visit begins: its data are read in another order, hosted ones by `entropy`."""
@@ -97,11 +105,16 @@ def columns(plan: Plan, state: State) -> tuple[str, ...]:
     """
     source = plan.phase.source
     assert isinstance(source, Resident)
+    depends = Same(source), shapes(state)
+    return plan.compiled("columns", *depends, make=lambda: _columns(plan, source, state))
+
+
+def _columns(plan: Plan, source: Resident, state: State) -> tuple[str, ...]:
     found = []
     order = jax.eval_shape(source.order, state.keys.order)
     for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
         step = partial(fetched_step, plan, source.steps_per_epoch, fetch)
-        _, metrics = jax.eval_shape(step, state, source.arrays, order)
+        _, metrics = jax.eval_shape(step, state, source.arrays, order, plan.total)
         found.append(tuple(metrics))
     if len(set(found)) > 1:
         raise RuleError(

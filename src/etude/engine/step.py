@@ -1,6 +1,6 @@
 """One step of a phase: every learner takes its turns on one batch. Pure, and compiled by others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,9 +9,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from etude.engine import randomness
+from etude.engine.compiled import Same, constants
 from etude.engine.explaining import explained
 from etude.engine.hyper import numbers
 from etude.engine.inspection import inspect
@@ -25,6 +26,7 @@ from etude.engine.precision import cast_like
 from etude.engine.rule import Context
 from etude.engine.source import Resident
 from etude.engine.state import Keys, LearnerState, State
+from etude.engine.surroundings import Surroundings
 from etude.engine.turn import first_state, take_turn
 from etude.errors import ConfigurationError
 
@@ -63,6 +65,27 @@ class Plan:
         return cls(phase, parts, static, skip_nonfinite, probes)
 
     @cached_property
+    def key(self) -> Hashable:
+        """What the step depends on beside the shapes of its arguments, to find programs by."""
+        return (
+            tuple(map(Same, self.learners)),
+            Same(self.phase.augment),
+            constants(self.static),
+            self.skip_nonfinite,
+            tuple(map(Same, self.probes)),
+        )
+
+    def compiled(self, what: str, *depends: Hashable, make: Callable[[], Any]) -> Any:
+        """What was made for an equal phase of these learners, or else what `make` returns."""
+        key = (what, self.key, Surroundings.here(), *depends)
+        return self.learners[0].compiled.get(key, make)
+
+    @property
+    def total(self) -> np.float32:
+        """The length in steps by which progress is measured; 1 if it is not known."""
+        return np.float32(self.phase.total_steps or 1)
+
+    @cached_property
     def begin(self) -> Callable[[PyTree, Keys, PyTree], State]:
         """`begin(arrays, keys, hyper)`, the state before the first step; it donates `arrays`.
 
@@ -86,7 +109,7 @@ class Plan:
                 fault=jnp.int32(0),
             )
 
-        return jax.jit(begin, donate_argnums=0)
+        return self.compiled("begin", make=lambda: jax.jit(begin, donate_argnums=0))
 
     def unrolled(self) -> "Plan":
         """The same with its short inner loops unrolled, for steps outside a compiled loop."""
@@ -155,8 +178,14 @@ def copied(leaf: Any) -> Array:
 
 def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str, Array]]:
     """One step on one batch: `(state, metrics)`. Pure; jit it, scan it, differentiate it."""
-    total = plan.phase.total_steps
-    progress = state.clock.astype(jnp.float32) / (total or 1)
+    return step_of(plan, state, batch, jnp.asarray(plan.total))
+
+
+def step_of(
+    plan: Plan, state: State, batch: PyTree, total: Float[Array, ""]
+) -> tuple[State, dict[str, Array]]:
+    """As `train_step`, in a phase of `total` steps: phases of any length share a program."""
+    progress = state.clock.astype(jnp.float32) / total
     if plan.phase.augment is not None:
         key = randomness.learner_key(state.keys.step, state.clock, randomness.AUGMENTATION)
         batch = plan.phase.augment(batch, key)

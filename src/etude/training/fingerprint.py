@@ -131,7 +131,7 @@ def _phase(bound: Bound) -> dict[str, Any]:
 
 
 def _learner(learner: Learner, part: Part, hyper: PyTree) -> dict[str, Any]:
-    found = _fields(learner, "where", "optimizer")
+    found = _fields(learner, "where", "optimizer", "compiled")
     found["optimizer"] = described(learner.optimizer_of(hyper))
     return found | {"trains": _trained(part)}
 
