@@ -32,7 +32,6 @@ WAVES: dict[str, Any] = {
     "context": 2,
     "hidden": (3,),
     "batch": 32,
-    "test_windows": 512,
 }
 SMALL = {
     "prototypes": (prototypes_recipe, Prototypes(repeats=2, hidden=20)),
@@ -41,7 +40,10 @@ SMALL = {
         Pictures(repeats=2, hidden=20, uncoupled_hidden=24, methods=("contrastive", "perceptron")),
     ),
     "quickstart": (quickstart_recipe, Digits(repeats=2, width=8, features=4)),
-    "encodings": (encodings_recipe, Encodings(**WAVES, repeats=2, encodings=("rate",))),
+    "encodings": (
+        encodings_recipe,
+        Encodings(**WAVES, test_windows=512, repeats=2, encodings=("rate",)),
+    ),
     "search": (search_recipe, Search(**WAVES, repeats=2, taps=96)),
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 import etude as et
 from etude.systems.gravitational_waves.recipes import shared
-from etude.systems.gravitational_waves.recipes.demo import Demo, evaluate, recipe, trainer
+from etude.systems.gravitational_waves.recipes.demo import Demo, recipe
 
 TINY = {
     "signals": 64,
@@ -26,9 +26,9 @@ TINY = {
 @pytest.mark.slow
 def test_the_demo_trains_and_is_judged():
     config = Demo(**TINY)
-    result = trainer(config, progress=False).fit()
+    result = shared.staged(config, progress=False).fit()
     assert [name for name, _ in result.reasons] == ["cpc", "snn", "joint"]
-    judged = evaluate(config, result.model, "test")
+    judged = shared.evaluate(config, result.model, "test")
     low, high = judged["auc_interval"]
     assert low <= judged["auc"] <= high
     # Untrained networks and the splits' own signals: the columns of the table are all there.

@@ -33,9 +33,9 @@ TINY: dict[str, Any] = {
     "hidden": (3,),
     "batch": 32,
     "cpc_epochs": 1,
-    "test_windows": 512,
     "repeats": 1,
 }
+JUDGED: dict[str, Any] = {**TINY, "test_windows": 512}
 SHORT: dict[str, Any] = {"snn_epochs": 1, "joint_epochs": 1}
 
 
@@ -67,7 +67,7 @@ def test_the_methods_of_labels_differ_in_what_learns():
 
 @pytest.mark.slow
 def test_a_labels_trial_is_trained_and_judged():
-    config = Labels(**TINY, windows=64, shares=(0.5,), epochs=1)
+    config = Labels(**JUDGED, windows=64, shares=(0.5,), epochs=1)
     trial = labels_recipe.trials(config)[0]
     judged = trial.evaluate(trial.build(progress=False).fit().model, "test")
     assert set(labels_recipe.columns.values()) <= set(judged)
@@ -80,14 +80,14 @@ def test_a_labels_trial_is_trained_and_judged():
 @pytest.mark.parametrize(
     ("recipe", "config", "methods"),
     [
-        (twin_recipe, Exchange, 2),
-        (encodings_recipe, Encodings, 6),
-        (joint_recipe, Exchange, 6),
-        (search_recipe, Search, 2),
+        (twin_recipe, Exchange(**TINY, **SHORT), 2),
+        (encodings_recipe, Encodings(**TINY, epochs=1), 6),
+        (joint_recipe, Exchange(**TINY, **SHORT), 6),
+        (search_recipe, Search(**TINY, **SHORT, taps=96), 2),
     ],
 )
 def test_every_trial_builds_what_its_skeleton_says(recipe, config, methods):
-    trials = recipe.trials(config(**TINY, **SHORT, taps=96))
+    trials = recipe.trials(config)
     assert len({trial.method for trial in trials}) == methods
     assert len({trial.name for trial in trials}) == len(trials) == methods
     for trial in trials:
@@ -112,7 +112,7 @@ def test_the_encoder_of_a_frozen_trial_gets_all_its_steps_elsewhere():
 @pytest.mark.parametrize("encoding", ["multi_threshold", "rate"])
 def test_operations_are_counted(encoding):
     """`rate` draws its spikes, so that judging needs a key; nothing is trained here."""
-    config = Encodings(**TINY, **SHORT, encodings=(encoding,), steps=2)
+    config = Encodings(**JUDGED, encodings=(encoding,), steps=2)
     trial = encodings_recipe.trials(config)[0]
     judged = trial.evaluate(trial.build(progress=False).settings.model, "test")
     assert set(encodings_recipe.columns.values()) <= set(judged)
@@ -121,7 +121,7 @@ def test_operations_are_counted(encoding):
 
 
 def test_a_twin_sends_a_number_in_every_step():
-    config = Exchange(**TINY, **SHORT)
+    config = Exchange(**JUDGED, **SHORT)
     trial = twin_recipe.trials(config)[-1]
     judged = trial.evaluate(trial.build(progress=False).settings.model, "test")
     assert judged["messages"] == 64.0

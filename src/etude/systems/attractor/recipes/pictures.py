@@ -73,7 +73,11 @@ class Pictures(DataConfiguration, frozen=True):
     hidden: int = Field(256, ge=1, description="hidden units of the coupled network")
     uncoupled_hidden: int = Field(800, ge=1, description="hidden units of the uncoupled network")
     sweeps: int = Field(4, ge=1, description="sweeps of each phase of the coupled network")
-    rate: float = Field(2e-3, gt=0, description="first learning rate of Adam, falling to zero")
+    rate: float = Field(
+        2e-3,
+        gt=0,
+        description="first learning rate of Adam, falling to zero; local rule, read-outs alone",
+    )
     contrastive_rate: float = Field(
         2e-3, gt=0, description="first learning rate of the contrastive rule"
     )
@@ -81,15 +85,20 @@ class Pictures(DataConfiguration, frozen=True):
         2e-3, gt=0, description="first learning rate of the contrastive rule with graded units"
     )
     decay: float = Field(0.0, ge=0, description="weight decay of the contrastive rule")
-    perceptron_rate: float = Field(1e-3, gt=0, description="the same, of the perceptron")
-    forth: float = Field(3.0, description="strength of the input")
-    teaching: float = Field(5.0, description="root mean square of the label's field")
-    error_teaching: float = Field(
-        0.3, description="the same of the field that teaches errors, for labels of ±1; contrastive"
+    perceptron_rate: float = Field(
+        1e-3, gt=0, description="first learning rate of back-propagation and of the perceptron"
     )
-    graded_teaching: float = Field(0.1, description="the same with graded units")
-    self_coupling: float = Field(5.0, description="self-coupling")
-    threshold: float = Field(1.0, ge=0, description="stability asked for in the hidden layer")
+    forth: float = Field(3.0, description="strength of the input of the coupled network")
+    teaching: float = Field(5.0, description="root mean square of the label's field; local rule")
+    error_teaching: float = Field(
+        0.3,
+        description="root mean square of what a label of ±1 would send as an error; contrastive",
+    )
+    graded_teaching: float = Field(0.1, description="error_teaching of graded units")
+    self_coupling: float = Field(5.0, description="self-coupling of the coupled network")
+    threshold: float = Field(
+        1.0, ge=0, description="stability asked for in the hidden layer; local rule"
+    )
 
 
 class FashionMNIST(Pictures, frozen=True):

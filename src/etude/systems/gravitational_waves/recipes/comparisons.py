@@ -4,7 +4,7 @@ All windows are fresh draws, and all methods of a recipe take the same number of
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -46,11 +46,15 @@ class Exchange(Comparison, frozen=True):
 
     snn_epochs: int = Field(1, ge=1, description="passes on the frozen encoder")
     joint_epochs: int = Field(2, ge=1, description="passes of everything, or of the rest if frozen")
+    cpc_weight: float = Field(
+        0.05, ge=0, description="weight of the contrastive loss where everything learns, after CPC"
+    )
 
 
-class Encodings(Exchange, frozen=True):
+class Encodings(Comparison, frozen=True):
     """Every choice of `gravitational-waves/encodings`."""
 
+    epochs: int = Field(3, ge=1, description="passes on the frozen encoder")
     encodings: tuple[Encoding, ...] = Field(
         ("multi_threshold", "temporal_contrast", "delta", "phase", "latency", "rate"),
         description="encodings to compare, the main one first",
@@ -59,9 +63,33 @@ class Encodings(Exchange, frozen=True):
     steps: int = Field(2, ge=1, description="steps of `rate` and `latency` for one of the context")
 
 
+@dataclass(frozen=True)
+class Method:
+    """A network, and how it is trained.
+
+    Attributes:
+        snn_epochs: passes on the frozen encoder.
+        joint_epochs: passes of everything together.
+        cpc: whether the encoder begins without labels.
+        cpc_weight: weight of the contrastive loss in the joint phase.
+        chirps: whether the first layer starts from chirps; None: as the configuration says.
+        bridge: turns the context into spikes; None: the network's usual one.
+        twin: whether the classifier is the twin without spikes.
+    """
+
+    snn_epochs: int
+    joint_epochs: int = 0
+    cpc: bool = True
+    cpc_weight: float = 0.0
+    chirps: bool | None = None
+    bridge: SpikeBridge | None = None
+    twin: bool = False
+
+
 def twin_trials(config: Exchange) -> list[Trial]:
     """Spikes and no spikes, with each seed."""
-    return _trials(config, {"spikes": {}, "ANN twin": {"twin": True}})
+    joint = _joint(config)
+    return _trials(config, {"spikes": joint, "ANN twin": replace(joint, twin=True)})
 
 
 def encoding_trials(config: Encodings) -> list[Trial]:
@@ -70,59 +98,63 @@ def encoding_trials(config: Encodings) -> list[Trial]:
     def bridge(encoding: Encoding) -> SpikeBridge:
         return SpikeBridge(config.threshold, encoding, steps=config.steps, learnable=True)
 
-    methods = {name: {"bridge": bridge(name), "frozen": True} for name in config.encodings}
-    return _trials(config, methods)
+    return _trials(
+        config, {name: Method(config.epochs, bridge=bridge(name)) for name in config.encodings}
+    )
 
 
 def joint_trials(config: Exchange) -> list[Trial]:
     """The encoder frozen or not, after CPC or not; and from random filters, which need both."""
+    joint, frozen = _joint(config), Method(config.snn_epochs + config.joint_epochs)
+    alone = replace(joint, cpc=False, cpc_weight=0.0)
     methods = {
-        "CPC, joint": {},
-        "CPC, frozen": {"frozen": True},
-        "no CPC, joint": {"cpc": False},
-        "no CPC, frozen": {"cpc": False, "frozen": True},
-        "CPC, joint, random filters": {"chirps": False},
-        "no CPC, joint, random filters": {"chirps": False, "cpc": False},
+        "CPC, joint": joint,
+        "CPC, frozen": frozen,
+        "no CPC, joint": alone,
+        "no CPC, frozen": replace(frozen, cpc=False),
+        "CPC, joint, random filters": replace(joint, chirps=False),
+        "no CPC, joint, random filters": replace(alone, chirps=False),
     }
     return _trials(config, methods)
 
 
-def _trials(config: Exchange, methods: Mapping[str, Mapping[str, Any]]) -> list[Trial]:
+def _joint(config: Exchange) -> Method:
+    """All three phases."""
+    return Method(config.snn_epochs, config.joint_epochs, cpc_weight=config.cpc_weight)
+
+
+def _trials(config: Comparison, methods: Mapping[str, Method]) -> list[Trial]:
     return [
         Trial(
             name,
             each.seed,
             partial(trainer, each, method),
             partial(judge, each),
-            partial(exchanged, each, {**method, "chirps": False}),
+            partial(exchanged, each, replace(method, chirps=False)),
         )
         for name, method in methods.items()
         for each in seeded(config, config.repeats)
     ]
 
 
-def exchanged(config: Exchange, method: Mapping[str, Any]) -> SpikingNetwork:
-    """The network of a method: `chirps`, `bridge` and `twin`, if it names them."""
-    network = untrained(config, chirps=method.get("chirps"), bridge=method.get("bridge"))
-    if not method.get("twin", False):
+def exchanged(config: Comparison, method: Method) -> SpikingNetwork:
+    """The untrained network of a method."""
+    network = untrained(config, chirps=method.chirps, bridge=method.bridge)
+    if not method.twin:
         return network
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     twin = ann_twin(network.classifier, key=key)
     return eqx.tree_at(lambda model: model.classifier, network, twin)
 
 
-def trainer(config: Exchange, method: Mapping[str, Any], /, **options: Any) -> et.Trainer:
-    """The phases of a method: `cpc` and `frozen`, if it names them, on its network."""
-    cpc = method.get("cpc", True)
-    lengths = (config.cpc_epochs if cpc else 0, config.snn_epochs, config.joint_epochs)
-    if method.get("frozen", False):
-        lengths = (lengths[0], config.snn_epochs + config.joint_epochs, 0)
-    weight = config.cpc_weight if cpc else 0.0
-    unified_trainer = unified(config, exchanged(config, method), cpc_weight=weight, **options)
-    return unified_trainer.trainer(jnp.asarray(bank(config, "train").signals), None, lengths)
+def trainer(config: Comparison, method: Method, /, **options: Any) -> et.Trainer:
+    """The phases of a method, on its network."""
+    epochs = (config.cpc_epochs if method.cpc else 0, method.snn_epochs, method.joint_epochs)
+    named = unified(config, exchanged(config, method), cpc_weight=method.cpc_weight, **options)
+    return named.trainer(jnp.asarray(bank(config, "train").signals), None, epochs)
 
 
-def judge(config: Exchange, model: SpikingNetwork, split: Any) -> dict[str, Any]:
+def judge(config: Comparison, model: SpikingNetwork, split: Any) -> dict[str, Any]:
     """`evaluate`, and what the classifier does for a window: means over windows as in training.
 
     A message is a spike, or the number that a neuron of the twin sends in every step. An operation

@@ -25,7 +25,7 @@ from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.pipeline.intervals import Estimate, binomial_interval
 from etude.systems.gravitational_waves.pipeline.plots import plot_distance, plot_efficiency
 from etude.systems.gravitational_waves.pipeline.sensitivity import Efficiency
-from etude.systems.gravitational_waves.recipes import citations, demo, shared
+from etude.systems.gravitational_waves.recipes import citations, shared
 from etude.systems.gravitational_waves.recipes.survey import (
     EDGES,
     RATES,
@@ -36,17 +36,20 @@ from etude.systems.gravitational_waves.recipes.survey import (
 Method = Literal["CPC, spikes", "CNN"]
 
 
-class Search(demo.Demo, frozen=True):
-    """The demo for longer, and the survey."""
+class Search(shared.Staged, frozen=True):
+    """The training of the demo for longer, and the survey."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
-    methods: tuple[Method, ...] = Field(("CPC, spikes", "CNN"), description="networks")
+    methods: tuple[Method, ...] = Field(
+        ("CPC, spikes", "CNN"),
+        description="networks; the CNN has no context and no neurons, and knows labels alone: "
+        "cpc_epochs, cpc_rate and cpc_weight are of the spikes",
+    )
     signals: int = Field(16384, ge=64, description="binaries of the training bank")
     filters: int = Field(32, ge=1, description="pairs of filters of the first layer")
     taps: int = Field(192, ge=8, description="length of these filters at 512 Hz")
     high_snr: float = Field(12.0, gt=0, description="loudest network SNR in training")
     incoherent: float = Field(0.05, ge=0, le=1, description="share of noise with lone signals")
-    cpc_epochs: int = Field(1, ge=0, description="passes over the bank without labels")
     snn_epochs: int = Field(1, ge=0, description="passes on the frozen encoder")
     joint_epochs: int = Field(20, ge=0, description="passes of everything together")
     foreground: float = Field(3.0, gt=0, description="hours with injections")
@@ -82,7 +85,7 @@ def network(
 def build(config: Search, method: Method, /, **options: Any) -> et.Trainer:
     """The trainer of one trial."""
     if method == "CPC, spikes":
-        return demo.trainer(config, **options)
+        return shared.staged(config, **options)
     data = et.ArrayData(
         jnp.asarray(shared.bank(config, "train").signals), config.batch, drop_last=True
     )

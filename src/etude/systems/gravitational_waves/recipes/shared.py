@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int
 from pydantic import Field, model_validator
 
+import etude as et
 from etude.recipe import Configuration
 from etude.systems.gravitational_waves.bank import SignalBank, signal_bank, split_key
 from etude.systems.gravitational_waves.chirps import chirp_filters
@@ -29,7 +30,7 @@ _BINS = ((8.0, 9.0), (9.0, 10.0), (10.0, 12.0), (12.0, 15.0))
 
 
 class Experiment(Configuration, frozen=True):
-    """The choices that all recipes have."""
+    """The choices that all recipes have, each of which changes what is trained."""
 
     curve: str = Field("aLIGO-O4", description="noise curve of both detectors")
     signals: int = Field(4096, ge=64, description="binaries of the training bank")
@@ -41,9 +42,6 @@ class Experiment(Configuration, frozen=True):
     hidden: tuple[int, ...] = Field((128, 64), description="neurons of the spiking layers")
     cpc_rate: float = Field(2e-3, gt=0, description="learning rate without labels")
     rate: float = Field(5e-3, gt=0, description="learning rate with labels")
-    cpc_weight: float = Field(
-        0.05, ge=0, description="weight of the contrastive loss in the joint phase"
-    )
     batch: int = Field(64, ge=1, description="windows per step")
     sample_rate: float = Field(
         2048.0,
@@ -61,7 +59,6 @@ class Experiment(Configuration, frozen=True):
     low_snr: float = Field(5.0, gt=0, description="faintest network SNR in training")
     high_snr: float = Field(15.0, gt=0, description="loudest network SNR in training")
     incoherent: float = Field(0.15, ge=0, le=1, description="share of noise with lone signals")
-    test_windows: int = Field(8192, ge=512, description="windows of the evaluation")
 
     @model_validator(mode="after")
     def _enough(self) -> "Experiment":
@@ -73,7 +70,24 @@ class Experiment(Configuration, frozen=True):
         return self
 
 
-class Comparison(Experiment, frozen=True):
+class Staged(Experiment, frozen=True):
+    """The choices of recipes that train one network in three phases."""
+
+    cpc_epochs: int = Field(1, ge=0, description="passes over the bank without labels")
+    snn_epochs: int = Field(3, ge=0, description="passes on the frozen encoder")
+    joint_epochs: int = Field(10, ge=0, description="passes of everything together")
+    cpc_weight: float = Field(
+        0.05, ge=0, description="weight of the contrastive loss in the joint phase"
+    )
+
+
+class Judging(Experiment, frozen=True):
+    """The choices of recipes that `evaluate` judges."""
+
+    test_windows: int = Field(8192, ge=512, description="windows of the evaluation")
+
+
+class Comparison(Judging, frozen=True):
     """The choices of recipes that compare methods: a network smaller than the demo's, for less."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
@@ -147,16 +161,20 @@ def untrained(
     )
 
 
+def staged(config: Staged, /, **options: Any) -> et.Trainer:
+    """The trainer of the untrained network in its three phases."""
+    signals = jnp.asarray(bank(config, "train").signals)
+    epochs = (config.cpc_epochs, config.snn_epochs, config.joint_epochs)
+    trainer = unified(config, untrained(config), cpc_weight=config.cpc_weight, **options)
+    return trainer.trainer(signals, None, epochs)
+
+
 def unified(config: Experiment, network: SpikingNetwork, /, **options: Any) -> UnifiedTrainer:
     """The trainer of a network, on fresh windows unless `options` say otherwise.
 
     They are those of `UnifiedTrainer`, `etude.Trainer`'s among them.
     """
-    defaults = {
-        "cpc_weight": config.cpc_weight,
-        "augment": mixing_of(config),
-        "seed": config.seed,
-    }
+    defaults = {"augment": mixing_of(config), "seed": config.seed}
     return UnifiedTrainer(
         network.encoder,
         network.bridge,
@@ -168,7 +186,7 @@ def unified(config: Experiment, network: SpikingNetwork, /, **options: Any) -> U
     )
 
 
-def evaluate(config: Experiment, model: SpikingNetwork, split: str) -> dict[str, Any]:
+def evaluate(config: Judging, model: SpikingNetwork, split: str) -> dict[str, Any]:
     """Area under the ROC for network SNR 8 to 15, and shares found at 1 false alarm in 1000.
 
     The windows are fresh draws, half of them noise alone; the lowest rate of false alarms that
@@ -208,7 +226,7 @@ class Judged(NamedTuple):
     binary: Int[np.ndarray, " windows"]
 
 
-def judged(config: Experiment, model: Callable[..., Any], split: Any) -> Judged:
+def judged(config: Judging, model: Callable[..., Any], split: Any) -> Judged:
     """The windows of `evaluate`; no other split has their noise, mergers or directions.
 
     The model makes logits `(n, 2)` of windows, and is given a key.

@@ -30,7 +30,7 @@ class SpikeBridge(eqx.Module):
 
     Args:
         threshold: what features must exceed to spike; the lowest one, where there are several.
-        encoding: its name.
+        encoding: how features become spikes, by name.
         levels: number of thresholds of `multi_threshold` and `phase`: threshold x 1, 2, 4, 8...
         steps: time steps that each step of the features becomes, in `rate` and `latency`.
         learnable: the thresholds are learnt. Those of several levels stay in order.
