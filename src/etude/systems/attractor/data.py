@@ -20,7 +20,7 @@ class Standard:
 
     Attributes:
         mean: mean of each site over the training samples.
-        scale: one for all sites.
+        scale: what all sites are divided by.
 
     >>> standard = Standard.fit(np.array([[[0.0, 4.0]], [[2.0, 4.0]]]))
     >>> [[round(v, 3) for v in row] for row in standard(np.array([[[1.0, 4.0]]])).tolist()]

@@ -85,8 +85,8 @@ def local_updates(
         batch: inputs, targets and perhaps weights.
         hidden: rule of the connections into hidden layers.
         readout: rule of the connections into the output.
-        clamped_steps: sweeps with the labels' messages.
-        free_steps: sweeps without.
+        clamped_steps: sweeps that hear the labels' messages.
+        free_steps: sweeps after these, without the labels' messages.
         free_messages: what is heard in the free phase.
         early_stop: end each phase at a fixed point; same result.
         readout_from: where the read-out learns. ``"taught"`` is the state that remains of the

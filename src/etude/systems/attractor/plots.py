@@ -33,7 +33,7 @@ def plot_overlap(
     Args:
         path: activity after each sweep, as from `trace`.
         patterns: ±1 patterns, such as prototypes or the mean activity of each class.
-        sample: which sample of the batch.
+        sample: index into the batch.
 
     >>> figure = plot_overlap(jnp.ones((3, 1, 4)), jnp.ones((2, 4)))
     >>> len(figure.axes[0].lines)

@@ -24,7 +24,7 @@ class ConvolutionalNetwork(eqx.Module):
     The first layers are those of an encoder, so that they can start from the same chirps.
 
     Args:
-        encoder: whose convolutions are copied.
+        encoder: an encoder, whose convolutions are copied.
         hidden: channels of the layers after them, one of which sees 1/8 s.
         key: random key of the initial weights.
     """

@@ -38,7 +38,7 @@ class NoiseCurve:
     Attributes:
         name: name of the curve, or of its file.
         frequencies: Hz, strictly increasing.
-        asd: 1/√Hz, one-sided.
+        asd: one-sided amplitude spectral density, 1/√Hz.
     """
 
     name: str

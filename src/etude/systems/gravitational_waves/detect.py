@@ -72,10 +72,10 @@ class Detection:
     """What a search of one stretch of strain found.
 
     Attributes:
-        triggers: clustered, in order of time: when each would have merged.
+        triggers: clustered triggers in order of time, each at its merger.
         false_alarm_rate: false-alarm rate of each trigger, Hz.
         background: what the time slides hold.
-        strain: whitened, of each detector.
+        strain: whitened strain of each detector.
         statistic: value of every window, before clustering, at the start of the window.
         timing: how the times were found, and their error.
     """

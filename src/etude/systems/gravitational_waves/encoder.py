@@ -46,7 +46,7 @@ class CPCEncoder(eqx.Module):
         detectors: channels of the strain.
         filters: pairs of filters of the first convolution.
         taps: length of these filters at 512 Hz.
-        kernels: what they start from, `(2, taps, filters)`, for example `chirp_filters`, instead of
+        kernels: what the filters start from, `(2, taps, filters)`, as `chirp_filters`, instead of
             at random.
         channels: channels of the second convolution.
         context: "gru" or "transformer".

@@ -33,7 +33,7 @@ def blip(
         times: seconds from the middle.
         frequency: Hz.
         quality: `sqrt(2) pi f tau`, about the number of cycles.
-        phase: rad.
+        phase: phase of the carrier, rad.
 
     >>> blip(np.array([0.0, 0.25]), frequency=1.0, quality=4.0, phase=np.pi / 2).round(3)
     array([1., 0.])
@@ -67,7 +67,7 @@ def scattered_light(
         times: seconds from the middle.
         highest: Hz, of the top of an arch.
         period: seconds of a full swing; an arch lasts half of it.
-        arches: how many.
+        arches: number of arches.
 
     >>> scattered_light(np.array([-5.0, 0.25, 5.0]), 32.0, 2.0, arches=2).round(3) + 0
     array([0.   , 0.956, 0.   ])
@@ -131,7 +131,7 @@ def draw_glitch(
     """The strain of one glitch in the middle of `GLITCH_SECONDS`, of a given loudness.
 
     Args:
-        rng: draws its form.
+        rng: generator of its form.
         kind: one of `GLITCHES`.
         psd: spectrum of the noise, against which the glitch is measured; see `PowerSpectrum`.
         snr: optimal signal-to-noise ratio, see `optimal_snr`: the root of the sum of squares of
@@ -182,10 +182,10 @@ def glitch_stream(
     Args:
         rng: draws times (a Poisson process), kinds and forms.
         psd: spectrum of the noise they will be added to; see `PowerSpectrum`.
-        duration: seconds.
+        duration: length of the stream, seconds.
         sample_rate: Hz.
         rate: glitches per second.
-        snr: lowest and highest, uniform in its logarithm.
+        snr: range of the signal-to-noise ratio, uniform in the logarithm.
         band: Hz.
 
     Raises:

@@ -160,7 +160,7 @@ def rescale_to_snr(
     Args:
         parameters: the binaries.
         snr: optimal signal-to-noise ratio in each detector, now.
-        target: the root of the sum of squares over the detectors, then.
+        target: network signal-to-noise ratio then, the root of the sum of squares.
 
     >>> from etude.systems.gravitational_waves.population import Population
     >>> near = Population().draw(np.random.default_rng(0), 1)

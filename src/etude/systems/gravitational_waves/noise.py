@@ -27,9 +27,9 @@ def coloured_noise(
 
     Args:
         rng: generator of the noise; streams that must be independent take spawned generators.
-        psd: one-sided, see `PowerSpectrum`; there is no noise where it is infinite, which is
+        psd: one-sided spectrum, see `PowerSpectrum`; no noise is where it is infinite, which is
             where a curve knows nothing.
-        duration: seconds.
+        duration: length of the noise, seconds.
         sample_rate: Hz.
 
     Raises:

@@ -34,8 +34,8 @@ class Parameters:
         distance: luminosity distance, Mpc.
         inclination: angle between the orbital axis and the line of sight, rad.
         phase: orbital phase at 20 Hz, rad.
-        right_ascension: rad.
-        declination: rad.
+        right_ascension: right ascension, rad.
+        declination: declination, rad.
         polarization: the angle psi, rad.
 
     Raises:

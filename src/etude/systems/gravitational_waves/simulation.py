@@ -47,7 +47,7 @@ def injection_times(
     As in the Machine Learning Gravitational-Wave Search Challenge, arXiv:2209.11146.
 
     Args:
-        rng: draws them.
+        rng: generator of the draws.
         start: GPS time, seconds.
         end: GPS time, seconds.
         spacing: least seconds from one to the next.
@@ -159,7 +159,7 @@ def simulate_stream(
     Args:
         rng: draws noise, binaries and times.
         psds: spectra of the noise, one per detector.
-        duration: seconds.
+        duration: length of the stream, seconds.
         population: what binaries are drawn from; None: noise alone.
         snr: range of the network signal-to-noise ratio, uniform; None: as the population has it.
         detectors: where on the Earth the strain is felt.

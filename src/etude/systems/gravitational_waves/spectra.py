@@ -37,7 +37,7 @@ class Spectrum:
 
     Attributes:
         frequencies: Hz, increasing.
-        psd: 1/Hz.
+        psd: power spectral density, 1/Hz.
 
     >>> Spectrum(np.array([0.0, 1.0]), np.array([2.0, 4.0]))(np.array([0.5, 1.5]))
     array([ 3., inf])
@@ -97,7 +97,7 @@ def whitening_filter(
         psd: spectrum of the noise, see `PowerSpectrum`; where it is infinite the response is 0.
         sample_rate: Hz.
         band: Hz.
-        filter_seconds: length; the shorter, the less of a strain is lost at its ends, and the
+        filter_seconds: length of the filter; the shorter, the less of a strain is lost, and the
             less of a spectral line is removed.
 
     Raises:

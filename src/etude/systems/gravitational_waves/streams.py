@@ -106,7 +106,7 @@ class Stream:
         """Each strain whitened; shorter at both ends, see `Strain.whitened`.
 
         Args:
-            psds: one per detector; None: estimated from the strains themselves.
+            psds: spectra of the noise, one per detector; None: estimated from the strains.
             band: Hz.
             filter_seconds: see `spectra.whiten`.
         """

@@ -61,7 +61,7 @@ class Wave:
 
     Attributes:
         amplitude: strain per Hz.
-        phase: unwrapped, rad.
+        phase: unwrapped phase, rad.
         time: seconds at which each frequency arrives; coalescence is at zero.
     """
 

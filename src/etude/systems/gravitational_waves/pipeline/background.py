@@ -98,9 +98,9 @@ def lags(
     least `step` away from zero on either side.
 
     Args:
-        duration: seconds of data.
+        duration: length of the data, seconds.
         step: seconds between slides; longer than what one trigger sees, so that slides differ.
-        count: so many at most; all that fit if None.
+        count: largest number of slides; all that fit if None.
         least: the smallest step, more than the light travel time between the detectors.
 
     Raises ValueError if no slide fits.

@@ -64,7 +64,7 @@ class MatchedFilter:
 
         Args:
             bank: the templates.
-            psd: that the streams were whitened with; it depends on the detector.
+            psd: spectrum that the streams were whitened with; it depends on the detector.
             sample_rate: Hz, a power of two.
             band: Hz, that the streams were restricted to.
             block: seconds per transform, a power of two; must exceed the longest template.
@@ -111,7 +111,7 @@ class MatchedFilter:
         """Peaks above a threshold: in each 1/64 s (at 2048 Hz), each template's largest SNR.
 
         Args:
-            values: whitened, one detector.
+            values: whitened strain of one detector.
             start: GPS time of the first sample.
             threshold: SNR; the lower, the more triggers, and the fainter a signal may be in one
                 detector: exp(-threshold^2 / 2) is the chance per independent moment.

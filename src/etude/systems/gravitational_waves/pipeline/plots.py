@@ -102,7 +102,7 @@ def plot_detection(
     """Whitened strain, the network's statistic over time, and the spikes of one window.
 
     Args:
-        strain: whitened, of the stretch that is shown.
+        strain: whitened strain of the stretch that is shown.
         sample_rate: Hz.
         start: GPS time of its first sample.
         statistic: (GPS times, values).

@@ -18,7 +18,8 @@ class ROC:
     """True against false positive rates, one point per threshold, from (0, 0) to (1, 1).
 
     Attributes:
-        thresholds: descending, the first infinite; a window counts as positive at or above it.
+        thresholds: thresholds in descending order, the first infinite; a window counts as
+            positive at or above it.
         false_positive_rate, true_positive_rate: shares above each threshold.
         noise, signals: numbers of windows.
     """

@@ -40,7 +40,7 @@ class Timing:
         offset: seconds from the centre of an answer, see `centres`, to the merger.
         error: seconds; `CONFIDENCE` of the calibration's injections merge within it of the time
             that is stated for them.
-        injections: how many it was measured on.
+        injections: number of signals that it was measured on.
     """
 
     offset: float

@@ -67,7 +67,7 @@ def cluster(
     within `window` of a kept one that is at least as loud. Of equally loud ones the earlier wins.
 
     Args:
-        time: seconds, in order.
+        time: times in order, seconds.
         statistic: how signal-like each trigger is.
         window: seconds, on either side.
 

@@ -19,7 +19,7 @@ class Positive(eqx.Module):
         name: what it is called in errors.
         initial: a value, or one per feature.
         shape: shape of what is learnt, broadcast with `initial`.
-        learnable: otherwise it is `Fixed`.
+        learnable: whether it is learnt; otherwise it is `Fixed`.
 
     Raises:
         ValueError: an initial value is not positive and finite, or has another shape.
