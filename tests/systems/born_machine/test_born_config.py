@@ -14,9 +14,11 @@ from etude.systems.born_machine.config import (
     GANStyleConfig,
     GenerativeConfig,
 )
+from etude.systems.born_machine.config_attacks import EvasionConfig
 from etude.systems.born_machine.config_methods import (
     CriterionConfig,
-    EvasionConfig,
+    CriticConfig,
+    GameSamplingConfig,
     MetricsConfig,
     OptimizerSpec,
     SamplingConfig,
@@ -29,15 +31,12 @@ def test_defaults_of_the_seed_for_classification():
     seed = {
         "max_epoch": 300,
         "batch_size": 64,
-        "criterion": {"name": "negative log-likelihood", "kwargs": {"eps": 1e-8}},
+        "criterion": {"name": "negative log-likelihood"},
         "optimizer": {"name": "adam", "kwargs": {"lr": 1e-4, "weight_decay": 0.0}},
         "patience": 40,
         "stop_crit": "loss",
         "watch_freq": 1000,
         "metrics": {"loss": 1, "acc": 1, "viz": 30, "fid": 30, "rob": 30},
-        "save": True,
-        "auto_stack": True,
-        "auto_unbind": False,
     }
     assert ClassificationConfig.model_validate(seed) == ClassificationConfig()
 
@@ -46,15 +45,12 @@ def test_defaults_of_the_seed_for_generation():
     seed = {
         "max_epoch": 100,
         "batch_size": 64,
-        "criterion": {"name": "generative-nll", "kwargs": {"eps": 1e-8}},
+        "criterion": {"name": "generative-nll"},
         "optimizer": {"name": "adam", "kwargs": {"lr": 1e-4, "weight_decay": 0.0}},
         "patience": 50,
         "stop_crit": "loss",
         "watch_freq": 100,
         "metrics": {"loss": 1, "fid": 10, "viz": 10},
-        "save": False,
-        "auto_stack": True,
-        "auto_unbind": False,
     }
     assert GenerativeConfig.model_validate(seed) == GenerativeConfig()
 
@@ -67,11 +63,55 @@ def test_defaults_of_the_seed_for_the_game():
         "metrics": {"loss": 1, "acc": 1, "rob": 1},
         "retrain_crit": "acc",
         "tolerance": 0.05,
-        "save": False,
     }
     assert GANStyleConfig.model_validate(seed) == GANStyleConfig()
     retrain = Config().trainer.ganstyle.retrain
     assert (retrain.max_epoch, retrain.stop_crit, retrain.patience) == (40, "acc", 30)
+
+
+@pytest.mark.parametrize(
+    ("given", "cure"),
+    [
+        ({"trainer": {"classification": {"save": True}}}, "a run keeps the best weights"),
+        ({"trainer": {"ganstyle": {"save": False}}}, "a run keeps the best weights"),
+        ({"trainer": {"generative": {"auto_stack": True}}}, "sites lie stacked here"),
+        ({"trainer": {"adversarial": {"auto_unbind": False}}}, "sites lie stacked here"),
+        (
+            {"trainer": {"classification": {"criterion": {"kwargs": {"eps": 1e-8}}}}},
+            "log-probabilities need no floor",
+        ),
+        (
+            {"trainer": {"ganstyle": {"sampling": {"num_spc": 256}}}},
+            "batch_size / r_real per class",
+        ),
+        ({"tracking": {"purification": {}}}, "purify takes a PurificationConfig"),
+        ({"born": {"init_kwargs": {"boundary": "obc"}}}, "chains are open"),
+    ],
+)
+def test_what_has_no_meaning_here_is_refused_with_a_cure(given, cure):
+    with pytest.raises(ValidationError, match=f"unknown field; leave it out: .*{cure}"):
+        Config.model_validate(given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        (CriticConfig, {"lamb": 3.0}, r"lamb=3.0 has no effect but with criterion='wgan-gp'"),
+        (EvasionConfig, {"num_steps": 5}, "num_steps=5 has no effect but with method 'PGD'"),
+        (DatasetConfig, {"name": "digits", "noise": 0.1}, "noise=0.1 has no effect but for moons"),
+        (SamplingConfig, {"method": "exact", "num_bins": 9}, "num_bins=9 has no effect"),
+        (GameSamplingConfig, {"method": "bins"}, "write 'secant' or 'exact'"),
+        (AdversarialConfig, {"trades_beta": 1.0}, "no effect but with method='trades'"),
+        (
+            AdversarialConfig,
+            {"evasion": {"method": "PGD", "strengths": (0.1, 0.2)}},
+            "one strength is trained against",
+        ),
+    ],
+)
+def test_what_plays_no_part_is_refused(kind, given, words):
+    with pytest.raises(ValidationError, match=words):
+        kind.model_validate(given)
 
 
 @pytest.mark.parametrize("kind", [ClassificationConfig, GenerativeConfig, AdversarialConfig])

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 from etude.systems.born_machine.attacks import pgd
-from etude.systems.born_machine.config_methods import PurificationConfig
+from etude.systems.born_machine.config_attacks import PurificationConfig
 from etude.systems.born_machine.purification import (
     detection_rates,
     detection_thresholds,

@@ -10,6 +10,8 @@ import etude as et
 from etude.systems.born_machine import (
     BornMachine,
     ClassificationTrainer,
+    DataHandler,
+    DatasetConfig,
     Embedding,
     GANStyleTrainer,
     GenerativeTrainer,
@@ -58,7 +60,8 @@ def test_classification_keeps_its_best_and_reaches_every_key_of_a_goal():
 
 def test_what_cannot_work_is_refused_before_training():
     cfg, handler = config(), data(config())
-    binned = config(ganstyle={"sampling": {"method": "bins"}})
+    onehot = BornMachine.create(jax.random.key(0), 64, 10, Embedding("onehot", 2), 2)
+    binary = DataHandler(DatasetConfig(name="digits", scaler="binary"), (0.0, 1.0))
     three = BornMachine.create(jax.random.key(0), 3, 2, Embedding("legendre", 4), 3)
     fourier = BornMachine.create(jax.random.key(0), 2, 2, Embedding("fourier", 4), 3)
     refused = et.ConfigurationError
@@ -71,7 +74,7 @@ def test_what_cannot_work_is_refused_before_training():
     with pytest.raises(refused, match="'mmd' is not measured"):
         ClassificationTrainer(machine(), cfg, "pre", handler).train({"mmd": 0.1})
     with pytest.raises(refused, match="no gradient"):
-        GANStyleTrainer(machine(), binned, handler)
+        GANStyleTrainer(onehot, cfg, binary)
     with pytest.raises(refused, match=r"best is .*without a number for 'acc'"):
         GANStyleTrainer(machine(), cfg, handler, best={"loss": 0.3})
 

@@ -29,14 +29,17 @@ from etude.systems.born_machine.config import (
     TrackingConfig,
     TrainerConfig,
 )
+from etude.systems.born_machine.config_attacks import (
+    EvasionConfig,
+    PurificationConfig,
+)
 from etude.systems.born_machine.config_methods import (
     CriterionConfig,
     CriticConfig,
     DiscriminationConfig,
-    EvasionConfig,
+    GameSamplingConfig,
     MetricsConfig,
     OptimizerSpec,
-    PurificationConfig,
     SamplingConfig,
 )
 from etude.systems.born_machine.config_model import (
@@ -140,6 +143,7 @@ __all__ = [
     "EvasionConfig",
     "GANStyleConfig",
     "GANStyleTrainer",
+    "GameSamplingConfig",
     "GenerativeConfig",
     "GenerativeNLL",
     "GenerativeTrainer",

@@ -20,16 +20,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, Key
 
-from etude.systems.born_machine.config_methods import EvasionConfig
+from etude.systems.born_machine.config_attacks import EvasionConfig
 from etude.systems.born_machine.labels import allowed, checked, of_label
 
 Norm = Literal["linf", "l2"]
 Domain = tuple[float, float]
 Inputs = Float[Array, "batch sites"]
 Radius = float | Float[Array, ""]
-#: what is to rise, sample by sample
+#: What is to rise, sample by sample.
 Objective = Callable[[Array], Array]
-#: the score of each class, sample by sample
+#: The score of each class, sample by sample.
 Scores = Callable[[Array], Array]
 
 

@@ -13,29 +13,43 @@ pydantic_core._pydantic_core.ValidationError: 1 validation error for Classificat
 would go by a number that nobody measures: add loss=1 to metrics, or choose one of them ...
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from etude.config import Config as Typed, refuse
+from etude.systems.born_machine.config_attacks import EvasionConfig
 from etude.systems.born_machine.config_methods import (
     CriterionConfig,
     CriticConfig,
-    EvasionConfig,
+    GameSamplingConfig,
     MetricsConfig,
     OptimizerSpec,
-    PurificationConfig,
     SamplingConfig,
     Stop,
+    idle,
 )
 from etude.systems.born_machine.config_model import BornMachineConfig, DatasetConfig
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Epoch = Annotated[int, Field(ge=1)]
 
+WATCH = (
+    "steps between looks for gradients longer than 1000, of which a warning tells; while there are "
+    "any, the history has their norms at every step; 0: neither"
+)
+#: Fields of the seed that have no meaning here.
+CURES = {
+    "save": "leave it out: a run keeps the best weights in any case, train(run=...)",
+    "auto_stack": "leave it out: a memory layout of tensorkrowch; sites lie stacked here",
+    "auto_unbind": "leave it out: a memory layout of tensorkrowch; sites lie stacked here",
+}
+
 
 class _Training(Typed, frozen=True):
     """What the trainers that go by epochs share."""
+
+    cures: ClassVar[dict[str, str]] = CURES
 
     max_epoch: Epoch = 100
     batch_size: int = Field(default=64, ge=1)
@@ -47,23 +61,9 @@ class _Training(Typed, frozen=True):
     stop_crit: Stop = Field(
         default="loss", description="the metric that patience and the best go by"
     )
-    watch_freq: int = Field(
-        default=0, ge=0, description="steps between records of the gradients; 0: none"
-    )
+    watch_freq: int = Field(default=0, ge=0, description=WATCH)
     metrics: MetricsConfig = Field(
         default=MetricsConfig(loss=1), description="metric -> epochs between its measurements"
-    )
-    save: bool = Field(
-        default=False,
-        description="a run keeps the best model in any case: accepted, and without effect",
-    )
-    auto_stack: bool = Field(
-        default=True,
-        description="a choice of memory layout in tensorkrowch; here sites always lie stacked, so "
-        "that either value computes the same at the same speed",
-    )
-    auto_unbind: bool = Field(
-        default=False, description="as auto_stack: accepted, and without effect"
     )
 
     @model_validator(mode="after")
@@ -83,11 +83,8 @@ class ClassificationConfig(_Training, frozen=True):
     patience: int = Field(
         default=40, ge=0, description="epochs without improvement before it stops"
     )
-    watch_freq: int = Field(
-        default=1000, ge=0, description="steps between records of the gradients"
-    )
+    watch_freq: int = Field(default=1000, ge=0, description=WATCH)
     metrics: MetricsConfig = MetricsConfig(loss=1, acc=1, viz=30, fid=30, rob=30)
-    save: bool = True
 
 
 class GenerativeConfig(_Training, frozen=True):
@@ -98,7 +95,7 @@ class GenerativeConfig(_Training, frozen=True):
     """
 
     criterion: CriterionConfig = CriterionConfig(name="generative-nll")
-    watch_freq: int = Field(default=100, ge=0, description="steps between records of the gradients")
+    watch_freq: int = Field(default=100, ge=0, description=WATCH)
     metrics: MetricsConfig = MetricsConfig(loss=1, fid=10, viz=10)
 
 
@@ -118,7 +115,7 @@ class AdversarialConfig(_Training, frozen=True):
     metrics: MetricsConfig = MetricsConfig(loss=1, acc=1, rob=1)
     evasion: EvasionConfig = Field(
         default=EvasionConfig(method="PGD", norm="l2", strengths=(0.1,)),
-        description="the attack trained against, at the first of its strengths",
+        description="the attack trained against, at its one strength",
     )
     trades_beta: float = Field(
         default=6.0, ge=0, description="weight of the KL divergence of TRADES"
@@ -145,6 +142,20 @@ class AdversarialConfig(_Training, frozen=True):
             problems.append("curriculum_end_epoch needs curriculum=True")
         if self.evasion.method == "JOINT_PGD" and self.method == "trades":
             problems.append("TRADES maximises the KL divergence: set evasion.method to PGD or FGM")
+        if self.method == "trades" and not self.evasion.random_start:
+            problems.append(
+                "TRADES starts at random, for at the input the divergence has no gradient: leave "
+                "evasion.random_start out"
+            )
+        if len(self.evasion.strengths) > 1:
+            problems.append(
+                f"evasion.strengths {self.evasion.strengths}: one strength is trained against; "
+                "several can be measured, by tracking.evasion"
+            )
+        trades = self.method == "trades"
+        problems += idle(self, trades, "trades_beta", where="with method='trades'")
+        problems += idle(self, not trades, "clean_weight", where="with method='pgd_at'")
+        problems += idle(self, self.curriculum, "curriculum_start", where="with curriculum=True")
         refuse(type(self).__name__, problems)
         return self
 
@@ -156,14 +167,14 @@ class GANStyleConfig(Typed, frozen=True):
     0.05
     """
 
+    cures: ClassVar[dict[str, str]] = CURES
+
     max_epoch: Epoch = 100
     critic: CriticConfig = CriticConfig()
-    sampling: SamplingConfig = SamplingConfig(num_spc=256, batch_spc=16)
+    sampling: GameSamplingConfig = GameSamplingConfig()
     r_real: float = Field(default=1.0, gt=0, description="real samples per synthetic one")
     optimizer: OptimizerSpec = OptimizerSpec()
-    watch_freq: int = Field(
-        default=1, ge=0, description="steps between records of the gradients; 0: none"
-    )
+    watch_freq: int = Field(default=1, ge=0, description=WATCH)
     metrics: MetricsConfig = MetricsConfig(loss=1, acc=1, rob=1)
     retrain_crit: Literal["acc", "loss"] = Field(
         default="acc", description="the metric that may not fall"
@@ -174,13 +185,12 @@ class GANStyleConfig(Typed, frozen=True):
         description="fall of acc, or relative rise of loss, before it is retrained",
     )
     retrain: ClassificationConfig = ClassificationConfig(
-        max_epoch=40, batch_size=256, patience=30, stop_crit="acc", save=False, watch_freq=0,
+        max_epoch=40, batch_size=256, patience=30, stop_crit="acc", watch_freq=0,
         metrics=MetricsConfig(loss=1, acc=1),
     )  # fmt: skip
     stop_crit: Stop = Field(
         default="acc", description="the metric that the best state is chosen by"
     )
-    save: bool = False
 
     @model_validator(mode="after")
     def _measured(self) -> "GANStyleConfig":
@@ -197,10 +207,13 @@ class TrackingConfig(Typed, frozen=True):
     (0.1,)
     """
 
-    seed: int = Field(default=42, ge=0, lt=2**31)
+    cures: ClassVar[dict[str, str]] = {
+        "purification": "leave it out: nothing is purified here; purify takes a PurificationConfig"
+    }
+
+    seed: int = Field(default=42, ge=0, lt=2**31, description="seed of samples and attacks")
     sampling: SamplingConfig = SamplingConfig()
     evasion: EvasionConfig = EvasionConfig(method="PGD", norm="l2", strengths=(0.1,))
-    purification: PurificationConfig = PurificationConfig()
     distances: int = Field(
         default=2000, ge=2, description="samples of each class at most in fid, mmd and swd"
     )

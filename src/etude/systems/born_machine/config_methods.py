@@ -16,6 +16,23 @@ from etude.optim import OptimizerConfig, SchedulerConfig
 Stop = Literal["loss", "acc", "rob", "fid", "clsloss", "nll", "genloss", "mmd", "swd"]
 RISES = {name: name in ("acc", "rob") for name in get_args(Stop)}
 
+
+def idle(config: Config, used: bool, *names: str, where: str) -> list[str]:
+    """A sentence for each field that is set, though nothing goes by it; none if it is used.
+
+    >>> idle(DiscriminationConfig(batch_size=8), False, "batch_size", where="in a game")
+    ['batch_size=8 has no effect but in a game: leave it out']
+    """
+    if used:
+        return []
+    fields, found = type(config).model_fields, {name: getattr(config, name) for name in names}
+    return [
+        f"{name}={value!r} has no effect but {where}: leave it out"
+        for name, value in found.items()
+        if value != fields[name].default
+    ]
+
+
 Every = Annotated[int, Field(ge=1)] | None
 Positive = Annotated[float, Field(gt=0)]
 
@@ -110,7 +127,7 @@ class OptimizerSpec(Config, frozen=True):
         return self
 
     def typed(self) -> OptimizerConfig:
-        """As a configuration of `etude.optim`. Raises ValueError for what it does not take."""
+        """The same in the words of `etude.optim`. Raises ValueError for what that does not take."""
         given = self.kwargs
         beta1, beta2 = given.betas or (None, None)
         return OptimizerConfig(
@@ -128,12 +145,10 @@ class OptimizerSpec(Config, frozen=True):
 class CriterionKwargs(Config, frozen=True):
     """Arguments of a criterion."""
 
-    eps: float = Field(
-        default=1e-8,
-        ge=0,
-        description="floor of a probability in the original; log-probabilities here need none, "
-        "and below a floor the gradient would be zero: accepted, and without effect",
-    )
+    cures: ClassVar[dict[str, str]] = {
+        "eps": "leave it out: log-probabilities need no floor, below which gradients would vanish"
+    }
+
     alpha: float | None = Field(
         default=None, ge=0, le=1, description="mixed-nll: 0 is discriminative, 1 generative"
     )
@@ -160,8 +175,24 @@ class CriterionConfig(Config, frozen=True):
         return self
 
 
-class SamplingConfig(Config, frozen=True):
-    """How samples are drawn.
+class _Drawing(Config, frozen=True):
+    """What every way to draw samples has."""
+
+    method: Literal["secant", "bins", "exact"] = Field(
+        default="secant",
+        description="differentiable along the CDF, by bins, or by its exact integral",
+    )
+    num_bins: int = Field(default=200, ge=2, description="points of a site's domain")
+
+    @model_validator(mode="after")
+    def _with_bins(self) -> "_Drawing":
+        used, where = self.method != "exact", "with method 'secant' or 'bins'"
+        refuse(type(self).__name__, idle(self, used, "num_bins", where=where))
+        return self
+
+
+class SamplingConfig(_Drawing, frozen=True):
+    """How samples are drawn that are measured or shown.
 
     >>> SamplingConfig().num_spc
     1024
@@ -169,15 +200,30 @@ class SamplingConfig(Config, frozen=True):
 
     cures: ClassVar[dict[str, str]] = {"multinomial": "write method='bins'"}
 
-    method: Literal["secant", "bins", "exact"] = Field(
-        default="secant",
-        description="differentiable along the CDF, by bins, or by its exact integral",
-    )
     num_spc: int = Field(default=1024, ge=1, description="samples per class")
-    num_bins: int = Field(default=200, ge=2, description="points of a site's domain")
     batch_spc: int = Field(
         default=16, ge=1, description="samples per class drawn at once; memory is linear in it"
     )
+
+
+class GameSamplingConfig(_Drawing, frozen=True):
+    """How the samples are drawn that a critic sees; the machine learns through them.
+
+    >>> GameSamplingConfig(method="exact").num_bins
+    200
+    """
+
+    cures: ClassVar[dict[str, str]] = {
+        "multinomial": "leave it out: samples by bins have no gradient",
+        "num_spc": "leave it out: a step draws critic.discrimination.batch_size / r_real per class",
+        "batch_spc": "leave it out: the samples of a step are drawn at once",
+    }
+
+    @model_validator(mode="after")
+    def _differentiable(self) -> "GameSamplingConfig":
+        bins = "method 'bins' has no gradient, and the machine learns through its samples: write "
+        refuse(type(self).__name__, [f"{bins}'secant' or 'exact'"] if self.method == "bins" else [])
+        return self
 
 
 class DiscriminationConfig(Config, frozen=True):
@@ -224,77 +270,13 @@ class CriticConfig(Config, frozen=True):
     lamb: float = Field(default=10.0, ge=0, description="wgan-gp: weight of the gradient penalty")
     discrimination: DiscriminationConfig = DiscriminationConfig()
 
-
-class EvasionConfig(Config, frozen=True):
-    """An attack and its strengths.
-
-    >>> EvasionConfig(strengths=(0.05,), units="absolute").radius(0.05, (-1.0, 1.0))
-    0.05
-    >>> EvasionConfig().radius(0.1, (-1.0, 1.0))
-    0.2
-    """
-
-    method: Literal["FGM", "PGD", "JOINT_PGD"] = "FGM"
-    norm: Literal["linf", "l2"] = Field(
-        default="linf", description="what is bounded: each site, or the length of the whole change"
-    )
-    strengths: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(0.1, 0.3), min_length=1)
-    units: Literal["range", "absolute"] = Field(
-        default="range",
-        description="of the strengths: fractions of the domain's range, or its coordinates",
-    )
-    num_steps: int = Field(default=10, ge=1)
-    step_size: Positive | None = Field(
-        default=None, description="in the units of strengths; none: 2.5 strength / num_steps"
-    )
-    random_start: bool = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _norms(cls, given: object) -> object:
-        return seeds_norm(given)
-
-    def radius(self, strength: float, domain: tuple[float, float]) -> float:
-        """A strength (or step) in the coordinates of the domain."""
-        return strength * (domain[1] - domain[0]) if self.units == "range" else strength
-
-
-class PurificationConfig(Config, frozen=True):
-    """Moving an input to where the machine finds it likelier, before it is classified.
-
-    >>> PurificationConfig().radius(0.1, (0.0, 2.0))
-    0.2
-    """
-
-    method: Literal["likelihood", "gibbs"] = Field(
-        default="likelihood", description="ascent of log p(x), or draws of every site anew"
-    )
-    norm: Literal["linf", "l2"] = "linf"
-    num_steps: int = Field(default=20, ge=1)
-    step_size: Positive | None = Field(default=None, description="none: 2.5 radius / num_steps")
-    random_start: bool = False
-    radii: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(0.1, 0.2, 0.3), min_length=1)
-    units: Literal["range", "absolute"] = "range"
-    sweeps: int = Field(default=1, ge=1, description="Gibbs: visits of every site")
-    num_bins: int = Field(default=200, ge=2, description="Gibbs: values tried for a site")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _norms(cls, given: object) -> object:
-        return seeds_norm(given)
-
-    def radius(self, radius: float, domain: tuple[float, float]) -> float:
-        """A radius (or step) in the coordinates of the domain."""
-        return radius * (domain[1] - domain[0]) if self.units == "range" else radius
-
-
-def seeds_norm(given: object) -> object:
-    """A configuration with the seed's norms, "inf" and 2, under their names here.
-
-    >>> seeds_norm({"norm": "inf"})
-    {'norm': 'linf'}
-    """
-    if not isinstance(given, dict) or "norm" not in given:
-        return given
-    same = {"inf": "linf", float("inf"): "linf", 2: "l2", "2": "l2"}
-    return {**given, "norm": same.get(given["norm"], given["norm"])}
+    @model_validator(mode="after")
+    def _effective(self) -> "CriticConfig":
+        bce, leaky = self.criterion == "bce", self.activation == "leaky_relu"
+        problems = [
+            *idle(self, leaky, "negative_slope", where="with activation='leaky_relu'"),
+            *idle(self, bce, "swapped", where="with criterion='bce'"),
+            *idle(self, not bce, "lamb", where="with criterion='wgan-gp'"),
+        ]
+        refuse("CriticConfig", problems)
+        return self

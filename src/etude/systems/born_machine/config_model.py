@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 import etude as et
 from etude.config import Config, near_match, refuse
 from etude.data.named import NAMES, find
+from etude.systems.born_machine.config_methods import idle
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine
 
@@ -72,7 +73,7 @@ class DatasetConfig(Config, frozen=True):
         default=0.05, ge=0, description="standard deviation of the noise of moons, ..."
     )
     circ_factor: float = Field(default=0.3, gt=0, lt=1, description="radius of the inner circle")
-    seed: int = Field(default=25, ge=0, lt=2**31, description="of the data")
+    seed: int = Field(default=25, ge=0, lt=2**31, description="seed of the data that are drawn")
     split: tuple[float, float, float] = Field(
         default=(0.5, 0.25, 0.25), description="fractions of train, valid and test, in each class"
     )
@@ -126,6 +127,13 @@ class DatasetConfig(Config, frozen=True):
             problems.append(f"{self.name} has no intensities: set scaler to 'minmax'")
         if self.name == ARRAYS and self.size is not None:
             problems.append("arrays are taken as they are: leave size out")
+        kind = self.name.partition("_")[0]
+        toys = "for moons, circles and spirals"
+        problems += idle(self, self.name in TOYS, "noise", where=toys)
+        problems += idle(self, kind == "circles", "circ_factor", where="for circles")
+        problems += idle(self, self.drawn, "seed", where="for data that are drawn")
+        problems += idle(self, self.scaler == "binary", "threshold", where="with scaler='binary'")
+        problems += idle(self, pictures, "root", where="for pictures")
         refuse("DatasetConfig", problems)
         return self
 
@@ -155,15 +163,13 @@ class MPSInitConfig(Config, frozen=True):
         "n_features": "leave it out: the data say how many sites there are",
         "out_dim": "leave it out: the data say how many classes there are",
         "std": "leave it out: every init_method sets its own noise, by the length of the chain",
+        "boundary": "leave it out: chains are open",
     }
 
     in_dim: int = Field(default=10, ge=2, description="d, functions of the embedding for each site")
     bond_dim: int = Field(default=6, ge=1, description="D")
     out_position: int | None = Field(
         default=None, ge=0, description="sites before the class; none: half of them"
-    )
-    boundary: Literal["obc"] = Field(
-        default="obc", description="open; closed chains are not offered"
     )
     init_method: Literal["identity", "isometry", "gaussian"] = "identity"
     dtype: Literal["float32", "float64", "complex64", "complex128"] = "float32"

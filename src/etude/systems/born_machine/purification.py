@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from etude.systems.born_machine.attacks import Domain, Inputs, Norm, Objective, Radius, ascend
-from etude.systems.born_machine.config_methods import PurificationConfig
+from etude.systems.born_machine.config_attacks import PurificationConfig
 
 
 def purify(
@@ -34,7 +34,7 @@ def purify(
 
     Errors as in `purify_by_likelihood` and `purify_by_gibbs`.
 
-    >>> config = PurificationConfig(radii=(0.125,), units="range")
+    >>> config = PurificationConfig(units="range")
     >>> purify(config, lambda x: -jnp.sum(x**2, axis=1), jnp.array([[0.5]]), jax.random.key(0),
     ...        radius=0.125, domain=(-1.0, 1.0)).tolist()
     [[0.25]]
@@ -98,9 +98,9 @@ def purify_by_gibbs(
     Args:
         log_density: log p(x), each value a function of its own sample alone.
         x: inputs in the domain.
-        key: of the draws.
-        radius: of the ball in the coordinates of `x`: of each site for "linf", of the whole
-            sample for "l2".
+        key: seed of the draws.
+        radius: radius of the ball in the coordinates of `x`: of each site for "linf", of the
+            whole sample for "l2".
         domain: lowest and highest value of a site.
         norm: shape of the ball.
         sweeps: visits of each site.

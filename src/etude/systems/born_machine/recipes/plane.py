@@ -53,7 +53,7 @@ Toy = Literal[
 ]  # fmt: skip
 Method = Literal["classifier", "generative", "GAN-style", "adversarial", "TRADES"]
 
-#: measured of every machine: densities in nats, robustness at 5, 10 and 20 % of the range
+#: What is measured of every machine: densities in nats, robustness at 5, 10, 20 % of the range.
 MEASURED = ClassificationConfig(
     stop_crit="acc",
     metrics={"acc": 1, "clsloss": 1, "nll": 1, "rob": 1, "swd": 1, "mmd": 1},  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def trials(config: Plane) -> list[Trial]:
 
 def build(config: Plane, name: Toy, method: Method, seed: int, /, **options: Any) -> et.Trainer:
     """The trainer of one trial."""
-    cfg, handler = settings(config, name), data(name)
+    cfg, handler = settings(config, name, method), data(name)
     machine = BornMachine.create(
         jax.random.key(seed),
         handler.sites,
@@ -123,16 +123,11 @@ def build(config: Plane, name: Toy, method: Method, seed: int, /, **options: Any
         case "GAN-style":
             trainer = GANStyleTrainer(machine, cfg, handler, pretrain=True)
         case "adversarial" | "TRADES":
-            part = cfg.trainer.adversarial
-            chosen = "trades" if method == "TRADES" else "pgd_at"
-            part = part.model_copy(update={"method": chosen})
-            both = cfg.trainer.model_copy(update={"adversarial": part})
-            against = cfg.model_copy(update={"trainer": both})
-            trainer = AdversarialTrainer(machine, against, handler, pretrain=True)
+            trainer = AdversarialTrainer(machine, cfg, handler, pretrain=True)
     return trainer.trainer(seed=seed, **options)
 
 
-def settings(config: Plane, name: Toy) -> Config:
+def settings(config: Plane, name: Toy, method: Method) -> Config:
     """The configuration of the trainers, in the words of the field."""
 
     def adam(rate: float) -> dict[str, Any]:
@@ -140,6 +135,9 @@ def settings(config: Plane, name: Toy) -> Config:
         return {"name": "adam", "kwargs": kwargs, "schedule": "cosine"}
 
     attack = {"method": "PGD", "norm": "l2", "strengths": (config.strength,), "num_steps": 10}
+    against: dict[str, Any] = {"method": "pgd_at"}
+    if method == "TRADES":
+        against = {"method": "trades", "trades_beta": config.trades_beta}
     classification = {
         "max_epoch": config.epochs,
         "batch_size": 256,
@@ -187,12 +185,12 @@ def settings(config: Plane, name: Toy) -> Config:
                     },
                 },
                 "adversarial": {
+                    **against,
                     "max_epoch": config.attack_epochs,
                     "patience": config.attack_epochs,
                     "batch_size": 256,
                     "optimizer": adam(config.attack_rate),
                     "evasion": attack,
-                    "trades_beta": config.trades_beta,
                     "metrics": {"rob": 2, "acc": 2},
                 },
             },

@@ -125,11 +125,10 @@ class GANStyleTrainer:
     def __post_init__(self):
         check_fit(self.bornmachine, self.datahandler)
         config = self.cfg.trainer.ganstyle
-        if config.sampling.method == "bins" or self.bornmachine.embedding.discrete:
+        if self.bornmachine.embedding.discrete:
             raise et.ConfigurationError(
-                "GANStyleTrainer: the machine learns through its samples, and those of bins or of "
-                "one-hot states have no gradient. Set ganstyle.sampling.method to 'secant' or "
-                "'exact', and choose a continuous embedding."
+                "GANStyleTrainer: the machine learns through its samples, and those of one-hot "
+                "states have no gradient. Choose a continuous embedding."
             )
         if self.best is not None and math.isnan(self.best.get(config.retrain_crit, math.nan)):
             raise et.ConfigurationError(

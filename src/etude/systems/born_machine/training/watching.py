@@ -10,7 +10,7 @@ from etude.callbacks import Event, Request, StepMetrics
 from etude.systems.born_machine.config import GANStyleConfig
 from etude.systems.born_machine.training.stages import Stage, best_of
 
-#: The length of a gradient that is told as too long: the usual ones of log-amplitudes are 1 to 30.
+#: A longer gradient is told: it comes of an amplitude near zero, whose logarithm is steep.
 LONG = 1e3
 
 
@@ -51,7 +51,7 @@ class Pictures(et.Callback):
 
 @final
 class GradientWatch(et.Callback):
-    """Warns of very long gradients of one phase; `et.GradientMonitor` with eyes for it alone."""
+    """Warns of very long gradients of one phase, as `et.GradientMonitor` does of all."""
 
     def __init__(self, phase: str, every: int):
         self.phase, self.every = phase, every
