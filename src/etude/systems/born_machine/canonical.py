@@ -129,7 +129,7 @@ Spectrum = tuple[Float[Array, "bonds D"], Float[Array, " bonds"]]
 
 
 def _left_canonical(machine: BornMachine, keep: int | None) -> tuple[BornMachine, Spectrum]:
-    """With the normalised singular values of every inner bond and the shares lost there."""
+    """The machine, the normalised singular values of its inner bonds, the shares lost there."""
     # The end of the chain sees the first column of the last tensor; the others must not count.
     centre, right = machine.centre, machine.right
     if len(right):

@@ -18,7 +18,7 @@ from etude.systems.born_machine.config_methods import CriticConfig
 
 #: Samples of all classes, side by side.
 Samples = Float[Array, "n classes sites"]
-#: As many or fewer or more of them.
+#: Another number of such samples.
 Others = Float[Array, "m classes sites"]
 
 
@@ -29,7 +29,7 @@ class Critic(eqx.Module):
         sites: numbers in a sample.
         classes: number of classes.
         config: widths of the layers in units of the sites, activation, kind of head.
-        key: of the initial weights.
+        key: seed of the initial weights.
     """
 
     layers: list[eqx.nn.Linear]

@@ -25,7 +25,7 @@ from etude.systems.born_machine.densities import DENSITIES, SUPPORT
 SPLITS = ("train", "valid", "test")
 
 
-#: samples and their classes
+#: Samples and their classes.
 Arrays = tuple[Any, Any]
 
 
@@ -102,13 +102,13 @@ class DataHandler:
     (3, 2, 50)
 
     Args:
-        config: which data.
+        config: name of the data set, how it is split and scaled.
         domain: lowest and highest value of the embedding, such as `(embedding.low,
             embedding.high)`; a one-hot embedding of two states has (0, 1).
-        batch_size: of `classification` and `discrimination`; at most a split.
-        arrays: for the name "arrays": samples (of any shape after the first axis) and classes
-            counted from 0, which `config.split` divides in each class; or such a pair for each
-            of "train", "valid" and "test".
+        batch_size: samples per batch of `classification` and `discrimination`; at most a split.
+        arrays: the data of the name "arrays": samples (of any shape after the first axis) and
+            classes counted from 0, which `config.split` divides in each class; or such a pair for
+            each of "train", "valid" and "test".
 
     Raises:
         DataError: pictures that cannot be read, see `etude.data.load`; too few of a class; or
@@ -116,9 +116,9 @@ class DataHandler:
 
     Attributes:
         splits: "train", "valid" and "test", in the coordinates of the domain.
-        shape: of a sample before it was laid in a row.
+        shape: shape of a sample before it was laid in a row.
         classes: number of classes.
-        scaling: between raw coordinates and the domain.
+        scaling: the map from raw coordinates to the domain.
         clipped: fraction of the samples of each split that were clipped to the domain.
         entropy: E -log p(x|c) of the truth in nats, in the coordinates of the domain, averaged
             over the classes; None where nobody knows it.

@@ -119,7 +119,7 @@ class TruncatedGaussian(AbstractDensity):
         return np.asarray(self.mean) + np.asarray(self.std) * standard
 
     def log_density(self, x: Points) -> Float[np.ndarray, " samples"]:
-        """Of the normal density, renormalised."""
+        """Log-density in nats of the normal, cut off and renormalised; minus infinity outside."""
         std, mass = np.asarray(self.std), self._cut()[2]
         standard = (x - np.asarray(self.mean)) / std
         found = -0.5 * standard**2 - np.log(np.sqrt(2 * np.pi) * std * mass)
@@ -143,7 +143,7 @@ def _board(colour: int, cells: int = 4) -> Cells:
     return Cells(tuple((SUPPORT[0] + side * i, SUPPORT[0] + side * j) for i, j in grid), side)
 
 
-#: name of a data set -> the density of each class
+#: The density of each class, by the name of the data set.
 DENSITIES: dict[str, tuple[AbstractDensity, ...]] = {
     "squares": (Cells(((-0.8, -0.8),), 0.6), Cells(((0.2, 0.2),), 0.6)),
     "checkerboard": (_board(0), _board(1)),

@@ -127,7 +127,7 @@ class ProductIntegrals(eqx.Module):
         return orthogonal.from_unit(orthogonal.FAMILIES[self.embedding.name], t)
 
     def coefficients(self, rho: Float[Array, "*shape dim dim"]) -> Float[Array, "*shape terms"]:
-        """Of the density phi' rho phi dx/dt."""
+        """Coefficients of the density phi' rho phi dx/dt."""
         return jnp.einsum("...ij,ijk->...k", rho, jnp.asarray(self._table(), rho.dtype))
 
     def density(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape terms"]:

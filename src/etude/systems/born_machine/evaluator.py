@@ -40,12 +40,12 @@ from etude.systems.born_machine.metrics import (
 from etude.systems.born_machine.plots import plot_samples
 from etude.systems.born_machine.sampling import sample
 
-#: (machine, key, label, count) -> samples of that class
+#: Draws samples of one class: `sampler(machine, key, label, count) -> (count, sites)`.
 Sampler = Callable[[Any, Array, int, int], Array]
 
 LIKELIHOODS = ("loss", "acc", "clsloss", "nll", "genloss")
 DISTANCES = ("fid", "mmd", "swd")
-#: samples put through the machine at once
+#: How many samples go through the machine at once.
 BATCH = 512
 
 
@@ -66,8 +66,8 @@ class PerformanceEvaluator:
     Every sample of the split counts once, whatever the batches.
 
     Args:
-        cfg: of which `tracking` is used.
-        datahandler: the data.
+        cfg: the whole configuration, whose `tracking` says how samples and attacks are made.
+        datahandler: the data, in the domain of the machine's embedding.
         train_cfg: configuration of a trainer, whose `metrics` and criterion are taken.
         sampler: draws samples of one class; None: `sample`, as `cfg.tracking.sampling` says.
         criterion: a criterion of the user's own, reported as "loss".
@@ -101,7 +101,15 @@ class PerformanceEvaluator:
         *,
         folder: Path | None = None,
     ) -> dict[str, Any]:
-        """The metrics that are due in this epoch; None: all. `folder` is where figures go."""
+        """The metrics of a machine, by the names of the table.
+
+        Args:
+            bornmachine: a `BornMachine`, or what has its `log_weights` and `class_log_partition`.
+            split: "train", "valid" or "test".
+            epoch: an epoch, counted from 1, of which the metrics that are due are measured; None:
+                all of them.
+            folder: where the figure of `viz` goes; None: `viz` is an array.
+        """
         due = self.metrics.due(epoch)
         found: dict[str, Any] = {}
         if set(due) & set(LIKELIHOODS):

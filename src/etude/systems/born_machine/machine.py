@@ -59,14 +59,14 @@ class BornMachine(eqx.Module):
         """A machine over `sites` numbers and `classes` classes (1 for generation alone).
 
         Args:
-            key: of the random initial tensors.
+            key: seed of the random initial tensors.
             sites: numbers per sample.
             classes: number of classes.
             embedding: what a number becomes; its `dim` is the physical dimension d.
-            bond_dim: D, of every bond.
+            bond_dim: dimension D of every bond.
             out_position: number of sites before the class site; half of them by default.
             init: `identity`, `isometry` or `gaussian`, see `initial.py`.
-            dtype: of the tensors; complex ones make a complex amplitude.
+            dtype: type of the tensors; complex ones make a complex amplitude.
 
         Raises:
             ValueError: a size below 1, a class site outside the chain, an unknown `init` or a
@@ -104,7 +104,7 @@ class BornMachine(eqx.Module):
 
     @property
     def bond_dim(self) -> int:
-        """D, of every bond."""
+        """Dimension D of every bond."""
         return self.centre.shape[0]
 
     @property
@@ -114,12 +114,12 @@ class BornMachine(eqx.Module):
 
     @property
     def dtype(self) -> jnp.dtype:
-        """Of the tensors."""
+        """Type of the tensors."""
         return self.centre.dtype
 
     @property
     def real_dtype(self) -> jnp.dtype:
-        """Of probabilities, and of the data as the machine sees them."""
+        """Type of probabilities, and of the data as the machine sees them."""
         return jnp.finfo(self.dtype).dtype
 
     def features(self, x: Real[Array, "batch sites"]) -> Inexact[Array, "sites batch d"]:

@@ -39,8 +39,8 @@ def likelihoods(
 
     Args:
         machine: a `BornMachine`, or what has its `log_weights` and `class_log_partition`.
-        x: samples in the domain of its embedding.
-        labels: their classes.
+        x: samples in the domain of the embedding.
+        labels: the class of each sample.
 
     Returns:
         "acc": 1 where the most probable class is the label; "clsloss": -log p(c|x); "nll":
@@ -100,7 +100,7 @@ class Moments:
 
     @classmethod
     def of(cls, x: Float[np.ndarray | Array, "samples sites"]) -> "Moments":
-        """Of samples, the covariance unbiased. Raises ValueError for fewer than two samples."""
+        """Mean and unbiased covariance of samples. Raises ValueError for fewer than two samples."""
         if len(x) < 2:
             raise ValueError(f"Moments: got {len(x)} samples; a covariance needs two or more.")
         wide = np.asarray(x, np.float64)
@@ -148,8 +148,8 @@ def maximum_mean_discrepancy(
     Args:
         x: two or more samples.
         y: two or more samples of the other set.
-        bandwidth: of the widest kernels; None: `median_distance`, a constant to derivatives.
-        widths: of the kernels in units of the bandwidth.
+        bandwidth: width of the widest kernel; None: `median_distance`, a constant to derivatives.
+        widths: widths of the kernels in units of the bandwidth.
 
     Raises:
         ValueError: fewer than two samples of a set.
@@ -183,10 +183,10 @@ def sliced_wasserstein(
     one dimension it is the Wasserstein distance itself.
 
     Args:
-        x: samples.
+        x: samples of one set.
         y: samples of the other set.
-        key: of the directions.
-        projections: how many directions.
+        key: seed of the random directions.
+        projections: number of directions.
     """
     directions = jax.random.normal(key, (x.shape[1], projections), x.dtype)
     directions = directions / jnp.linalg.norm(directions, axis=0)

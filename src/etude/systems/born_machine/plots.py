@@ -29,9 +29,9 @@ def plot_samples(
     """Samples beside as many test samples, in raw coordinates; pictures as rows of classes.
 
     Args:
-        samples: of each class, in the domain of the embedding.
-        datahandler: the data that they imitate.
-        shown: points of each class at most, in the plane.
+        samples: samples of each class, in the domain of the embedding.
+        datahandler: the data that the samples imitate.
+        shown: how many points of each class are drawn in the plane, at most.
     """
     from matplotlib.figure import Figure
 
@@ -99,10 +99,10 @@ def plot_densities(
     A last panel has p(x) and, if there are any, samples of the machine.
 
     Args:
-        machine: with `log_weights` and `class_log_partition`; of two sites.
-        datahandler: the data.
-        samples: of each class, in the domain.
-        points: of the grid, along each axis.
+        machine: a model of two sites with `log_weights` and `class_log_partition`.
+        datahandler: the data that the machine has learned.
+        samples: samples of each class, in the domain; empty: none are drawn.
+        points: number of points of the grid along each axis.
 
     Raises:
         ValueError: data that are not in the plane.
@@ -164,7 +164,7 @@ def plot_likelihoods(
     """-log p in nats against the bond dimension, a curve for each method.
 
     Args:
-        curves: method -> {bond dimension: nats}.
+        curves: for each method, nats by bond dimension.
         floor: the least that is possible, such as an entropy.
 
     >>> figure = plot_likelihoods({"sweep": {10: 94.0, 30: 66.0}}, floor=6.9)

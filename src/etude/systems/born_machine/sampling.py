@@ -91,10 +91,10 @@ def sample(
 
     Args:
         machine: the distribution.
-        key: of the uniform numbers.
+        key: seed of the uniform numbers.
         labels: one class for all samples, or the class of each.
         n: number of samples, if `labels` is one class.
-        method: as in the table.
+        method: "exact", "secant" or "bins", see the table.
         bins: number of intervals, for `bins` and `secant`.
 
     Raises:

@@ -41,7 +41,7 @@ Method = Literal["classifier", "generative", "mixed", "sweep"]
 MEASURED = ClassificationConfig.model_validate(
     {"stop_crit": "acc", "metrics": {"acc": 1, "clsloss": 1, "nll": 1}}
 )
-#: samples of each class that a classifier is asked about
+#: How many samples of each class a classifier is asked about.
 DRAWN = 100
 
 

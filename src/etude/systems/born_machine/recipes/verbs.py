@@ -70,9 +70,9 @@ def write_samples(
     """Writes `samples.npy`, and `samples.png` if they can be shown; their classes as a table.
 
     Args:
-        samples: in the units of the data.
-        labels: their classes.
-        shape: of a sample; pictures have two axes, points of the plane two numbers.
+        samples: samples in the units of the data.
+        labels: the class of each sample.
+        shape: shape of a sample; pictures have two axes, points of the plane two numbers.
         classes: names of the classes.
         folder: where the files go; None: only the table is made.
     """

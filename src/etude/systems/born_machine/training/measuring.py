@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 import etude as et
 from etude.systems.born_machine.evaluator import DISTANCES, LIKELIHOODS, PerformanceEvaluator
 
-#: from the model that is trained to the Born machine in it
+#: Takes the model that is trained to the Born machine in it.
 MachineOf = Callable[[Any], Any]
 
 

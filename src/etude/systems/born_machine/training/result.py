@@ -41,10 +41,10 @@ def trained(
 
     Args:
         trainer: makes the trainer from the options, `callbacks` among them.
-        stage: the last phase.
+        stage: the last phase, whose machine is kept.
         options: options of `etude.Trainer`.
-        times: for each time of the summary the phases whose seconds count, per epoch of the stage;
-            None: those of the stage, as `avg_epoch_time_s`.
+        times: names of times in the summary, and the phases whose seconds each adds up, per epoch
+            of the stage; None: `avg_epoch_time_s`, the seconds of the stage.
     """
     timing, epochs = (
         et.Timing(verbose=False),
