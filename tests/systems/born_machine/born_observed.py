@@ -60,14 +60,17 @@ def of_training(trainer: et.Trainer) -> list[Any]:
 def trained(**parts: Any) -> list[Any]:
     """Of the trainer that goes by the one part that is given."""
     (name,) = parts
-    kinds = {
-        "classification": lambda cfg: ClassificationTrainer(MACHINE, cfg, "pre", DATA),
-        "generative": lambda cfg: GenerativeTrainer(MACHINE, cfg, DATA),
-        "adversarial": lambda cfg: AdversarialTrainer(MACHINE, cfg, DATA),
-        "ganstyle": lambda cfg: GANStyleTrainer(MACHINE, cfg, DATA),
-    }
-    cfg = Config.model_validate({"trainer": parts})
-    return of_training(kinds[name](cfg).trainer(progress=False))
+    cfg, quiet = Config.model_validate({"trainer": parts}), {"progress": False}
+    match name:
+        case "classification":
+            trainer = ClassificationTrainer(MACHINE, cfg, "pre", DATA, **quiet)
+        case "generative":
+            trainer = GenerativeTrainer(MACHINE, cfg, DATA, **quiet)
+        case "adversarial":
+            trainer = AdversarialTrainer(MACHINE, cfg, DATA, **quiet)
+        case _:
+            trainer = GANStyleTrainer(MACHINE, cfg, DATA, **quiet)
+    return of_training(trainer.trainer())
 
 
 def measured(metrics: Any, epochs: tuple[int | None, ...] = (None,), **tracking: Any) -> list[Any]:
@@ -123,7 +126,7 @@ def of_recipe(recipe: Any) -> Any:
 
 def all_of(cfg: Config) -> list[Any]:
     born = of_machine(cfg.born)
-    trainer = ClassificationTrainer(MACHINE, cfg, "pre", DATA).trainer(progress=False)
+    trainer = ClassificationTrainer(MACHINE, cfg, "pre", DATA, progress=False).trainer()
     evaluator = PerformanceEvaluator(cfg, DATA, cfg.trainer.ganstyle)
     return [
         of_data(cfg.dataset),

@@ -70,8 +70,8 @@ def test_adversarial_training_follows_its_curriculum_and_resists_more():
                      "curriculum_end_epoch": 10, "metrics": {"rob": 1}},
     )  # fmt: skip
     handler = data(cfg)
-    pre = ClassificationTrainer(machine(), cfg, "pre", handler).train(progress=False)
-    trained = AdversarialTrainer(pre.bornmachine, cfg, handler).train(progress=False)
+    pre = ClassificationTrainer(machine(), cfg, "pre", handler, progress=False).train()
+    trained = AdversarialTrainer(pre.bornmachine, cfg, handler, progress=False).train()
     epsilon = [r["train/epsilon"] for r in trained.result.history if "train/epsilon" in r]
     assert epsilon[0] == 0
     assert epsilon == sorted(epsilon)

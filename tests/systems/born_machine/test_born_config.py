@@ -225,7 +225,7 @@ def test_a_configuration_builds_its_machine():
     isometric = BornMachineConfig.model_validate({"init_kwargs": {"init_method": "isometry"}})
     born = isometric.build(jax.random.key(0), sites=4, classes=3)
     assert float(born.log_partition()) == pytest.approx(0, abs=1e-4)
-    with pytest.raises(ValidationError, match=r"load\(\)"):
+    with pytest.raises(ValidationError, match=r"load\(run\)"):
         BornMachineConfig.model_validate({"model_path": "runs/pre"})
 
 

@@ -32,8 +32,8 @@ def test_the_game_moves_both_players_and_only_in_their_turns():
             seen[event.phase] = event.model()
 
     start = machine()
-    trainer = GANStyleTrainer(start, cfg, data(cfg))
-    trained = trainer.train(callbacks=[Watch()], progress=False)
+    trainer = GANStyleTrainer(start, cfg, data(cfg), callbacks=[Watch()], progress=False)
+    trained = trainer.train()
     result, alone = trained.result, seen["gan"]
     assert same(alone.machine, start), "the critic's phase must not touch the machine"
     assert not same(alone.critic, trainer.game().critic)
@@ -72,9 +72,12 @@ def test_retraining_comes_to_the_rescue_and_the_best_machine_is_kept():
         },
     )  # fmt: skip
     handler = data(cfg)
-    pre = ClassificationTrainer(machine(), cfg, "pre", handler).train(progress=False)
-    trainer = GANStyleTrainer(pre.bornmachine, cfg, handler, best=pre.best)
-    trained = trainer.train(progress=False, nonfinite="skip", callbacks=[Watch()])
+    pre = ClassificationTrainer(machine(), cfg, "pre", handler, progress=False).train()
+    trainer = GANStyleTrainer(
+        pre.bornmachine, cfg, handler, best=pre.best, progress=False, nonfinite="skip",
+        callbacks=[Watch()],
+    )  # fmt: skip
+    trained = trainer.train()
     result = trained.result
     history = [r for r in result.history if "valid/acc" in r]
     fell = [i for i, r in enumerate(history[:-1])

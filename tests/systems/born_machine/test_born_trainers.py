@@ -32,8 +32,8 @@ def test_classification_keeps_its_best_and_reaches_every_key_of_a_goal():
     )  # fmt: skip
     start, handler = machine(), data(cfg)
     before = arrays(start)
-    trainer = ClassificationTrainer(start, cfg, "pre", handler)
-    trained = trainer.train(goal={"acc": 0.88, "loss": 0.4}, progress=False)
+    trainer = ClassificationTrainer(start, cfg, "pre", handler, progress=False)
+    trained = trainer.train(goal={"acc": 0.88, "loss": 0.4})
     result, best, summary = trained.result, trained.best, trained.summary
     assert result.reason is et.Reason.GOAL
     assert best["acc"] >= 0.88
@@ -102,7 +102,7 @@ def test_generative_training_never_reports_more_density_than_there_is():
         generative={**FAST, "max_epoch": 25, "metrics": {"loss": 1, "nll": 1, "genloss": 1}}
     )
     handler = data(cfg)
-    trained = GenerativeTrainer(machine(), cfg, handler).train(progress=False)
+    trained = GenerativeTrainer(machine(), cfg, handler, progress=False).train()
     born = trained.bornmachine
     axis, weight = np.polynomial.legendre.leggauss(30)
     grid = jnp.asarray(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), jnp.float32)
@@ -124,5 +124,5 @@ def test_a_criterion_of_the_users_own_is_trained_and_reported():
             return 0.5 * bornmachine.log_partition()
 
     cfg = config(generative={**FAST, "max_epoch": 2, "metrics": {"loss": 1, "genloss": 1}})
-    best = GenerativeTrainer(machine(), cfg, data(cfg), Tempered()).train(progress=False).best
+    best = GenerativeTrainer(machine(), cfg, data(cfg), Tempered(), progress=False).train().best
     assert best["loss"] == pytest.approx(0.5 * best["genloss"], abs=1e-5)

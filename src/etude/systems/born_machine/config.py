@@ -40,7 +40,7 @@ WATCH = (
 )
 #: Fields of the seed that have no meaning here.
 CURES = {
-    "save": "leave it out: a run keeps the best weights in any case, train(run=...)",
+    "save": "leave it out: a run keeps the best weights in any case; give the trainer run=...",
     "auto_stack": "leave it out: a memory layout of tensorkrowch; sites lie stacked here",
     "auto_unbind": "leave it out: a memory layout of tensorkrowch; sites lie stacked here",
 }

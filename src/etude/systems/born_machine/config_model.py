@@ -188,7 +188,7 @@ class BornMachineConfig(Config, frozen=True):
     """
 
     cures: ClassVar[dict[str, str]] = {
-        "model_path": "load the run: trainer.trainer(run=...).load(), which says what does not fit"
+        "model_path": "load the run: trainer.trainer().load(run), which says what does not fit"
     }
 
     embedding: Literal["legendre", "fourier", "hermite", "chebyshev1", "chebyshev2", "onehot"] = (

@@ -101,10 +101,8 @@ def build(config: PictureConfig, method: Method, seed: int, /, **options: Any) -
         return et.Trainer(machine, phase, seed=seed, **options)
     cfg = settings(config, method)
     if method == "classifier":
-        trainer = ClassificationTrainer(machine, cfg, "pre", handler)
-    else:
-        trainer = GenerativeTrainer(machine, cfg, handler)
-    return trainer.trainer(seed=seed, **options)
+        return ClassificationTrainer(machine, cfg, "pre", handler, seed=seed, **options).trainer()
+    return GenerativeTrainer(machine, cfg, handler, seed=seed, **options).trainer()
 
 
 def settings(config: PictureConfig, method: Method) -> Config:

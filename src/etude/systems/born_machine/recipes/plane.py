@@ -107,7 +107,7 @@ def trials(config: Plane) -> list[Trial]:
 
 def build(config: Plane, name: Toy, method: Method, seed: int, /, **options: Any) -> et.Trainer:
     """The trainer of one trial."""
-    cfg, handler = settings(config, name, method), data(name)
+    cfg, handler, options = settings(config, name, method), data(name), {"seed": seed, **options}
     machine = BornMachine.create(
         jax.random.key(seed),
         handler.sites,
@@ -117,14 +117,14 @@ def build(config: Plane, name: Toy, method: Method, seed: int, /, **options: Any
     )
     match method:
         case "classifier":
-            trainer = ClassificationTrainer(machine, cfg, "pre", handler)
+            trainer = ClassificationTrainer(machine, cfg, "pre", handler, **options)
         case "generative":
-            trainer = GenerativeTrainer(machine, cfg, handler)
+            trainer = GenerativeTrainer(machine, cfg, handler, **options)
         case "GAN-style":
-            trainer = GANStyleTrainer(machine, cfg, handler, pretrain=True)
+            trainer = GANStyleTrainer(machine, cfg, handler, pretrain=True, **options)
         case "adversarial" | "TRADES":
-            trainer = AdversarialTrainer(machine, cfg, handler, pretrain=True)
-    return trainer.trainer(seed=seed, **options)
+            trainer = AdversarialTrainer(machine, cfg, handler, pretrain=True, **options)
+    return trainer.trainer()
 
 
 def settings(config: Plane, name: Toy, method: Method) -> Config:

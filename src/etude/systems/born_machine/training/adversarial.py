@@ -1,7 +1,5 @@
 """`AdversarialTrainer`: classification that resists attacks within the embedding's domain."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, final
 
@@ -25,14 +23,13 @@ from etude.systems.born_machine.training.stages import (
     pre_stage,
     stage_of,
 )
-from etude.systems.born_machine.training.watching import callbacks_of
+from etude.systems.born_machine.training.watching import composed
 
 Loss = tuple[Float[Array, ""], dict[str, Array]]
 Batch = tuple[Array, Array]
 
 
 @final
-@dataclass(frozen=True, eq=False)
 class AdversarialTrainer:
     """Trains a Born machine to resist attacks, by `cfg.trainer.adversarial`.
 
@@ -40,11 +37,12 @@ class AdversarialTrainer:
     (Madry et al., arXiv:1706.06083). `trades`: ``L(x, y) + beta KL(p(.|x) || p(.|x'))``, where the
     attack is what maximises that divergence (Zhang et al., arXiv:1901.08573).
 
-    Attributes:
+    Args:
         bornmachine: the machine to start from; it stays as it is.
         cfg: the whole configuration.
         datahandler: the data, in the domain of the machine's embedding.
         pretrain: begin with the classification of `cfg.trainer.classification`, in the same run.
+        options: options of `etude.Trainer`, such as `run`, `seed`, `callbacks` and `progress`.
 
     Raises:
         ConfigurationError: data that do not fit the machine.
@@ -55,18 +53,23 @@ class AdversarialTrainer:
     ...     "max_epoch": 2, "batch_size": 60, "metrics": {"rob": 1, "acc": 1, "loss": 1}}})
     >>> data = DataHandler(cfg.dataset, (-1.0, 1.0))
     >>> machine = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 4), 3)
-    >>> trained = AdversarialTrainer(machine, cfg, data).train(progress=False)
+    >>> trained = AdversarialTrainer(machine, cfg, data, progress=False).train()
     >>> sorted(trained.best)
     ['acc', 'loss', 'rob', 'rob/0.1']
     """
 
-    bornmachine: BornMachine
-    cfg: Config
-    datahandler: DataHandler
-    pretrain: bool = field(default=False, kw_only=True)
-
-    def __post_init__(self):
-        check_fit(self.bornmachine, self.datahandler)
+    def __init__(
+        self,
+        bornmachine: BornMachine,
+        cfg: Config,
+        datahandler: DataHandler,
+        *,
+        pretrain: bool = False,
+        **options: Any,
+    ):
+        check_fit(bornmachine, datahandler)
+        self.bornmachine, self.cfg, self.datahandler = bornmachine, cfg, datahandler
+        self.pretrain, self.options = pretrain, options
 
     def phases(self, goal: Goal | None = None) -> list[et.Phase]:
         """The phase of training against attacks, after one of classification if `pretrain`."""
@@ -82,18 +85,13 @@ class AdversarialTrainer:
         *before, stage = self._stages()
         return [*map(classification, before), phase_of(stage, loss, goal)]
 
-    def trainer(
-        self, goal: Goal | None = None, *, callbacks: Sequence[et.Callback] = (), **options: Any
-    ) -> et.Trainer:
-        """The `etude.Trainer`; as `ClassificationTrainer.trainer`."""
-        own = callbacks_of(self._stages())
-        return et.Trainer(
-            self.bornmachine, self.phases(goal), callbacks=[*own, *callbacks], **options
-        )
+    def trainer(self, goal: Goal | None = None) -> et.Trainer:
+        """The `etude.Trainer` of the phases, to be run, resumed or loaded from."""
+        return composed(self.bornmachine, self.phases(goal), self._stages(), self.options)
 
-    def train(self, goal: Goal | None = None, **options: Any) -> BornResult:
+    def train(self, goal: Goal | None = None) -> BornResult:
         """Trains, keeps the best machine and measures it; as `ClassificationTrainer.train`."""
-        return trained(partial(self.trainer, goal), self._stages()[-1], options)
+        return trained(self.bornmachine, self.phases(goal), self._stages(), self.options)
 
     def _stages(self) -> list[Stage]:
         config = self.cfg.trainer.adversarial

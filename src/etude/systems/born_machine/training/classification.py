@@ -1,8 +1,5 @@
 """`ClassificationTrainer`: p(c|x) by gradients, before a game with a critic or within it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, final
 
 import etude as et
@@ -17,20 +14,20 @@ from etude.systems.born_machine.training.stages import (
     classification,
     stage_of,
 )
-from etude.systems.born_machine.training.watching import callbacks_of
+from etude.systems.born_machine.training.watching import composed
 
 
 @final
-@dataclass(frozen=True, eq=False)
 class ClassificationTrainer:
     """Trains a Born machine as a classifier.
 
-    Attributes:
+    Args:
         bornmachine: the machine to start from; it stays as it is.
         cfg: the whole configuration.
         stage: "pre" goes by `cfg.trainer.classification`, "re" by `cfg.trainer.ganstyle.retrain`;
             the name of the phase.
         datahandler: the data, in the domain of the machine's embedding.
+        options: options of `etude.Trainer`, such as `run`, `seed`, `callbacks` and `progress`.
 
     Raises:
         ConfigurationError: an unknown stage, or data that do not fit the machine.
@@ -42,58 +39,47 @@ class ClassificationTrainer:
     ...     "stop_crit": "acc", "metrics": {"loss": 1, "acc": 1}}})
     >>> data = DataHandler(cfg.dataset, (-1.0, 1.0), batch_size=16)
     >>> machine = BornMachine.create(jax.random.key(0), 2, 2, Embedding("legendre", 6), 4)
-    >>> trainer = ClassificationTrainer(machine, cfg, "pre", data)
-    >>> trained = trainer.train(goal={"acc": 0.9}, progress=False)
+    >>> trainer = ClassificationTrainer(machine, cfg, "pre", data, progress=False)
+    >>> trained = trainer.train(goal={"acc": 0.9})
     >>> trained.best["acc"] >= 0.9, trained.result.reason.name
     (True, 'GOAL')
     """
 
-    bornmachine: BornMachine
-    cfg: Config
-    stage: str
-    datahandler: DataHandler
-
-    def __post_init__(self):
-        if self.stage not in ("pre", "re"):
+    def __init__(
+        self,
+        bornmachine: BornMachine,
+        cfg: Config,
+        stage: str,
+        datahandler: DataHandler,
+        **options: Any,
+    ):
+        if stage not in ("pre", "re"):
             raise et.ConfigurationError(
-                f"ClassificationTrainer: stage {self.stage!r}; expected 'pre' (goes by "
+                f"ClassificationTrainer: stage {stage!r}; expected 'pre' (goes by "
                 "cfg.trainer.classification) or 're' (by cfg.trainer.ganstyle.retrain)."
             )
-        check_fit(self.bornmachine, self.datahandler)
+        check_fit(bornmachine, datahandler)
+        self.bornmachine, self.cfg, self.datahandler = bornmachine, cfg, datahandler
+        self.stage, self.options = stage, options
 
     def phases(self, goal: Goal | None = None) -> list[et.Phase]:
         """The phase of classification."""
         return [classification(self._stage(), goal)]
 
-    def trainer(
-        self, goal: Goal | None = None, *, callbacks: Sequence[et.Callback] = (), **options: Any
-    ) -> et.Trainer:
-        """The `etude.Trainer`, to be run, resumed or loaded from.
+    def trainer(self, goal: Goal | None = None) -> et.Trainer:
+        """The `etude.Trainer` of the phases, to be run, resumed or loaded from."""
+        return composed(self.bornmachine, self.phases(goal), [self._stage()], self.options)
 
-        Args:
-            goal: as in `train`.
-            callbacks: those of the user, after those that the configuration asks for.
-            options: options of `etude.Trainer`, such as `run`, `seed` and `progress`.
-
-        Raises:
-            ConfigurationError: a goal that is not measured; and what `etude.Trainer` raises.
-        """
-        own = callbacks_of([self._stage()])
-        return et.Trainer(
-            self.bornmachine, self.phases(goal), callbacks=[*own, *callbacks], **options
-        )
-
-    def train(self, goal: Goal | None = None, **options: Any) -> BornResult:
-        """Trains, keeps the best machine and measures it.
+    def train(self, goal: Goal | None = None) -> BornResult:
+        """Trains, keeps the best machine and measures it; nothing of the trainer changes.
 
         Args:
             goal: metrics that end the training once all are reached, such as `{"acc": 0.95}`.
-            options: options of `etude.Trainer`.
 
         Raises:
             ConfigurationError: a goal that is not measured; and what `Trainer.fit` raises.
         """
-        return trained(partial(self.trainer, goal), self._stage(), options)
+        return trained(self.bornmachine, self.phases(goal), [self._stage()], self.options)
 
     def _stage(self) -> Stage:
         parts = self.cfg.trainer

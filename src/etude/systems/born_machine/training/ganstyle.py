@@ -6,8 +6,7 @@ falls, classification is retrained, as the rescue of that phase.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, final
 
 import equinox as eqx
@@ -33,7 +32,7 @@ from etude.systems.born_machine.training.stages import (
     pre_stage,
     stage_of,
 )
-from etude.systems.born_machine.training.watching import callbacks_of
+from etude.systems.born_machine.training.watching import composed
 
 #: The times of the summary, and the phases whose seconds they add up.
 TIMES = {
@@ -97,11 +96,10 @@ def fallen(
 
 
 @final
-@dataclass(frozen=True, eq=False)
 class GANStyleTrainer:
     """Trains a Born machine against a critic, by `cfg.trainer.ganstyle`.
 
-    Attributes:
+    Args:
         bornmachine: the machine to start from, trained to classify; it stays as it is.
         cfg: the whole configuration.
         datahandler: the data, in the domain of the machine's embedding.
@@ -109,33 +107,39 @@ class GANStyleTrainer:
         best: metrics before the game, such as `best` of a `BornResult`. The accuracy (or loss)
             there is what may not be lost; None: the best of the game so far.
         pretrain: begin with the classification of `cfg.trainer.classification`, in the same run.
+        options: options of `etude.Trainer`, such as `run`, `seed`, `callbacks` and `progress`.
 
     Raises:
         ConfigurationError: data that do not fit the machine, samples without a gradient, or a
             `best` without a number for `retrain_crit`.
     """
 
-    bornmachine: BornMachine
-    cfg: Config
-    datahandler: DataHandler
-    critic: Critic | None = None
-    best: Mapping[str, float] | None = None
-    pretrain: bool = field(default=False, kw_only=True)
-
-    def __post_init__(self):
-        check_fit(self.bornmachine, self.datahandler)
-        config = self.cfg.trainer.ganstyle
-        if self.bornmachine.embedding.discrete:
+    def __init__(
+        self,
+        bornmachine: BornMachine,
+        cfg: Config,
+        datahandler: DataHandler,
+        critic: Critic | None = None,
+        best: Mapping[str, float] | None = None,
+        *,
+        pretrain: bool = False,
+        **options: Any,
+    ):
+        check_fit(bornmachine, datahandler)
+        if bornmachine.embedding.discrete:
             raise et.ConfigurationError(
                 "GANStyleTrainer: the machine learns through its samples, and those of one-hot "
                 "states have no gradient. Choose a continuous embedding."
             )
-        if self.best is not None and math.isnan(self.best.get(config.retrain_crit, math.nan)):
+        crit = cfg.trainer.ganstyle.retrain_crit
+        if best is not None and math.isnan(best.get(crit, math.nan)):
             raise et.ConfigurationError(
-                f"GANStyleTrainer: best is {dict(self.best)}, without a number for "
-                f"{config.retrain_crit!r}, the retrain_crit. Measure it before the game, or leave "
-                "best out."
+                f"GANStyleTrainer: best is {dict(best)}, without a number for {crit!r}, the "
+                "retrain_crit. Measure it before the game, or leave best out."
             )
+        self.bornmachine, self.cfg, self.datahandler = bornmachine, cfg, datahandler
+        self.critic, self.best = critic, best
+        self.pretrain, self.options = pretrain, options
 
     def game(self) -> Game:
         """The machine and its critic, as they are before the training."""
@@ -152,19 +156,16 @@ class GANStyleTrainer:
         critic = [self._critic_alone()] if alone else []
         return [*map(classification, before), *critic, self._game(stage, again, goal)]
 
-    def trainer(
-        self, goal: Goal | None = None, *, callbacks: Sequence[et.Callback] = (), **options: Any
-    ) -> et.Trainer:
-        """The `etude.Trainer` of the game; as `ClassificationTrainer.trainer`."""
-        own = callbacks_of(self._stages())
-        return et.Trainer(self.game(), self.phases(goal), callbacks=[*own, *callbacks], **options)
+    def trainer(self, goal: Goal | None = None) -> et.Trainer:
+        """The `etude.Trainer` of the phases, to be run, resumed or loaded from."""
+        return composed(self.game(), self.phases(goal), self._stages(), self.options)
 
-    def train(self, goal: Goal | None = None, **options: Any) -> BornResult:
+    def train(self, goal: Goal | None = None) -> BornResult:
         """Trains, keeps the best machine and measures it; as `ClassificationTrainer.train`.
 
         The critic is in `result.model`.
         """
-        return trained(partial(self.trainer, goal), self._stages()[-1], options, TIMES)
+        return trained(self.game(), self.phases(goal), self._stages(), self.options, TIMES)
 
     def _stages(self) -> list[Stage]:
         """Classification before the game if `pretrain`, retraining within it, the game."""

@@ -1,13 +1,13 @@
 """What a training of a Born machine leaves, as a value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 import etude as et
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.training.stages import Stage, best_of
-from etude.systems.born_machine.training.watching import BestEpoch
+from etude.systems.born_machine.training.watching import BestEpoch, composed
 
 
 @final
@@ -32,26 +32,26 @@ class BornResult:
 
 
 def trained(
-    trainer: Callable[..., et.Trainer],
-    stage: Stage,
+    model: Any,
+    phases: Sequence[et.Phase],
+    stages: Sequence[Stage],
     options: Mapping[str, Any],
     times: Mapping[str, tuple[str, ...]] | None = None,
 ) -> BornResult:
     """Trains, and measures the machine that is kept.
 
     Args:
-        trainer: makes the trainer from the options, `callbacks` among them.
-        stage: the last phase, whose machine is kept.
+        model: what is trained: a machine, or a model with one in it.
+        phases: the phases of the training.
+        stages: what the phases are made of; the machine of the last one is kept.
         options: options of `etude.Trainer`.
         times: names of times in the summary, and the phases whose seconds each adds up, per epoch
-            of the stage; None: `avg_epoch_time_s`, the seconds of the stage.
+            of the last stage; None: `avg_epoch_time_s`, the seconds of that stage.
     """
-    timing, epochs = (
-        et.Timing(verbose=False),
-        BestEpoch(stage.name, best_of(stage.config.stop_crit)),
-    )
+    stage, timing = stages[-1], et.Timing(verbose=False)
+    epochs = BestEpoch(stage.name, best_of(stage.config.stop_crit))
     callbacks = [*options.get("callbacks", ()), timing, epochs]
-    result = trainer(**{**options, "callbacks": callbacks}).fit()
+    result = composed(model, phases, stages, {**options, "callbacks": callbacks}).fit()
     machine = stage.machine_of(result.model)
     best = {name.removeprefix("valid/"): float(value) for name, value in result.metrics.items()}
     figures = None if result.run is None else result.run / "figures"

@@ -19,6 +19,14 @@ def callbacks_of(stages: Sequence[Stage]) -> list[et.Callback]:
     return [callback for stage in stages for callback in _of_stage(stage)]
 
 
+def composed(
+    model: Any, phases: Sequence[et.Phase], stages: Sequence[Stage], options: Mapping[str, Any]
+) -> et.Trainer:
+    """The trainer of phases, with the callbacks that their stages ask for before the user's."""
+    callbacks = [*callbacks_of(stages), *options.get("callbacks", ())]
+    return et.Trainer(model, phases, **{**options, "callbacks": callbacks})
+
+
 def _of_stage(stage: Stage) -> list[et.Callback]:
     config, found = stage.config, list[et.Callback]()
     if not isinstance(config, GANStyleConfig):  # a game has no patience
