@@ -56,6 +56,7 @@ from etude.engine.source import Source as Source
 from etude.engine.step import Plan as Plan, init_state as init_state, train_step as train_step
 from etude.errors import (
     CheckpointError as CheckpointError,
+    ColumnError as ColumnError,
     ConfigurationError as ConfigurationError,
     DataError as DataError,
     EtudeError as EtudeError,

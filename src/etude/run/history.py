@@ -170,8 +170,6 @@ class History(Sequence[dict[str, Any]]):
             return self._records == other._records
         return self._records == other if isinstance(other, list) else NotImplemented
 
-    __hash__ = None
-
     def __repr__(self) -> str:
         return f"<History of {len(self)} records: {', '.join(self.names) or 'no metrics'}>"
 

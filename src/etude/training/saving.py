@@ -15,7 +15,7 @@ from etude.training.journal import Journal
 from etude.training.phase_visit import Visit
 
 #: What belongs to the training as a whole, as JSON; asked for when the callbacks are ready.
-Session = Callable[[], dict[str, Any]]
+SessionJson = Callable[[], dict[str, Any]]
 
 
 class Saving:
@@ -29,7 +29,7 @@ class Saving:
         #: why the last phase ended, as the newest checkpoint has it
         self._reason = ""
 
-    def save(self, root: Visit, event: Event, session: Session) -> None:
+    def save(self, root: Visit, event: Event, session: SessionJson) -> None:
         """Hands a checkpoint of everything to the writer."""
         if self.run is None:
             return
@@ -49,7 +49,7 @@ class Saving:
         except (CheckpointError, OSError) as error:
             self.journal.failed(error)
 
-    def for_later(self, root: Visit, event: Event, session: Session) -> str:
+    def for_later(self, root: Visit, event: Event, session: SessionJson) -> str:
         """Saves the state at an interruption; says what came of it."""
         run = self.run
         if run is None:
@@ -104,7 +104,7 @@ class Saving:
             else:
                 self.journal.stands("failed", f"{type(error).__name__}: {first}")
 
-    def _hand_over(self, run: Run, root: Visit, event: Event, session: Session) -> None:
+    def _hand_over(self, run: Run, root: Visit, event: Event, session: SessionJson) -> None:
         began = time.perf_counter()
         name = f"{event.global_step:09d}-{event.phase}"
         # Callbacks run first: their state belongs to this checkpoint.

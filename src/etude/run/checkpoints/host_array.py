@@ -49,8 +49,9 @@ class HostArray:
     def of(cls, array: ArrayLike) -> "HostArray":
         """`array` on the host. Of a JAX array, each shard is copied by itself, once.
 
-        The copy has memory of its own: on a CPU, `numpy.asarray` would be a view of what the next
-        step may overwrite. A NumPy array is not copied, and may not change afterwards.
+        The copy has memory of its own: on a CPU, `numpy.asarray` would be a view, which keeps the
+        next step from overwriting the array in place. A NumPy array is not copied, and may not
+        change afterwards.
 
         Raises TypeError if it holds something else than numbers or booleans.
         """
@@ -77,7 +78,9 @@ class HostArray:
         for shard in mine:
             shard.data.copy_to_host_async()
         shards = [
-            Shard(_bounds(shard.index, array.shape), np.array(shard.data, order="C"))
+            Shard(
+                _bounds(shard.index, array.shape), np.array(jax.device_get(shard.data), order="C")
+            )
             for shard in mine
             if shard.data.size
         ]
