@@ -13,6 +13,7 @@ import yaml
 from etude.catalogue import find_recipe, offered_command, open_run
 from etude.cli.main import main
 from etude.errors import ConfigurationError
+from etude.run import Run
 from etude.verbs import PredictOptions, SampleOptions
 from fields import Change, check_field, fields_of
 from installed import installed, with_recipes
@@ -238,3 +239,13 @@ def test_guests_are_installed_for_one_test(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     with_recipes(tmp_path / "guest", tiny="tiny_recipe:recipe")
     assert find_recipe("tiny").name == "tiny"
+
+
+@pytest.mark.parametrize("content", [{}, {"experiment": "../../.."}], ids=["none", "too far"])
+def test_a_configuration_that_does_not_name_its_experiment_is_blamed_itself(
+    content, tmp_path, capsys
+):
+    folder = tmp_path / "a" / "b" / "run"
+    Run.create(folder, {"recipe": "tiny", "configuration": {}, **content}, seed=0).close()
+    assert main(["evaluate", str(folder)]) == 2
+    assert f"{folder / 'config.yaml'} does not say where the exp" in capsys.readouterr().err
