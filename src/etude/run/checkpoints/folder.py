@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etude.run.checkpoints.files import read_arrays, write_arrays
+from etude.run.checkpoints.array_files import read_arrays, write_arrays
 from etude.run.checkpoints.host_array import HostArray, Shard
 from etude.run.checkpoints.manifest import (
     FILE_NAME,
