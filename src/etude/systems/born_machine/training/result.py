@@ -62,8 +62,8 @@ def trained(
         "epoch/best": float(epochs.best),
         "epoch/last": float(epochs.last),
     }
-    for name, phases in (times or {"avg_epoch_time_s": (stage.name,)}).items():
-        found[name] = seconds(timing, *phases) / max(epochs.last, 1)
+    for name, timed in (times or {"avg_epoch_time_s": (stage.name,)}).items():
+        found[name] = seconds(timing, *timed) / max(epochs.last, 1)
     summary = {f"{stage.name}/{name}": value for name, value in found.items()}
     return BornResult(machine, best, summary, result)
 
