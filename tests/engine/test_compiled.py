@@ -139,3 +139,29 @@ def test_what_cannot_be_compared_is_made_each_time():
     kept = Compiled()
     assert kept.get(("loop", []), lambda: 1) == 1
     assert kept.get(("loop", []), lambda: 2) == 2
+
+
+def test_validations_of_equal_phases_are_traced_once():
+    counts = {"loss": 0, "measure": 0}
+
+    def loss(model, batch, context):
+        counts["loss"] += 1
+        return jnp.mean((batch @ model["w"] - 1.0) ** 2)
+
+    def measure(model, batch, context):
+        counts["measure"] += 1
+        return {"size": jnp.sum(model["w"])}
+
+    held = et.ArrayData(X, 6, shuffle=False)
+    learner, data = et.Learner(et.Gradient(loss), optax.sgd(0.1)), et.ArrayData(X, 4)
+    validations = [et.Validation(held), et.Validation(held, measure, name="sum")]
+
+    def trained(name, seed=0):
+        return fit(phase(learner, data, name, validation=validations), seed=seed).metrics
+
+    first, once = trained("a"), dict(counts)
+    assert trained("a") == first
+    assert trained("b", seed=3) != first
+    assert counts == once
+    assert fit(phase(learner, data, validation=et.Validation(held, lambda m, b, c: {"one": 1.0}))
+               ).metrics == {"valid/one": 1.0}  # fmt: skip

@@ -113,8 +113,9 @@ class Evaluator:
             raise ConfigurationError("The validation data are empty. Give them at least a sample.")
         counts = np.asarray(sizes, np.float64)
         found: dict[str, Any] = {}
+        fetched = _fetched(results)  # all at once: every fetch waits
         for name in results[0]:
-            found |= self._total(name, [result[name] for result in results], counts)
+            found |= self._total(name, [result[name] for result in fetched], counts)
         return found
 
     def names(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> frozenset[str]:
@@ -129,7 +130,7 @@ class Evaluator:
     def _total(self, name: str, values: list[Any], counts: np.ndarray) -> dict[str, Any]:
         if not isinstance(values[0], Metric):
             # Divided last, so that the mean of equal values is that value to the bit.
-            sums = np.dot(counts, np.asarray(jax.device_get(values), np.float64))
+            sums = np.dot(counts, np.asarray(values, np.float64))
             return {name: float(sums / counts.sum())}
         # Once in a validation, and in the words of whoever wrote the metric: not to be forbidden
         # by a guard against transfers, which is meant for what happens at every step.
@@ -147,6 +148,16 @@ class Evaluator:
         if _layout(jax.eval_shape(_merge, *values[:2])) == _layout(values[0]):
             return reduce(self._merge, values)
         return reduce(_merge, values)
+
+
+def _fetched(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The results with all scalars on the host; metric objects stay where they are."""
+    scalars = [
+        {name: value for name, value in result.items() if not isinstance(value, Metric)}
+        for result in results
+    ]
+    pairs = zip(results, jax.device_get(scalars), strict=True)
+    return [result | on_host for result, on_host in pairs]
 
 
 def _merge(metric: Any, other: Any) -> Any:
