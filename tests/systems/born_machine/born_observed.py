@@ -1,5 +1,9 @@
-"""What is made of each configuration of Born machines, as values that can be compared."""
+"""What is made of each configuration of Born machines, as values that can be compared.
 
+Parts come one by one, the cheap ones first.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -42,22 +46,22 @@ PGD = {"method": "PGD", "num_steps": 2, "strengths": (0.1,)}
 GAME = {"critic": {"hidden_multipliers": (2.0,)}, "sampling": {"num_bins": 8}}
 
 
-def of_training(trainer: et.Trainer) -> list[Any]:
+def of_training(trainer: et.Trainer) -> Iterator[Any]:
     """Settings, callbacks, and the value of every loss at the machine that is given."""
-    settings, found = trainer.settings, list[Any]()
+    settings = trainer.settings
     model, context = settings.model, et.Context.at(KEY, 3, 0.3)
+    yield fingerprint(settings)
+    yield [(type(one).__name__, vars(one).get("every")) for one in settings.hooks.callbacks]
+    yield arrays(model)
     for bound in settings.bound.values():
         phase = bound.plan.phase
         batch, _ = next(iter(phase.source.sequential()))
         rules = [learner.rule for learner in phase.turns]
         losses = [rule.loss for rule in rules if isinstance(rule, et.Gradient)]
-        found += [jax.tree.leaves(loss(model, batch, context)) for loss in losses]
-    watches = [vars(one).get("every") for one in settings.hooks.callbacks]
-    pictures = [type(one).__name__ for one in settings.hooks.callbacks]
-    return [fingerprint(settings), arrays(model), found, watches, pictures]
+        yield [jax.tree.leaves(loss(model, batch, context)) for loss in losses]
 
 
-def trained(**parts: Any) -> list[Any]:
+def trained(**parts: Any) -> Iterator[Any]:
     """Of the trainer that goes by the one part that is given."""
     (name,) = parts
     cfg, quiet = Config.model_validate({"trainer": parts}), {"progress": False}
@@ -116,34 +120,33 @@ def of_data(dataset: Any) -> list[Any]:
 
 
 def of_recipe(recipe: Any) -> Any:
-    def observe(config: Any) -> list[Any]:
+    def observe(config: Any) -> Iterator[Any]:
         trials = recipe.trials(config)
-        first = [of_training(trial.build(progress=False)) for trial in trials[:1]]
-        return [[trial.name for trial in trials], first]
+        yield [trial.name for trial in trials]
+        yield from of_training(trials[0].build(progress=False))
 
     return observe
 
 
-def all_of(cfg: Config) -> list[Any]:
-    born = of_machine(cfg.born)
+def all_of(cfg: Config) -> Iterator[Any]:
+    yield of_data(cfg.dataset)
+    yield of_machine(cfg.born)
     trainer = ClassificationTrainer(MACHINE, cfg, "pre", DATA, progress=False).trainer()
-    evaluator = PerformanceEvaluator(cfg, DATA, cfg.trainer.ganstyle)
-    return [
-        of_data(cfg.dataset),
-        born,
-        fingerprint(trainer.settings),
-        evaluator.samples(MACHINE, "valid"),
-    ]
+    yield fingerprint(trainer.settings)
+    yield PerformanceEvaluator(cfg, DATA, cfg.trainer.ganstyle).samples(MACHINE, "valid")
 
 
-def of_trainers(part: Any) -> list[Any]:
-    return [trained(**{name: getattr(part, name)}) for name in type(part).model_fields]
+def of_trainers(part: Any) -> Iterator[Any]:
+    for name in type(part).model_fields:
+        yield from trained(**{name: getattr(part, name)})
 
 
 EVADED = lambda c: [  # noqa: E731
     evade(c, MACHINE.log_weights, X, Y, KEY, strength=s, domain=WIDE) for s in c.strengths
 ]
-PURIFIED = lambda c: purify(c, MACHINE.log_marginal, X, KEY, radius=0.2, domain=WIDE)  # noqa: E731
+PURIFIED = lambda c: [  # noqa: E731
+    purify(c, MACHINE.log_marginal, X, KEY, radius=0.2, domain=WIDE)
+]
 
 #: of each class: what is made of it, and values of its other fields with which a field counts
 OBSERVED: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -151,9 +154,11 @@ OBSERVED: dict[str, tuple[Any, dict[str, Any]]] = {
     "BornMachineConfig": (of_machine, {}),
     "ClassificationConfig": (lambda c: trained(classification=c), {}),
     "Config": (all_of, {"dataset": {"name": "moons_small"}, "tracking": {"sampling": FEW}}),
-    "CriterionConfig": (criterion_of, {}),
+    "CriterionConfig": (lambda c: [criterion_of(c)], {}),
     "CriterionKwargs": (
-        lambda c: criterion_of(CriterionConfig.model_validate({"name": "mixed-nll", "kwargs": c})),
+        lambda c: [
+            criterion_of(CriterionConfig.model_validate({"name": "mixed-nll", "kwargs": c}))
+        ],
         {"alpha": 0.5},
     ),
     "CriticConfig": (
@@ -165,7 +170,7 @@ OBSERVED: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda c: trained(ganstyle={**GAME, "critic": {**GAME["critic"], "discrimination": c}}),
         {},
     ),
-    "DrawOptions": (lambda c: drawn(MACHINE, c), {"count": 4}),
+    "DrawOptions": (lambda c: list(drawn(MACHINE, c)), {"count": 4}),
     "EvasionConfig": (EVADED, PGD),
     "GANStyleConfig": (lambda c: trained(ganstyle=c), GAME),
     "GameSamplingConfig": (lambda c: trained(ganstyle={**GAME, "sampling": c}), {"num_bins": 8}),
