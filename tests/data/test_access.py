@@ -1,5 +1,6 @@
 """AccessData: each sample once, seeking, workers, refusals."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -117,3 +118,51 @@ def test_evaluation_counts_every_sample_once_in_order(length, size):
     data = AccessData(list(range(length)), min(size, length), drop_last=True)
     seen = [batch for batch, _ in data.sequential()]
     assert np.concatenate(seen).tolist() == list(range(length))
+
+
+class Mixed:
+    """Samples that are alike for the training, though not for NumPy."""
+
+    def __init__(self, *samples):
+        self.samples = samples
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        return self.samples[index]
+
+
+def whole(*samples, **options):
+    ((batch, _),) = AccessData(Mixed(*samples), len(samples), **options).sequential()
+    return batch
+
+
+def test_samples_of_other_types_are_converted_as_one_by_one():
+    x = np.arange(3.0)
+    batch = whole((x, 1), (x.astype("f4"), np.int64(2)), (x + 1, np.int32(3)))
+    assert batch[0].dtype == np.float32
+    assert batch[1].dtype == np.int32
+    assert batch[0].tolist() == [[0, 1, 2], [0, 1, 2], [1, 2, 3]]
+    assert batch[1].tolist() == [1, 2, 3]
+
+
+def test_a_bad_sample_among_many_alike_is_named():
+    x = np.zeros(3, np.float32)
+    for bad, message in [
+        (np.zeros(2, np.float32), r"Sample 2 is ragged.*\(2,\)"),
+        (x.astype(int), "Sample 2 is ragged.*int32"),
+        (np.array(["a", "b", "c"]), "sample 2, array 0 holds <U1"),
+        ((x, x), "Sample 2 has another structure"),
+        (np.array([0, np.nan, 0], np.float32), "Sample 2: .*non-finite"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            whole(x, x, bad, x)
+    with pytest.raises(DataError, match="sample 1, array 0 holds integers from"):
+        whole(1, 2**40, 3)
+
+
+def test_tensors_of_other_libraries_are_still_checked_one_by_one():
+    with pytest.raises(DataError, match="Sample 1 is ragged"):
+        whole(jnp.zeros(3), jnp.zeros(2))
+    assert whole(jnp.zeros(3), jnp.ones(3)).tolist() == [[0] * 3, [1] * 3]

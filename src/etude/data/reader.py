@@ -21,8 +21,27 @@ from etude.data.checks import (
 from etude.engine.surroundings import setting
 from etude.errors import DataError
 
-#: The structure of a sample, and the shape and type of each of its arrays.
-Form = tuple[Any, list[tuple[tuple[int, ...], Any]]]
+
+@dataclass(frozen=True)
+class Form:
+    """What all samples have in common."""
+
+    structure: Any
+    #: shape and type of each array, as it comes to the device
+    kinds: list[tuple[tuple[int, ...], np.dtype]]
+    #: the same as the data set has it: the type of a plain number, shape and type of an array
+    raw: list[Any]
+
+    def of_raw(self, leaves: list[Any], structure: Any) -> bool:
+        """Whether a sample is just as the first is, and can be stacked as it is."""
+        return structure == self.structure and [*map(_raw, leaves)] == self.raw
+
+
+def _raw(leaf: Any) -> Any:
+    if isinstance(leaf, np.ndarray):
+        return leaf.shape, leaf.dtype
+    # Tensors of other libraries are converted one by one: nothing is like them.
+    return type(leaf) if isinstance(leaf, bool | int | float | np.generic) else object()
 
 
 @dataclass(frozen=True)
@@ -44,10 +63,10 @@ class Reader:
         """The batch of the samples `indices`. Raises `DataError` naming the sample."""
         if self.batched:
             return self._batch(int(indices[0]))
-        treedef, _ = self._form
-        samples = [self._arrays(int(index)) for index in indices]
-        leaves = [np.stack(column) for column in zip(*samples, strict=True)]
-        batch = jax.tree.unflatten(treedef, leaves)
+        form = self._form
+        samples = [self._leaves(index, form) for index in indices.tolist()]
+        columns = [np.stack(column) for column in zip(*samples, strict=True)]
+        batch = jax.tree.unflatten(form.structure, self._converted(columns, indices))
         if not self.allow_nonfinite:
             _check_samples(batch, indices)
         if self.classes is not None:
@@ -95,19 +114,34 @@ class Reader:
         if not arrays:
             raise DataError(f"Sample 0 holds no array; got {sample!r}. Return arrays or numbers.")
         kinds = [(array.shape, array.dtype) for array in arrays]
-        return jax.tree.structure(sample), kinds
+        leaves, structure = jax.tree.flatten(sample)
+        return Form(structure, kinds, [*map(_raw, leaves)])
 
-    def _arrays(self, index: int) -> list[np.ndarray]:
+    def _leaves(self, index: int, form: Form) -> list[Any]:
+        """The arrays and numbers of a sample, to be stacked."""
+        leaves, structure = jax.tree.flatten(self._item(index))
+        # Most samples are alike: to look at each array in turn takes longer than to stack them.
+        return leaves if form.of_raw(leaves, structure) else self._arrays(index, form)
+
+    def _converted(self, columns: list[np.ndarray], indices: np.ndarray) -> list[np.ndarray]:
+        """Stacked arrays in the types that they have on the device."""
+        try:
+            return [to_numpy(column, "a batch") for column in columns]
+        except DataError:
+            for index in indices.tolist():  # to name the sample
+                self._arrays(index, self._form)
+            raise
+
+    def _arrays(self, index: int, form: Form) -> list[np.ndarray]:
         sample = self._item(index)
-        leaves, treedef = jax.tree.flatten(sample)
-        expected, kinds = self._form
-        if treedef != expected:
+        leaves, structure = jax.tree.flatten(sample)
+        if structure != form.structure:
             raise DataError(
-                f"Sample {index} has another structure than sample 0: {treedef} instead of "
-                f"{expected}. All samples must have the same."
+                f"Sample {index} has another structure than sample 0: {structure} instead of "
+                f"{form.structure}. All samples must have the same."
             )
         arrays = []
-        for number, (leaf, kind) in enumerate(zip(leaves, kinds, strict=True)):
+        for number, (leaf, kind) in enumerate(zip(leaves, form.kinds, strict=True)):
             array = to_numpy(leaf, f"sample {index}, array {number}")
             if (array.shape, array.dtype) != kind:
                 raise DataError(
