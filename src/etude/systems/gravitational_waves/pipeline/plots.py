@@ -34,8 +34,10 @@ def plot_roc(curves: Mapping[str, ROC], confidence: float = 0.95) -> Figure:
     for name, curve in curves.items():
         shown = curve.false_positive_rate >= curve.resolution
         x, y = curve.false_positive_rate[shown], curve.true_positive_rate[shown]
-        hits = np.round(y * curve.signals).astype(int)
-        low, high = binomial_interval(hits, np.full_like(hits, curve.signals), confidence)
+        # A hundred points of the band are as good as thousands: each takes a root of its own.
+        hits = np.unique(np.linspace(0, curve.signals, 101).astype(int))
+        ends = binomial_interval(hits, np.full_like(hits, curve.signals), confidence)
+        low, high = (np.interp(y * curve.signals, hits, end) for end in ends)
         (line,) = axes.plot(x, y, label=name, drawstyle="steps-post")
         axes.fill_between(x, low, high, step="post", color=line.get_color(), alpha=0.2, lw=0)
     axes.set(xscale="log", ylim=(0, 1.02))
