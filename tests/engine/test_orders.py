@@ -72,7 +72,7 @@ def test_another_visit_has_an_order_of_its_own():
     seen = []
     for visit in (0, 1, 0):
         program.enter((0, visit))
-        state = state_of(plan, jnp.copy(model), visit_keys(0, "fit", visit))
+        state = state_of(plan, model, visit_keys(0, "fit", visit), donate=False)
         seen.append(run(program, state, [0, 3]))
     assert np.array_equal(seen[0], seen[2])
     assert not np.array_equal(seen[0], seen[1])

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
+from etude.engine.chunk import CAPACITY, Chunk, status, stepping, write
 from etude.engine.place import Place
 from etude.engine.precision import float_dtype
-from etude.engine.source import Fetch, Resident
+from etude.engine.source import Resident
 from etude.engine.state import State
 from etude.engine.step import Plan
 
@@ -117,10 +117,9 @@ def run_loop(
 
         return jax.lax.cond(order.epoch == epoch, lambda: order, draw)
 
-    def step(fetch: Fetch, carry: Carry, order: Order) -> Carry:
+    def step(kind: int, carry: Carry, order: Order) -> Carry:
         state, rows = carry
-        positions = order.positions
-        after, metrics = fetched_step(plan, per_epoch, fetch, state, arrays, positions, total)
+        after, metrics = stepping(plan, source, kind)(state, arrays, order.positions, total)
         return after, write(rows, metrics, state.clock - first)
 
     def epoch(carry: tuple[State, Order, Array]) -> tuple[State, Order, Array]:
@@ -130,14 +129,16 @@ def run_loop(
 
         def body(carry: Carry) -> Carry:
             if len(source.fetches) == 1:
-                return step(source.fetches[0], carry, order)
-            kinds = [lambda c, fetch=fetch: step(fetch, c, order) for fetch in source.fetches]
+                return step(0, carry, order)
+            kinds = [
+                lambda c, kind=kind: step(kind, c, order) for kind in range(len(source.fetches))
+            ]
             return jax.lax.switch(source.kind(carry[0].clock % per_epoch), kinds, carry)
 
         stop = jnp.minimum(until, last)
         state, rows = jax.lax.while_loop(lambda c: going(c[0], stop), body, (state, rows))
-        tail = source.tail
-        if tail is not None:
+        if source.tail is not None:
+            tail = len(source.fetches)
             at_tail = going(state, until) & (state.clock == last)
             state, rows = jax.lax.cond(
                 at_tail, lambda c: step(tail, c, order), lambda c: c, (state, rows)

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
+from etude.engine.chunk import CAPACITY, Chunk, status, stepping, write
 from etude.engine.place import Place
 from etude.engine.precision import float_dtype
-from etude.engine.source import Fetch, Resident
+from etude.engine.source import Resident
 from etude.engine.state import State
 from etude.engine.step import Plan, step_of
 from etude.errors import RuleError
@@ -128,15 +128,11 @@ class ResidentSteps:
         self._draw = jax.jit(lambda key, epoch: source.order(jax.random.fold_in(key, epoch)))
         self._order: tuple[int, PyTree] = (-1, None)
 
-        def on(fetch: Fetch) -> Step:
-            def step(state: State, argument: Any) -> tuple[State, dict[str, Array]]:
-                return fetched_step(plan, source.steps_per_epoch, fetch, state, *argument)
+        def on(kind: int) -> Step:
+            return lambda state, argument: stepping(plan, source, kind)(state, *argument)
 
-            return step
-
-        self._steps = [on(fetch) for fetch in source.fetches]
-        if source.tail is not None:
-            self._steps.append(on(source.tail))
+        kinds = range(len(source.fetches) + (source.tail is not None))
+        self._steps = [on(kind) for kind in kinds]
 
     def take(
         self,

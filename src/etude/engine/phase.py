@@ -11,7 +11,7 @@ from etude.engine.criteria import Best, Fallen, Goal
 from etude.engine.hyper import unusable
 from etude.engine.learner import Learner
 from etude.engine.numbers import is_count, is_real
-from etude.engine.source import Hosted, NoData, Resident, Source
+from etude.engine.source import NO_DATA, Hosted, Resident, Source
 from etude.errors import ConfigurationError
 
 #: Measures a model on a batch: means over the batch, or metric objects that merge.
@@ -166,7 +166,7 @@ class Phase:
     @property
     def source(self) -> Source:
         """Where batches come from, also without data."""
-        return NoData() if self.data is None else self.data
+        return NO_DATA if self.data is None else self.data
 
     @property
     def steps_per_epoch(self) -> int | None:

@@ -1,12 +1,11 @@
 """A phase as a compiled program: "advance by n steps", by the loop or by dispatch."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import jax
 
-from etude.engine.chunk import CAPACITY, Chunk, fetched_step
+from etude.engine.chunk import CAPACITY, Chunk, stepping
 from etude.engine.compiled import Same, shapes
 from etude.engine.compiled_loop import Loop, TracedLoop
 from etude.engine.dispatch import Batches, Dispatcher, HostedSteps, ResidentSteps
@@ -112,8 +111,8 @@ def columns(plan: Plan, state: State) -> tuple[str, ...]:
 def _columns(plan: Plan, source: Resident, state: State) -> tuple[str, ...]:
     found = []
     order = jax.eval_shape(source.order, state.keys.order)
-    for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
-        step = partial(fetched_step, plan, source.steps_per_epoch, fetch)
+    for kind in range(len(source.fetches) + (source.tail is not None)):
+        step = stepping(plan, source, kind)
         _, metrics = jax.eval_shape(step, state, source.arrays, order, plan.total)
         found.append(tuple(metrics))
     if len(set(found)) > 1:

@@ -7,6 +7,7 @@ import zlib
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt32
 
@@ -15,11 +16,25 @@ from etude.engine.state import Keys
 from etude.engine.surroundings import setting
 
 
-def phase_key(seed: int, phase: str, visit: int, attempt: int = 0) -> Key[Array, ""]:
-    """The key of one visit to a phase; `attempt` counts the roll-backs in it."""
+def visit_keys(seed: int, phase: str, visit: int, attempt: int = 0) -> Keys:
+    """The keys of one visit to a phase; `attempt` counts the roll-backs in it.
+
+    That of the steps has phase, visit and attempt folded into the key of the seed. That of the
+    order is of the first attempt: a roll-back sees the same batches.
+    """
     numbers = np.array([zlib.crc32(phase.encode()), visit, attempt], np.uint32)
     # Put there explicitly, for those who guard against what moves by itself.
-    return _folded(root_key(seed), Place().put(numbers))
+    return _visit_keys(root_key(seed), Place().put(numbers))
+
+
+def phase_key(seed: int, phase: str, visit: int, attempt: int = 0) -> Key[Array, ""]:
+    """The key of the steps of one visit."""
+    return visit_keys(seed, phase, visit, attempt).step
+
+
+def order_key(seed: int, phase: str, visit: int) -> Key[Array, ""]:
+    """The key of the data order of one visit; the order of an epoch is `fold_in(key, epoch)`."""
+    return visit_keys(seed, phase, visit).order
 
 
 def root_key(seed: int) -> Key[Array, ""]:
@@ -34,20 +49,18 @@ def _root(seed: int, impl: str) -> Key[Array, ""]:
 
 
 @jax.jit
-def _folded(key: Key[Array, ""], numbers: UInt32[Array, " n"]) -> Key[Array, ""]:
-    for number in numbers:
-        key = jax.random.fold_in(key, number)
-    return key
+def _visit_keys(root: Key[Array, ""], numbers: UInt32[Array, "3"]) -> Keys:
+    phase, visit, attempt = numbers
+    zero, order = jnp.uint32(0), jnp.uint32(ORDER)
+    # Both side by side in a loop: written out, five hashes take long to compile.
+    folds = jnp.stack([phase, phase, visit, visit, attempt, zero, zero, order]).reshape(4, 2)
 
+    def fold(keys: Key[Array, "2"], numbers: UInt32[Array, "2"]):
+        keys = jax.vmap(jax.random.fold_in)(keys, numbers)
+        return keys, keys
 
-def order_key(seed: int, phase: str, visit: int) -> Key[Array, ""]:
-    """The key of the data order of one visit; the order of an epoch is `fold_in(key, epoch)`."""
-    return _folded(phase_key(seed, phase, visit), Place().put(np.array([ORDER], np.uint32)))
-
-
-def visit_keys(seed: int, phase: str, visit: int, attempt: int = 0) -> Keys:
-    """The keys of one visit to a phase; a roll-back changes nothing but those of its steps."""
-    return Keys(phase_key(seed, phase, visit, attempt), order_key(seed, phase, visit))
+    _, keys = jax.lax.scan(fold, jnp.stack([root, root]), folds)
+    return Keys(keys[2, 0], keys[3, 1])
 
 
 def order_entropy(seed: int, phase: str, visit: int) -> tuple[int, ...]:

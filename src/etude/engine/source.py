@@ -106,6 +106,10 @@ class NoData:
         return iter(())
 
 
+#: The source of all phases without data: it holds nothing, and programs are found by it.
+NO_DATA = NoData()
+
+
 @runtime_checkable
 class Fingerprinted(Protocol):
     """A source that says what decides its batches, so that a resume with another one is seen."""

@@ -85,15 +85,15 @@ class Plan:
         """The length in steps by which progress is measured; 1 if it is not known."""
         return np.float32(self.phase.total_steps or 1)
 
-    @cached_property
-    def begin(self) -> Callable[[PyTree, Keys, PyTree], State]:
-        """`begin(arrays, keys, hyper)`, the state before the first step; it donates `arrays`.
+    def begin(self, arrays: PyTree, keys: Keys, hyper: PyTree, *, donate: bool) -> State:
+        """The state before the first step, of arrays that are copied, or given away.
 
         Compiled once for all visits to the phase, and whole: not piece by piece for every shape
         of every optimizer's zeros.
         """
 
         def begin(arrays: PyTree, keys: Keys, hyper: PyTree) -> State:
+            arrays = arrays if donate else jax.tree.map(copied, arrays)
             learners = tuple(
                 first_state(learner, part, arrays, hyper)
                 for learner, part in zip(self.learners, self.parts, strict=True)
@@ -109,7 +109,9 @@ class Plan:
                 fault=jnp.int32(0),
             )
 
-        return self.compiled("begin", make=lambda: jax.jit(begin, donate_argnums=0))
+        given = {"donate_argnums": 0} if donate else {}
+        compiled = self.compiled("begin", donate, make=lambda: jax.jit(begin, **given))
+        return compiled(arrays, keys, hyper)
 
     def unrolled(self) -> "Plan":
         """The same with its short inner loops unrolled, for steps outside a compiled loop."""
@@ -152,18 +154,19 @@ def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> S
     >>> float(metrics["loss"]), float(state.model)
     (1.0, 2.0)
     """
-    arrays = jax.tree.map(copied, eqx.filter(model, is_array))
-    return state_of(plan, arrays, randomness.visit_keys(seed, plan.phase.name, visit))
+    keys = randomness.visit_keys(seed, plan.phase.name, visit)
+    return state_of(plan, eqx.filter(model, is_array), keys, donate=False)
 
 
-def state_of(plan: Plan, arrays: PyTree, keys: Keys) -> State:
-    """As `init_state`, but donates `arrays`.
+def state_of(plan: Plan, arrays: PyTree, keys: Keys, *, donate: bool) -> State:
+    """As `init_state`, of the arrays of a model, which it copies or, with `donate`, gives away.
 
     The state goes where the model is committed to, or else the data of the phase.
     """
     data = plan.phase.source
     place = Place.of(arrays, data.arrays if isinstance(data, Resident) else None)
-    return plan.begin(*place.put((arrays, keys, numbers(plan.phase.hyper))))
+    arrays, keys, hyper = place.put((arrays, keys, numbers(plan.phase.hyper)))
+    return plan.begin(arrays, keys, hyper, donate=donate)
 
 
 def copied(leaf: Any) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import equinox as eqx
@@ -124,8 +125,8 @@ def _bind_one(
     arrays = jax.eval_shape(lambda x: x, eqx.filter(model, is_array))
     steps = None
     if isinstance(phase.source, Resident):
-        keys = randomness.visit_keys(0, phase.name, 0)
-        state = jax.eval_shape(lambda arrays: state_of(plan, arrays, keys), arrays)
+        keys = jax.eval_shape(lambda: randomness.visit_keys(0, phase.name, 0))
+        state = jax.eval_shape(partial(state_of, plan, donate=False), arrays, keys)
         steps = columns(plan, state)
     evaluators, names = [], list[frozenset[str]]()
     for validation in phase.validations:

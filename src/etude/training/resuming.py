@@ -15,7 +15,7 @@ from etude.engine.leaf_roles import is_array
 from etude.engine.named_arrays import named
 from etude.engine.phase import Phase
 from etude.engine.source import Resident
-from etude.engine.step import copied, state_of
+from etude.engine.step import state_of
 from etude.errors import ResumeError
 from etude.run import Run, way_on
 from etude.training.fingerprint import ABSENT, Changes, compare
@@ -181,10 +181,10 @@ def _beginnings(run: Run, settings: Settings, changes: Changes) -> tuple[Any, An
 
     def begin(name: str, position: Mapping[str, Any]) -> Visit:
         plan = settings.bound[known_phase(name, phases, run).name].plan
-        arrays = jax.tree.map(copied, eqx.filter(settings.model, is_array))
+        arrays = eqx.filter(settings.model, is_array)
         number, attempt = position["number"], position["attempt"]
         keys = randomness.visit_keys(settings.seed, name, number, attempt)
-        state = state_of(plan, arrays, keys)
+        state = state_of(plan, arrays, keys, donate=False)
         return Visit(plan.phase, plan, number, attempt, position["origin"], state)
 
     def renewed(visit: Visit) -> dict[str, jax.Array]:

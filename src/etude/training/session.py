@@ -4,13 +4,12 @@ from collections import deque
 from typing import Any
 
 import equinox as eqx
-import jax
 
 from etude.callbacks.base import Reason, Stop
 from etude.engine import randomness
 from etude.engine.leaf_roles import is_array
 from etude.engine.phase import MEMORY, Phase
-from etude.engine.step import copied, state_of
+from etude.engine.step import state_of
 from etude.run import Run
 from etude.training.fingerprint import fingerprint
 from etude.training.journal import Journal
@@ -57,20 +56,21 @@ class Session:
             self.counts, self.reasons = {}, []
             self.validations.clear()
             self.settings.hooks.begin()
-            arrays = jax.tree.map(copied, eqx.filter(self.settings.model, is_array))
-            self._root = self.visit(self.settings.phases[0], arrays, 0)
+            arrays = eqx.filter(self.settings.model, is_array)
+            self._root = self.visit(self.settings.phases[0], arrays, 0, donate=False)
 
     def go_on_to(self, phase: Phase) -> None:
         """The next phase begins with what the one before has left."""
         self._root = self.visit(phase, self.root.outcome(), self.root.global_step)
 
-    def visit(self, phase: Phase, arrays: Any, origin: int) -> Visit:
-        """A new visit to a phase; the arrays are given away."""
+    def visit(self, phase: Phase, arrays: Any, origin: int, *, donate: bool = True) -> Visit:
+        """A new visit to a phase, which the arrays are given to, or copied for."""
         number = self.counts.get(phase.name, 0)
         self.counts[phase.name] = number + 1
         plan, attempt = self.settings.bound[phase.name].plan, self.rollbacks
         keys = randomness.visit_keys(self.settings.seed, phase.name, number, attempt)
-        return Visit(phase, plan, number, attempt, origin, state_of(plan, arrays, keys))
+        state = state_of(plan, arrays, keys, donate=donate)
+        return Visit(phase, plan, number, attempt, origin, state)
 
     def ended(self, visit: Visit, reason: Reason) -> None:
         """A visit has ended."""
