@@ -1,5 +1,6 @@
 """Two numbers that learn the mean of some data: compiled at once, computed by hand as easily."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -75,7 +76,7 @@ def at(step: int):
     return lambda context: context.step == step - 1
 
 
-def steps_of(records: list[dict[str, Any]], name: str = "fit") -> list[int]:
+def steps_of(records: Sequence[dict[str, Any]], name: str = "fit") -> list[int]:
     """The steps in a history, in its order."""
     trained = [r for r in records if r.get("phase") == name and any("train/" in key for key in r)]
     return [record["step"] for record in trained]

@@ -136,29 +136,6 @@ def test_an_executor_asked_for_by_name_is_compared_with_the_one_that_ran(tmp_pat
         other.resume()
 
 
-def test_a_run_from_before_fingerprints_goes_on_and_says_so(cut):
-    for folder in (cut / "checkpoints").iterdir():
-        edit_meta(folder, lambda meta: meta.pop("fingerprint", None))
-    result = trainer(cut, rate=0.2).resume()
-    (event,) = resumptions(result.history)
-    assert "not compared" in event["detail"]
-    for folder in (cut / "checkpoints").iterdir():
-        edit_meta(folder, lambda meta: meta.pop("fingerprint", None))
-    with pytest.raises(et.ResumeError, match="seed: got 1, expected 0"):
-        trainer(cut, seed=1).resume()
-    with pytest.raises(et.ResumeError, match=r"phases.fit.length: got 6, expected 20"):
-        trainer(cut, steps=6).resume()
-
-
-def edit_meta(folder, edit):
-    """Changes what the manifest of a checkpoint says, with a digest that fits."""
-    from etude.run.checkpoints.manifest import Manifest
-
-    manifest = Manifest.read(folder)
-    edit(manifest.meta)
-    manifest.write(folder)
-
-
 # Longer and shorter.
 
 

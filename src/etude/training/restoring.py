@@ -26,14 +26,8 @@ def restore_visits(run: Run, restored: Restored, begin: Begin, renewed: Renewed)
     """The root visit of a checkpoint, with its children.
 
     Raises `ResumeError` if the checkpoint is of another model, phase or optimizer, with the leaves
-    that differ, or if the first version of etude wrote it.
+    that differ.
     """
-    if restored.format == 1:
-        raise ResumeError(
-            f"The run in {run.path} was written by etude {_version(run)} in its first format, "
-            "whose training state this version cannot go on from; its model still loads "
-            "(trainer.load, et.load_run), and a new run can train on from it."
-        )
     visits: list[Visit] = []
     for depth, position in enumerate(restored.meta["visits"]):
         visit = begin(position["phase"], position)
@@ -99,8 +93,15 @@ def _below(prefix: str, leaves: Mapping[str, HostArray]) -> dict[str, HostArray]
     }
 
 
-def _version(run: Run) -> str:
-    return str(run.environment.get("versions", {}).get("etude", "(of an unknown version)"))
+def refuse_first_version(run: Run, restored: Restored) -> None:
+    """Raises `ResumeError` for a checkpoint of format 1, whose states have other leaves."""
+    if restored.format == 1:
+        versions = run.environment.get("versions", {})
+        raise ResumeError(
+            f"The run in {run.path} was written by etude {versions.get('etude', '(unknown)')} with "
+            "checkpoints of format 1, from which this version cannot go on; its model still loads "
+            "(trainer.load, et.load_run), and a new run can train on from it."
+        )
 
 
 def _has_shape(leaf: Any) -> bool:

@@ -20,7 +20,7 @@ from etude.errors import ResumeError
 from etude.run import Run, way_on
 from etude.training.fingerprint import ABSENT, Changes, compare
 from etude.training.phase_visit import Visit
-from etude.training.restoring import known_phase, restore_visits
+from etude.training.restoring import known_phase, refuse_first_version, restore_visits
 from etude.training.settings import Settings
 
 LISTED = 20  # more lines than this help nobody
@@ -49,16 +49,8 @@ class Restoration:
     changes: Changes = field(default_factory=dict)
 
     @property
-    def mark(self) -> dict[str, Any]:
-        """Where its history ends."""
-        mark = self.meta["history"]
-        return {"bytes": mark, "digest": None} if isinstance(mark, int) else mark
-
-    @property
     def note(self) -> dict[str, Any]:
         """What the history says of going on, if anything but that it goes on."""
-        if "fingerprint" not in self.meta:  # written by a version that had none
-            return {"detail": "The run does not say its settings: they were not compared."}
         return {"changes": self.changes} if self.changes else {}
 
 
@@ -67,8 +59,9 @@ def restoration(
 ) -> Restoration | None:
     """The checkpoint to go on from, adapted to the settings of now; None if there never was one.
 
-    Raises `ResumeError` if all checkpoints are gone, if the model or an optimizer is another, or
-    if settings are and `how.changes` refuses that; `CheckpointError` if none can be restored.
+    Raises `ResumeError` if all checkpoints are gone, if the first version of etude wrote them, if
+    the model or an optimizer is another, or if settings are and `how.changes` refuses that;
+    `CheckpointError` if none can be restored.
     """
     if how.checkpoint is None and run.checkpoints.lost():
         raise ResumeError(
@@ -79,6 +72,7 @@ def restoration(
     if how.checkpoint is None and run.checkpoints.empty():
         return None
     restored = run.checkpoints.restore(how.checkpoint)
+    refuse_first_version(run, restored)
     meta = restored.meta
     changes = _changes(settings, meta, fingerprint)
     refuse = how.changes == "refuse"
@@ -122,15 +116,12 @@ def go_back(run: Run, found: Restoration | None, how: Resume) -> None:
         return
     if how.checkpoint is not None:  # what came after it is not part of the run any more
         run.checkpoints.remove_after(found.name)
-    missing = run.history.rewind(found.mark, found.root.innermost.global_step)
+    missing = run.history.rewind(found.meta["history"], found.root.innermost.global_step)
     if missing is not None:
         warnings.warn(f"{missing} Training goes on from {found.name!r}.", stacklevel=7)
 
 
 def _changes(settings: Settings, meta: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
-    before = meta.get("fingerprint")
-    if before is None:  # recorded by a version that wrote no more than the seed
-        return compare({"seed": meta["seed"]}, {"seed": settings.seed})
     ran, runs = {}, {}
     for name, executor in meta["executors"].items():
         bound = settings.bound.get(name)
@@ -138,7 +129,7 @@ def _changes(settings: Settings, meta: Mapping[str, Any], now: Mapping[str, Any]
         if settings.executor and bound and isinstance(bound.plan.phase.source, Resident):
             ran[f"phases.{name}.executor"] = executor
             runs[f"phases.{name}.executor"] = settings.executor
-    return compare({**before, **ran}, {**now, **runs})
+    return compare({**meta["fingerprint"], **ran}, {**now, **runs})
 
 
 def _longer(name: str, pair: tuple[Any, Any], behind: list[str]) -> bool:
