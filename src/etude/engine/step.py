@@ -109,8 +109,8 @@ class Plan:
                 fault=jnp.int32(0),
             )
 
-        given = {"donate_argnums": 0} if donate else {}
-        compiled = self.compiled("begin", donate, make=lambda: jax.jit(begin, **given))
+        given = (0,) if donate else ()
+        compiled = self.compiled("begin", donate, make=lambda: jax.jit(begin, donate_argnums=given))
         return compiled(arrays, keys, hyper)
 
     def unrolled(self) -> "Plan":
