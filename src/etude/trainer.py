@@ -27,6 +27,7 @@ from etude.engine.program import Executor
 from etude.errors import ConfigurationError, memory_explained
 from etude.run import History, Run
 from etude.training.binding import bind
+from etude.training.fingerprint import described
 from etude.training.hooks import Hooks
 from etude.training.loop import Training
 from etude.training.nonfinite import NonFinite
@@ -121,7 +122,7 @@ class Trainer:
         """
         if self.folder is None:
             return self._run(None)
-        config = self.config or {"phases": [phase.name for phase in self.settings.phases]}
+        config = self.config or _described(self.settings.phases)
         run = Run.create(self.folder, config, self.settings.seed, overwrite=self.overwrite)
         return self._run(run)
 
@@ -198,3 +199,9 @@ class Trainer:
             yield
         finally:
             self._free.append(token)
+
+
+def _described(phases: Sequence[Phase]) -> dict[str, Any]:
+    """What `config.yaml` says of a run that nobody gave a configuration: phases and numbers."""
+    hyper = {phase.name: described(phase.hyper) for phase in phases if phase.hyper}
+    return {"phases": [phase.name for phase in phases], **({"hyper": hyper} if hyper else {})}

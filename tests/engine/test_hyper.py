@@ -86,6 +86,39 @@ def test_what_is_no_number_is_refused():
         phase(hyper={"rates": jnp.ones(2)})
 
 
+@pytest.mark.parametrize("number", [np.float64, np.float32, np.int64, jnp.float32])
+def test_numbers_of_any_library_are_told_apart(number, tmp_path):
+    """A sweep over `np.linspace`: no warning, and a resume with another value is refused."""
+
+    def trainer(rate):
+        settings = phase(hyper={"rate": number(rate), "beta": 0.5})
+        return et.Trainer(jnp.zeros(()), settings, run=tmp_path / "run", progress=False)
+
+    assert trainer(1).fit().model == pytest.approx(by_hand(1, 0.5), rel=1e-5)
+    assert "rate: 1" in (tmp_path / "run" / "config.yaml").read_text()
+    with pytest.raises(et.ResumeError, match=r"hyper.rate: got 2"):
+        trainer(2).resume()
+
+
+def test_a_name_that_is_missing_is_said_with_those_there_are():
+    with pytest.raises(et.ConfigurationError, match=r"KeyError: 'rat'.*'rate'"):
+        et.Trainer(jnp.zeros(()), phase(lambda hyper: optax.sgd(hyper["rat"])), progress=False)
+
+    def wrong(weight, batch, context):
+        return context.hyper["bet"]
+
+    learner = et.Learner(et.Gradient(wrong), optax.sgd(0.1))
+    settings = et.Phase("fit", learner, et.ArrayData(DATA, 8), et.Steps(1), hyper={"beta": 1.0})
+    with pytest.raises(KeyError) as caught:
+        et.Trainer(jnp.zeros(()), settings, progress=False)
+    assert any("with hyper {'beta': " in note for note in caught.value.__notes__)
+
+
+def test_nan_is_refused():
+    with pytest.raises(et.ConfigurationError, match=r"got NaN at \['rate'\]"):
+        phase(hyper={"rate": float("nan"), "beta": 1.0})
+
+
 def test_a_maker_that_was_not_called_is_no_function_of_numbers():
     with pytest.raises(et.ConfigurationError, match=r"Call its maker: optax.adam\(1e-3\)"):
         et.Learner(et.Gradient(loss), optax.adam)

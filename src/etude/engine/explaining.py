@@ -10,8 +10,9 @@ from etude.errors import EtudeError
 
 
 @contextmanager
-def explained(where: str, batch: PyTree) -> Iterator[None]:
-    """Adds `where` and the shapes of the batch to an error that a loss, rule or measure raises.
+def explained(where: str, batch: PyTree, hyper: PyTree = None) -> Iterator[None]:
+    """Adds `where`, the shapes of the batch and what `hyper` there is to an error that a loss,
+    rule or measure raises.
 
     >>> import numpy as np
     >>> try:
@@ -26,5 +27,7 @@ def explained(where: str, batch: PyTree) -> Iterator[None]:
     except EtudeError:
         raise  # says itself what is wrong
     except Exception as error:
-        error.add_note(f"In {where}, on the batch {eqx.tree_pformat(batch, width=10**6)}.")
+        given = f", with hyper {eqx.tree_pformat(hyper, width=10**6)}" if hyper else ""
+        shown = eqx.tree_pformat(batch, width=10**6)
+        error.add_note(f"In {where}, on the batch {shown}{given}.")
         raise

@@ -25,14 +25,16 @@ def numbers(hyper: PyTree) -> PyTree:
 
 
 def unusable(hyper: PyTree) -> Iterator[str]:
-    """A sentence for each leaf that is no number."""
+    """A sentence for each leaf that is no number, or NaN."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(hyper):
+        place = jax.tree_util.keystr(path) or "its only leaf"
         if not isinstance(leaf, bool | int | float | complex) and not _is_scalar(leaf):
-            place = jax.tree_util.keystr(path) or "its only leaf"
             yield (
                 f"hyper must be a pytree of numbers; got {leaf!r} at {place}. Texts, arrays and "
                 "functions belong into the rule or the loss itself."
             )
+        elif isinstance(leaf, float | np.floating) and np.isnan(leaf):
+            yield f"hyper must be a pytree of numbers; got NaN at {place}. Pass a number."
 
 
 def _is_scalar(leaf: Any) -> bool:
@@ -40,8 +42,10 @@ def _is_scalar(leaf: Any) -> bool:
 
 
 def _strong(leaf: Any) -> Any:
-    if is_array(leaf):
+    if isinstance(leaf, jax.Array):
         return jnp.asarray(leaf, leaf.dtype)
+    if is_array(leaf):
+        return jax.device_put(np.asarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype)))
     dtype = float_dtype() if isinstance(leaf, float) else jnp.result_type(type(leaf))
     # Put there explicitly, for those who guard against what moves by itself.
     return jax.device_put(np.asarray(leaf, dtype))

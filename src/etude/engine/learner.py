@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
+import equinox as eqx
 import optax
 from jaxtyping import Array, PyTree
 
@@ -127,7 +128,15 @@ class Learner:
         """
         if not self.varies:
             return cast(Optimizer | None, self.optimizer)
-        made = cast(Callable[[Any], Any], self.optimizer)(hyper)
+        try:
+            made = cast(Callable[[Any], Any], self.optimizer)(hyper)
+        except Exception as error:
+            raise ConfigurationError(
+                f"{self.title}: the optimizer as a function of the numbers of the phase fails: "
+                f"{type(error).__name__}: {error}. It gets Phase(hyper=...), which is "
+                f"{eqx.tree_pformat(hyper)} here; the numbers are traced, so choose between two "
+                "with jnp.where."
+            ) from error
         if not isinstance(made, optax.GradientTransformation):
             raise ConfigurationError(
                 f"{self.title}: the optimizer as a function of the numbers of the phase "

@@ -159,9 +159,10 @@ class Phase:
     @property
     def validations(self) -> tuple[Validation, ...]:
         """The validations, one or several."""
-        if isinstance(self.validation, Validation):
-            return (self.validation,)
-        return () if self.validation is None else tuple(self.validation)
+        if self.validation is None:
+            return ()
+        several = isinstance(self.validation, Sequence)
+        return tuple(self.validation) if several else (self.validation,)
 
     @property
     def source(self) -> Source:

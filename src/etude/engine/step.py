@@ -229,7 +229,7 @@ def _turns(
     def turn(arrays: PyTree, state: LearnerState, key: Key[Array, ""]):
         at = replace(context, key=key)
         who = f", {learner.called}" if learner.name else ""
-        with explained(f"phase {plan.phase.name!r}{who}", batch):
+        with explained(f"phase {plan.phase.name!r}{who}", batch, context.hyper):
             return take_turn(
                 learner,
                 part,

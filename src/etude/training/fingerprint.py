@@ -79,8 +79,10 @@ def described(value: Any, depth: int = 0) -> Any:
 
     Functions and other objects are named by their kind: that there is one counts, its code does
     not; what a `functools.partial` or an augmentation of ours was made with does. Arrays are named
-    by dtype and shape.
+    by dtype and shape, single numbers by their value.
     """
+    if is_array(value) and value.ndim == 0 and value.dtype.kind in "biufc":
+        value = value.item()  # a number of Python, as JSON and YAML have it
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
