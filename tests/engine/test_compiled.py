@@ -1,4 +1,4 @@
-"""Equal phases compile nothing; whatever changes what a step computes compiles anew."""
+"""Programs are compiled once for what lowers to the same text, and no program is ever stale."""
 
 import copy
 import pickle
@@ -16,16 +16,13 @@ from etude.engine.compiled import LIMIT, Compiled
 X = jnp.asarray(np.random.default_rng(0).normal(size=(12, 3)).astype("f4"))
 
 
-class Traced:
-    """A loss that counts how often it is traced."""
+def loss(model, batch, context):
+    value = jnp.mean((batch @ model["w"] - 1.0) ** 2)
+    return value * (1 + context.progress).astype(value.dtype)
 
-    def __init__(self):
-        self.count = 0
 
-    def __call__(self, model, batch, context):
-        self.count += 1
-        value = jnp.mean((batch @ model["w"] - 1.0) ** 2)
-        return value * (1 + context.progress).astype(value.dtype)
+def learner_of(rule=loss, **options):
+    return et.Learner(et.Gradient(rule), optax.sgd(0.1), **options)
 
 
 def phase(learner, data, name="fit", length=5, **options):
@@ -37,131 +34,154 @@ def fit(phases, model=None, **options):
     return et.Trainer(model, phases, progress=False, **options).fit()
 
 
-@pytest.fixture
-def shared():
-    loss = Traced()
-    return loss, et.Learner(et.Gradient(loss), optax.sgd(0.1)), et.ArrayData(X, 4)
+def programs(learner):
+    return len(learner.compiled._kept)
 
 
-@pytest.mark.parametrize("executor", ["loop", "dispatch"])
-def test_many_phases_of_one_learner_are_traced_as_one(shared, executor):
-    loss, learner, data = shared
-    fit(phase(learner, data), executor=executor)
-    once = loss.count
-    fit([phase(learner, data, f"p{i}", 3 + i) for i in range(5)], executor=executor)
-    fit(phase(learner, data), executor=executor, seed=7)
-    assert loss.count == once
+def test_equal_phases_trainings_and_seeds_compile_nothing():
+    learner, data = learner_of(), et.ArrayData(X, 4)
+    fit([phase(learner, data, "a"), phase(learner, data, "b")])
+    once = programs(learner)
+    fit([phase(learner, data, f"p{i}", 3 + i) for i in range(4)])
+    fit(phase(learner, et.ArrayData(X + 1, 4)), seed=7)
+    assert programs(learner) == once
 
 
-def test_hosted_data_are_traced_once_as_well():
-    loss = Traced()
-    learner = et.Learner(et.Gradient(loss), optax.sgd(0.1))
-    data = et.AccessData(list(np.asarray(X)), 4)
-    fit(phase(learner, data))
-    once = loss.count
-    fit(phase(learner, data, "again", 9), seed=3)
-    assert loss.count == once
-
-
-@pytest.mark.parametrize("executor", ["loop", "dispatch"])
-def test_phases_of_other_lengths_give_what_they_give_alone(shared, executor):
+def test_phases_of_other_lengths_give_what_they_give_alone():
     """The length is an argument of the program: `progress` is of the phase and not of the first."""
-    _, learner, data = shared
-    apart = []
-    for length in (3, 11):
-        alone = et.Learner(et.Gradient(Traced()), optax.sgd(0.1))
-        apart.append(fit(phase(alone, data, "a", length), executor=executor).model["w"])
+    learner, data = learner_of(), et.ArrayData(X, 4)
+    apart = [fit(phase(learner_of(), data, "a", length)).model["w"] for length in (3, 11)]
     for length, expected in zip((3, 11), apart, strict=True):
-        found = fit(phase(learner, data, "a", length), executor=executor).model["w"]
-        assert np.array_equal(found, expected)
+        assert np.array_equal(fit(phase(learner, data, "a", length)).model["w"], expected)
 
 
-def test_what_a_step_depends_on_is_told_apart(shared):
+def test_what_a_step_depends_on_is_told_apart():
     """Each of these changes the result, and would be wrong with the program before it."""
-    loss, learner, data = shared
+    learner, data = learner_of(), et.ArrayData(X, 4)
 
-    def result(**changes):
-        found = fit(phase(changes.pop("learner", learner), changes.pop("data", data),
-                          **changes.pop("options", {})), **changes)  # fmt: skip
-        return np.asarray(found.model["w"]).tolist()
-
-    def halved(batch, key):
-        return batch / 2
+    def result(data=data, learner=learner, **options):
+        return np.asarray(fit(phase(learner, data, **options)).model["w"]).tolist()
 
     base = result()
-    assert result(options={"augment": halved}) != base
+    assert result(augment=lambda batch, key: batch / 2) != base
     assert result(data=et.ArrayData(X, 3)) != base
     assert result(data=et.ArrayData(2 * X, 4)) != base
-    assert result(learner=et.Learner(et.Gradient(loss), optax.sgd(0.2))) != base
     with jax.enable_x64(True):
-        twice = et.ArrayData(np.asarray(X, np.float64), 4)
-        wide = fit(phase(learner, twice), {"w": jnp.zeros(3)}).model["w"]
-        assert wide.dtype == jnp.float64
+        double = et.ArrayData(np.asarray(X, np.float64), 4)
+        assert fit(phase(learner, double), {"w": jnp.zeros(3)}).model["w"].dtype == jnp.float64
     assert result() == base
 
 
-def test_constants_of_a_model_are_told_apart():
-    class Scaled(eqx.Module):
-        w: jax.Array
-        scale: float
-        name: str = eqx.field(static=True, default="a")
+def test_what_a_loss_reads_may_change_between_trainings():
+    factor = {"now": 1.0}
 
-    def loss(model, batch, context):
-        return jnp.mean((batch @ model.w * model.scale - 1.0) ** 2)
+    def scaled(model, batch, context):
+        return factor["now"] * loss(model, batch, context)
 
-    learner, data = et.Learner(et.Gradient(loss), optax.sgd(0.1)), et.ArrayData(X, 4)
-    found = [fit(phase(learner, data), Scaled(jnp.zeros(3), scale)).model.w for scale in (1.0, 2.0)]
-    assert not np.array_equal(*found)
-    assert np.array_equal(found[0], fit(phase(learner, data), Scaled(jnp.zeros(3), 1.0)).model.w)
+    learner, data = learner_of(scaled), et.ArrayData(X, 4)
+    first = fit(phase(learner, data)).model["w"]
+    factor["now"] = 0.5
+    assert not np.array_equal(fit(phase(learner, data)).model["w"], first)
+
+
+def test_where_may_select_another_part_between_trainings():
+    part = {"now": "a"}
+    learner = et.Learner(
+        et.Gradient(lambda m, b, c: jnp.mean((b @ (m["a"] + m["b"]) - 1.0) ** 2)),
+        optax.adam(0.1),
+        where=lambda m: m[part["now"]],
+    )
+    data = et.ArrayData(X, 4)
+    moved = []
+    for name in ("a", "b"):
+        part["now"] = name
+        found = fit(phase(learner, data), {"a": jnp.zeros(3), "b": jnp.zeros(3)}).model
+        moved.append([key for key in found if np.any(np.asarray(found[key]))])
+    assert moved == [["a"], ["b"]]
+
+
+class Scaled(eqx.Module):
+    w: jax.Array
+    leaf: object = 1.0
+    static: object = eqx.field(static=True, default=1.0)
+
+    def factor(self):
+        """Tells apart what is equal to Python: True and 1, 3 and 3.0, 0.0 and -0.0."""
+        kind = {bool: 2.0, int: 3.0, float: 5.0}
+        factors = [kind[type(one)] + (np.signbit(one) * 7.0) for one in (self.leaf, self.static)]
+        return factors[0] * factors[1]
+
+
+@pytest.mark.parametrize("field", ["leaf", "static"])
+@pytest.mark.parametrize("pair", [(True, 1), (3, 3.0), (0.0, -0.0)], ids=["true", "three", "zero"])
+def test_constants_that_are_equal_to_python_are_told_apart(field, pair):
+    def scaled(model, batch, context):
+        return jnp.mean((batch @ model.w * model.factor() - 1.0) ** 2) / 400
+
+    def trained(learner, value):
+        return fit(phase(learner, et.ArrayData(X, 4)), Scaled(jnp.zeros(3), **{field: value})).model
+
+    learner = learner_of(scaled)
+    measure = et.Evaluation(lambda m, b, c: {"factor": jnp.float32(m.factor())})
+    for value in pair:
+        expected = trained(learner_of(scaled), value)
+        found = trained(learner, value)
+        assert np.array_equal(found.w, expected.w)
+        assert type(getattr(found, field)) is type(value)
+        assert measure(expected, et.ArrayData(X, 4))["factor"] == float(expected.factor())
+
+
+def test_an_object_in_a_model_may_be_changed():
+    class Setting:
+        scale = 1.0
+
+    setting = Setting()
+
+    def scaled(model, batch, context):
+        return jnp.mean((batch @ model.w * model.static.scale - 1.0) ** 2)
+
+    learner, model = learner_of(scaled), Scaled(jnp.zeros(3), static=setting)
+    measure = et.Evaluation(lambda m, b, c: {"scale": jnp.float32(m.static.scale)})
+    data = et.ArrayData(X, 4)
+    first = fit(phase(learner, data), model).model.w, measure(model, data)
+    setting.scale = 3.0
+    again = fit(phase(learner, data), model).model.w, measure(model, data)
+    assert not np.array_equal(first[0], again[0])
+    assert (first[1], again[1]) == ({"scale": 1.0}, {"scale": 3.0})
 
 
 def test_a_skipped_step_is_not_the_program_that_stops():
-    def loss(model, batch, context):
+    def failing(model, batch, context):
         return jnp.where(context.step == 2, jnp.nan, jnp.mean((batch @ model["w"]) ** 2))
 
-    learner, data = et.Learner(et.Gradient(loss), optax.sgd(0.1)), et.ArrayData(X, 4)
+    learner, data = learner_of(failing), et.ArrayData(X, 4)
     with pytest.raises(et.NonFiniteError):
         fit(phase(learner, data))
     assert fit(phase(learner, data), nonfinite="skip").reason.name == "LENGTH"
 
 
+def test_no_data_are_kept():
+    """A learner that is trained on fresh data again and again holds none of them."""
+    learner = learner_of()
+    for number in range(3):
+        fit(phase(learner, et.ArrayData(X + number, 4)))
+    held = sum(leaf.shape == X.shape for leaf in jax.live_arrays())
+    fit(phase(learner, et.ArrayData(X + 9, 4)))
+    assert sum(leaf.shape == X.shape for leaf in jax.live_arrays()) <= held + 1
+
+
 def test_few_are_kept_and_copies_are_empty():
     kept = Compiled()
-    for number in range(2 * LIMIT):
-        kept.get(number, lambda: "made")
-    assert kept.get(2 * LIMIT - 1, lambda: "made again") == "made"
-    assert kept.get(0, lambda: "made again") == "made again"
+    found = [kept.program(lambda x, n=n: x + n, jnp.ones(2)) for n in range(LIMIT + 2)]
+    assert kept.program(lambda x: x + (LIMIT + 1), jnp.ones(2)) is found[-1]
+    assert kept.program(lambda x: x + 0, jnp.ones(2)) is not found[0]
     for twin in (copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))):
-        assert twin.get(0, lambda: "its own") == "its own"
+        assert not twin._kept
 
 
-def test_what_cannot_be_compared_is_made_each_time():
+def test_places_are_told_apart():
     kept = Compiled()
-    assert kept.get(("loop", []), lambda: 1) == 1
-    assert kept.get(("loop", []), lambda: 2) == 2
-
-
-def test_validations_of_equal_phases_are_traced_once():
-    counts = {"loss": 0, "measure": 0}
-
-    def loss(model, batch, context):
-        counts["loss"] += 1
-        return jnp.mean((batch @ model["w"] - 1.0) ** 2)
-
-    def measure(model, batch, context):
-        counts["measure"] += 1
-        return {"size": jnp.sum(model["w"])}
-
-    held = et.ArrayData(X, 6, shuffle=False)
-    learner, data = et.Learner(et.Gradient(loss), optax.sgd(0.1)), et.ArrayData(X, 4)
-    validations = [et.Validation(held), et.Validation(held, measure, name="sum")]
-
-    def trained(name, seed=0):
-        return fit(phase(learner, data, name, validation=validations), seed=seed).metrics
-
-    first, once = trained("a"), dict(counts)
-    assert trained("a") == first
-    assert trained("b", seed=3) != first
-    assert counts == once
-    assert fit(phase(learner, data, validation=et.Validation(held, lambda m, b, c: {"one": 1.0}))
-               ).metrics == {"valid/one": 1.0}  # fmt: skip
+    device = jax.devices()[0]
+    assert kept.program(jnp.sin, jnp.ones(2)) is not kept.program(
+        jnp.sin, jax.device_put(jnp.ones(2), device)
+    )

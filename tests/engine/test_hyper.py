@@ -114,6 +114,17 @@ def test_a_name_that_is_missing_is_said_with_those_there_are():
     assert any("with hyper {'beta': " in note for note in caught.value.__notes__)
 
 
+@pytest.mark.parametrize("number", [2**33, 2**70, np.int64(2**33 + 5)])
+def test_an_integer_that_does_not_fit_is_refused(number):
+    with pytest.raises(et.ConfigurationError, match="does not fit the integers of JAX"):
+        phase(hyper={"rate": 0.1, "beta": 1.0, "count": number})
+
+
+def test_a_validation_is_not_called_as_the_steps_are():
+    with pytest.raises(et.ConfigurationError, match="not named 'train'"):
+        phase(validation=et.Validation(et.ArrayData(DATA, 8), name="train"))
+
+
 def test_nan_is_refused():
     with pytest.raises(et.ConfigurationError, match=r"got NaN at \['rate'\]"):
         phase(hyper={"rate": float("nan"), "beta": 1.0})

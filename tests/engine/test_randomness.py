@@ -26,12 +26,19 @@ def test_the_key_of_a_visit_by_hand(seed, phase, visit, attempt):
     assert data(randomness.phase_key(seed, phase, visit, attempt)) == data(key)
 
 
-def test_negative_and_long_seeds_are_those_of_jax():
-    for seed in (-1, -(2**31), 2**31 - 1):
-        key = jax.random.key(seed)
-        for number in (zlib.crc32(b"fit"), 0, 0):
-            key = jax.random.fold_in(key, number)
-        assert data(randomness.phase_key(seed, "fit", 0)) == data(key)
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("seed", [0, 7, -1, -(2**31), 2**31 - 1, 2**31, 2**40 + 3, -(2**62)])
+def test_every_seed_is_that_of_jax(seed, double):
+    with jax.enable_x64(double):
+        assert data(randomness.root_key(seed)) == data(jax.random.key(seed))
+
+
+def test_another_seed_compiles_nothing():
+    randomness.visit_keys(0, "fit", 0)
+    before = randomness._root._cache_size()
+    for seed in range(1, 9):
+        randomness.visit_keys(seed, "fit", 0)
+    assert randomness._root._cache_size() == before
 
 
 def test_no_two_uses_share_a_key():

@@ -1,7 +1,5 @@
 """What the two executors share: a chunk of steps and the buffer of its metrics."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from etude.engine.compiled import Same
-from etude.engine.source import Fetch, Resident
+from etude.engine.source import Fetch
 from etude.engine.state import State
 from etude.engine.step import Plan, step_of
 
@@ -33,17 +30,6 @@ class Chunk(NamedTuple):
         reached, fault = int(status[0]), int(status[1])
         # Copied: a view would keep the whole buffer for as long as the metrics are kept.
         return rows[: reached - self.first].copy(), reached, fault
-
-
-def stepping(plan: Plan, source: Resident, kind: int) -> Callable[..., Any]:
-    """`fetched_step` on one kind of batch, its tail counted last; traced once for all its uses."""
-
-    def make() -> Callable[..., Any]:
-        fetches = [*source.fetches, *([] if source.tail is None else [source.tail])]
-        step = partial(fetched_step, plan, source.steps_per_epoch, fetches[kind])
-        return jax.jit(step, inline=True)
-
-    return plan.compiled("step", Same(source), kind, plan.unroll, make=make)
 
 
 def fetched_step(

@@ -1,8 +1,14 @@
-"""What was compiled for a learner is kept with it, so that an equal phase compiles nothing.
+"""Compiled programs are kept with a learner, and used again for what lowers to the same text.
 
+Tracing and lowering are done anew, so that no program is ever stale: whatever a loss, a model or a
+setting says now is in the program's own text. Only the compilation, which takes longest, is saved.
+
+>>> import jax.numpy as jnp
 >>> kept = Compiled()
->>> kept.get("loop", lambda: "compiled"), kept.get("loop", lambda: "compiled again")
-('compiled', 'compiled')
+>>> double = kept.program(lambda x: 2 * x, jnp.ones(3))
+>>> again = kept.program(lambda y: 2 * y, jnp.zeros(3))
+>>> again is double, again(jnp.ones(3))
+(True, Array([2., 2., 2.], dtype=float32))
 """
 
 from collections import OrderedDict
@@ -12,74 +18,48 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from etude.engine.leaf_roles import is_array
+from etude.engine.surroundings import Surroundings
 
-#: What is kept for one learner; the least recently used goes first.
+#: Programs that are kept for one learner; the least recently used goes first.
 LIMIT = 32
 
 
 class Compiled:
-    """Programs by what they depend on. A copy of it is empty: programs cannot be copied."""
+    """Programs by their text. A copy of it is empty: programs cannot be copied."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What is kept under a key, or else what `make` returns, which is kept from then on."""
+    def program(
+        self, function: Callable[..., Any], *arguments: PyTree, donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any]:
+        """`function`, compiled for arguments like these."""
+        return self.compiled(jax.jit(function, donate_argnums=donate).trace(*arguments), arguments)
+
+    def compiled(self, traced: Any, arguments: tuple[PyTree, ...]) -> Callable[..., Any]:
+        """The same of what was traced already, with these arguments."""
+        lowered = traced.lower()
+        trees = jax.tree.structure(arguments), traced.out_tree
+        # Equal structures may be of different constants (1 and True): their text tells them apart.
+        key = lowered.as_text(), trees, str(trees), _places(arguments), Surroundings.here()
         try:
             found = self._kept.pop(key, None)
-        except (TypeError, ValueError):  # something in the model that cannot be compared
-            return make()
-        found = (make(),) if found is None else found
+        except (TypeError, ValueError):  # something static in the model that cannot be compared
+            return lowered.compile()
+        found = lowered.compile() if found is None else found
         self._kept[key] = found
         if len(self._kept) > LIMIT:
             self._kept.popitem(last=False)
-        return found[0]
+        return found
 
     def __reduce__(self) -> tuple[type["Compiled"], tuple[()]]:
         return Compiled, ()
 
 
-class Same:
-    """An object as part of a key: equal to itself alone.
-
-    >>> Same([1]) == Same([1])
-    False
-    """
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.value is other.value
-
-
-def shapes(tree: PyTree) -> Hashable:
-    """The structure of a tree, and of each array what a program depends on.
-
-    >>> shapes({"w": jax.ShapeDtypeStruct((2,), "float32")})
-    (PyTreeDef({'w': *}), (((2,), 'float32', False, None),))
-    """
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, tuple(map(_shape, leaves))
-
-
-def constants(tree: PyTree) -> Hashable:
-    """The structure of a tree and its leaves, which are no arrays: by value where they have one."""
-    leaves, structure = jax.tree.flatten(tree)
-    plain = bool | int | float | complex | str
-    # 1, 1.0 and True are equal, but compile to different programs.
-    return structure, tuple(
-        (type(leaf), leaf) if isinstance(leaf, plain) else Same(leaf) for leaf in leaves
+def _places(arguments: PyTree) -> Hashable:
+    """Where the arrays are, which the text of a program does not say, and which types are weak."""
+    return tuple(
+        (leaf.sharding if leaf.committed else None, getattr(leaf, "weak_type", False))
+        for leaf in jax.tree.leaves(arguments)
+        if isinstance(leaf, jax.Array)
     )
-
-
-def _shape(leaf: Any) -> Hashable:
-    if not is_array(leaf) and not isinstance(leaf, jax.ShapeDtypeStruct):
-        return constants(leaf)
-    committed = isinstance(leaf, jax.Array) and leaf.committed
-    weak = getattr(leaf, "weak_type", False)
-    return tuple(leaf.shape), str(leaf.dtype), weak, leaf.sharding if committed else None

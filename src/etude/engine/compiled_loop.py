@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from etude.engine.chunk import CAPACITY, Chunk, status, stepping, write
+from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
 from etude.engine.place import Place
 from etude.engine.precision import float_dtype
-from etude.engine.source import Resident
+from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan
 
@@ -53,7 +53,9 @@ class TracedLoop:
         # The arrays are arguments, so that XLA does not fold a data set into the program.
         until, total = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
         jitted = jax.jit(run, donate_argnums=(0, 1))
-        self._traced = jitted.trace(state, place.put(undrawn), arrays, until, total)
+        self._arguments = state, place.put(undrawn), arrays, until, total
+        self._traced = jitted.trace(*self._arguments)
+        self._kept = plan.learners[0].compiled
 
     @property
     def has_convolution(self) -> bool:
@@ -62,7 +64,7 @@ class TracedLoop:
 
     def compiled(self) -> Any:
         """The loop, compiled; a `Loop` runs it."""
-        return self._traced.lower().compile()
+        return self._kept.compiled(self._traced, self._arguments)
 
 
 class Loop:
@@ -117,9 +119,10 @@ def run_loop(
 
         return jax.lax.cond(order.epoch == epoch, lambda: order, draw)
 
-    def step(kind: int, carry: Carry, order: Order) -> Carry:
+    def step(fetch: Fetch, carry: Carry, order: Order) -> Carry:
         state, rows = carry
-        after, metrics = stepping(plan, source, kind)(state, arrays, order.positions, total)
+        positions = order.positions
+        after, metrics = fetched_step(plan, per_epoch, fetch, state, arrays, positions, total)
         return after, write(rows, metrics, state.clock - first)
 
     def epoch(carry: tuple[State, Order, Array]) -> tuple[State, Order, Array]:
@@ -129,16 +132,14 @@ def run_loop(
 
         def body(carry: Carry) -> Carry:
             if len(source.fetches) == 1:
-                return step(0, carry, order)
-            kinds = [
-                lambda c, kind=kind: step(kind, c, order) for kind in range(len(source.fetches))
-            ]
+                return step(source.fetches[0], carry, order)
+            kinds = [lambda c, fetch=fetch: step(fetch, c, order) for fetch in source.fetches]
             return jax.lax.switch(source.kind(carry[0].clock % per_epoch), kinds, carry)
 
         stop = jnp.minimum(until, last)
         state, rows = jax.lax.while_loop(lambda c: going(c[0], stop), body, (state, rows))
-        if source.tail is not None:
-            tail = len(source.fetches)
+        tail = source.tail
+        if tail is not None:
             at_tail = going(state, until) & (state.clock == last)
             state, rows = jax.lax.cond(
                 at_tail, lambda c: step(tail, c, order), lambda c: c, (state, rows)

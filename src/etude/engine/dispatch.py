@@ -5,6 +5,7 @@ convolutions inside loops without its fast path.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -12,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from etude.engine.chunk import CAPACITY, Chunk, status, stepping, write
+from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
 from etude.engine.place import Place
 from etude.engine.precision import float_dtype
-from etude.engine.source import Resident
+from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan, step_of
 from etude.errors import RuleError
@@ -23,17 +24,14 @@ from etude.errors import RuleError
 #: A step on some kind of batch: `step(state, argument) -> (state, metrics)`.
 Step = Callable[[State, Any], tuple[State, dict[str, Array]]]
 
-#: The compiled steps by kind of batch, each with the names of its metrics.
-Jitted = dict[Any, tuple[tuple[str, ...], Any]]
-
 
 class Dispatcher:
     """Runs chunks step by step, over flat arrays, because flattening a model is not free."""
 
-    def __init__(self, place: Place, jitted: Jitted) -> None:
+    def __init__(self, place: Place) -> None:
         self.place = place
         self.metrics: tuple[str, ...] | None = None
-        self._jitted = jitted
+        self._jitted: dict[Any, Any] = {}
 
     def run(
         self,
@@ -48,15 +46,12 @@ class Dispatcher:
         rows = reached = None
         for kind, step, argument in batches:
             if kind not in self._jitted:
-                whole = jax.tree.unflatten(treedef, leaves)
-                names = tuple(jax.eval_shape(step, whole, argument)[1])
-                self._jitted[kind] = names, _flat(step, treedef)
-            names, jitted = self._jitted[kind]
-            self._learn_metrics(names)
+                self._learn_metrics(step, jax.tree.unflatten(treedef, leaves), argument)
+                self._jitted[kind] = _flat(step, treedef)
             if rows is None:
                 columns = len(self.metrics or ())
                 rows = self.place.put(np.zeros((CAPACITY, columns), float_dtype()))
-            leaves, rows, reached = jitted(leaves, rows, origin, argument)
+            leaves, rows, reached = self._jitted[kind](leaves, rows, origin, argument)
             if stop():
                 break
         if rows is None or reached is None:  # stopped while the first batch was waited for
@@ -64,7 +59,8 @@ class Dispatcher:
             reached = np.array([first, 0])
         return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)
 
-    def _learn_metrics(self, names: tuple[str, ...]) -> None:
+    def _learn_metrics(self, step: Step, state: State, argument: Any) -> None:
+        names = tuple(jax.eval_shape(step, state, argument)[1])
         if self.metrics is not None and names != self.metrics:
             raise RuleError(
                 f"The metrics differ between kinds of batch: {list(names)} here, "
@@ -128,11 +124,13 @@ class ResidentSteps:
         self._draw = jax.jit(lambda key, epoch: source.order(jax.random.fold_in(key, epoch)))
         self._order: tuple[int, PyTree] = (-1, None)
 
-        def on(kind: int) -> Step:
-            return lambda state, argument: stepping(plan, source, kind)(state, *argument)
+        def on(fetch: Fetch) -> Step:
+            step = partial(fetched_step, plan, source.steps_per_epoch, fetch)
+            return lambda state, argument: step(state, *argument)
 
-        kinds = range(len(source.fetches) + (source.tail is not None))
-        self._steps = [on(kind) for kind in kinds]
+        self._steps = [on(fetch) for fetch in source.fetches]
+        if source.tail is not None:
+            self._steps.append(on(source.tail))
 
     def take(
         self,

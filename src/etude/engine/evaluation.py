@@ -127,6 +127,13 @@ class Evaluator:
         merged = {name for name, value in shapes.items() if isinstance(value, Metric)}
         return frozenset(shapes) | {f"{name}/*" for name in merged}
 
+    def text(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> str:
+        """The program on the first batch, and the structure of what it returns."""
+        batch, _ = next(iter(source.sequential()), (None, 0))
+        context = Context.at(root_key(0), hyper=hyper)
+        traced = self._run.trace(arrays, batch, context, np.uint32(0))
+        return f"{traced.lower().as_text()}\n{traced.out_tree}"
+
     def _total(self, name: str, values: list[Any], counts: np.ndarray) -> dict[str, Any]:
         if not isinstance(values[0], Metric):
             # Divided last, so that the mean of equal values is that value to the bit.
@@ -198,8 +205,8 @@ class Evaluation:
     """`evaluate` with one measure for many models, of which those that differ in numbers alone
     share a compiled program.
 
-    The program of the last model is kept, so models of another structure are best measured one
-    kind after the other. What the measure reads besides its arguments is of its first call.
+    The measure is traced at every call, and compiled where it is another program than at the last
+    one: models of several structures are best measured one kind after the other.
 
     >>> import jax.numpy as jnp
     >>> import etude as et
@@ -211,7 +218,7 @@ class Evaluation:
 
     def __init__(self, measure: Measure):
         self.measure = measure
-        self._kept: tuple[PyTree, Evaluator] | None = None
+        self._kept: tuple[str, Evaluator] | None = None
 
     def __call__(
         self,
@@ -232,7 +239,9 @@ class Evaluation:
                 "ArrayData(arrays, batch_size=...), other data in AccessData or StreamData."
             )
         arrays, static = eqx.partition(model, is_array)
-        if self._kept is None or not eqx.tree_equal(self._kept[0], static, typematch=True):
-            self._kept = static, Evaluator(self.measure, static)
+        fresh = Evaluator(self.measure, static)
+        text = fresh.text(arrays, source, hyper)
+        if self._kept is None or self._kept[0] != text:
+            self._kept = text, fresh
         key = root_key(0) if key is None else key
         return self._kept[1](arrays, source, key, hyper=hyper)

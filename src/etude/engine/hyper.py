@@ -33,12 +33,22 @@ def unusable(hyper: PyTree) -> Iterator[str]:
                 f"hyper must be a pytree of numbers; got {leaf!r} at {place}. Texts, arrays and "
                 "functions belong into the rule or the loss itself."
             )
+        elif _overflows(leaf):
+            yield f"hyper at {place} does not fit the integers of JAX; got {leaf!r}. Scale it."
         elif isinstance(leaf, float | np.floating) and np.isnan(leaf):
             yield f"hyper must be a pytree of numbers; got NaN at {place}. Pass a number."
 
 
 def _is_scalar(leaf: Any) -> bool:
     return is_array(leaf) and np.shape(leaf) == () and jnp.issubdtype(leaf.dtype, np.number)
+
+
+def _overflows(leaf: Any) -> bool:
+    if not isinstance(leaf, int | np.integer) or isinstance(leaf, bool):
+        return False
+    dtype = leaf.dtype if isinstance(leaf, np.integer) else np.dtype(np.int64)
+    bounds = np.iinfo(jax.dtypes.canonicalize_dtype(dtype))
+    return not bounds.min <= int(leaf) <= bounds.max
 
 
 def _strong(leaf: Any) -> Any:

@@ -233,6 +233,8 @@ def _wrong_types(phase: Phase):
                 f"the data of a validation must be a source; got {type(validation.data).__name__}. "
                 "Wrap arrays: Validation(ArrayData(arrays, batch_size=...))."
             )
+        elif validation.name == "train":
+            yield "a validation is not named 'train', as the metrics of steps are; say 'valid'."
         elif not isinstance(validation.every, Steps | Epochs):
             yield f"every must be Steps(n) or Epochs(n); got {validation.every!r}."
     yield from unusable(phase.hyper)

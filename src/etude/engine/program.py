@@ -1,12 +1,12 @@
 """A phase as a compiled program: "advance by n steps", by the loop or by dispatch."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import jax
 
-from etude.engine.chunk import CAPACITY, Chunk, stepping
-from etude.engine.compiled import Same, shapes
+from etude.engine.chunk import CAPACITY, Chunk, fetched_step
 from etude.engine.compiled_loop import Loop, TracedLoop
 from etude.engine.dispatch import Batches, Dispatcher, HostedSteps, ResidentSteps
 from etude.engine.place import Place
@@ -36,7 +36,7 @@ class Program:
         executor: Executor | None = None,
         metrics: tuple[str, ...] | None = None,
     ):
-        source, depends = plan.phase.source, (Same(plan.phase.source), shapes(state))
+        source = plan.phase.source
         self._place = place = Place.of(state.clock)
         self._total = place.put(plan.total)
         self._loop: Loop | None = None
@@ -44,24 +44,18 @@ class Program:
         if isinstance(source, Resident):
             self._columns = columns(plan, state) if metrics is None else metrics
             arrays = place.put(source.arrays)
-
-            def compiled() -> Any:
-                traced = TracedLoop(plan, source, state, arrays, len(self._columns), place)
-                on_cpu = jax.default_backend() == "cpu"
-                fit = executor == "loop" or not (on_cpu and traced.has_convolution)
-                return traced.compiled() if fit else None
-
             # JAX without compilation, for debugging, has no loop to compile.
             if executor != "dispatch" and not setting("disable_jit"):
-                loop = plan.compiled("loop", *depends, shapes(arrays), executor, make=compiled)
-                if loop is not None:
-                    self._loop = Loop(loop, source, arrays, place)
+                traced = TracedLoop(plan, source, state, arrays, len(self._columns), place)
+                on_cpu = jax.default_backend() == "cpu"
+                if executor == "loop" or not (on_cpu and traced.has_convolution):
+                    self._loop = Loop(traced.compiled(), source, arrays, place)
                     return
             self._steps = ResidentSteps(plan.unrolled(), source, arrays, place)
         else:
             assert batches is not None
             self._steps = HostedSteps(plan.unrolled(), batches)
-        self._dispatcher = Dispatcher(place, plan.compiled("steps", *depends, make=dict))
+        self._dispatcher = Dispatcher(place)
 
     @property
     def executor(self) -> Executor:
@@ -104,15 +98,10 @@ def columns(plan: Plan, state: State) -> tuple[str, ...]:
     """
     source = plan.phase.source
     assert isinstance(source, Resident)
-    depends = Same(source), shapes(state)
-    return plan.compiled("columns", *depends, make=lambda: _columns(plan, source, state))
-
-
-def _columns(plan: Plan, source: Resident, state: State) -> tuple[str, ...]:
     found = []
     order = jax.eval_shape(source.order, state.keys.order)
-    for kind in range(len(source.fetches) + (source.tail is not None)):
-        step = stepping(plan, source, kind)
+    for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
+        step = partial(fetched_step, plan, source.steps_per_epoch, fetch)
         _, metrics = jax.eval_shape(step, state, source.arrays, order, plan.total)
         found.append(tuple(metrics))
     if len(set(found)) > 1:

@@ -39,12 +39,14 @@ def order_key(seed: int, phase: str, visit: int) -> Key[Array, ""]:
 
 def root_key(seed: int) -> Key[Array, ""]:
     """The key of a seed, made without moving anything to the device."""
+    # As JAX takes a seed: of 64 bits, of which the lower 32 count in single precision.
+    number = np.int64(seed) if setting("enable_x64") else np.int64(seed).astype(np.int32)
     # Named, because the caches of `jax.jit` do not tell the kinds of keys apart.
-    return _root(seed, setting("default_prng_impl"))
+    return _root(Place().put(number), setting("default_prng_impl"))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _root(seed: int, impl: str) -> Key[Array, ""]:
+@partial(jax.jit, static_argnums=1)
+def _root(seed: Int[Array, ""], impl: str) -> Key[Array, ""]:
     return jax.random.key(seed, impl=impl)
 
 

@@ -1,18 +1,17 @@
 """One step of a phase: every learner takes its turns on one batch. Pure, and compiled by others."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PyTree
 
 from etude.engine import randomness
-from etude.engine.compiled import Same, constants
 from etude.engine.explaining import explained
 from etude.engine.hyper import numbers
 from etude.engine.inspection import inspect
@@ -26,7 +25,6 @@ from etude.engine.precision import cast_like
 from etude.engine.rule import Context
 from etude.engine.source import Resident
 from etude.engine.state import Keys, LearnerState, State
-from etude.engine.surroundings import Surroundings
 from etude.engine.turn import first_state, take_turn
 from etude.errors import ConfigurationError
 
@@ -64,22 +62,6 @@ class Plan:
         static = eqx.filter(model, is_array, inverse=True)
         return cls(phase, parts, static, skip_nonfinite, probes)
 
-    @cached_property
-    def key(self) -> Hashable:
-        """What the step depends on beside the shapes of its arguments, to find programs by."""
-        return (
-            tuple(map(Same, self.learners)),
-            Same(self.phase.augment),
-            constants(self.static),
-            self.skip_nonfinite,
-            tuple(map(Same, self.probes)),
-        )
-
-    def compiled(self, what: str, *depends: Hashable, make: Callable[[], Any]) -> Any:
-        """What was made for an equal phase of these learners, or else what `make` returns."""
-        key = (what, self.key, Surroundings.here(), *depends)
-        return self.learners[0].compiled.get(key, make)
-
     @property
     def total(self) -> np.float32:
         """The length in steps by which progress is measured; 1 if it is not known."""
@@ -88,8 +70,8 @@ class Plan:
     def begin(self, arrays: PyTree, keys: Keys, hyper: PyTree, *, donate: bool) -> State:
         """The state before the first step, of arrays that are copied, or given away.
 
-        Compiled once for all visits to the phase, and whole: not piece by piece for every shape
-        of every optimizer's zeros.
+        Compiled once for all visits to like phases, and whole: not piece by piece for every
+        shape of every optimizer's zeros.
         """
 
         def begin(arrays: PyTree, keys: Keys, hyper: PyTree) -> State:
@@ -109,9 +91,11 @@ class Plan:
                 fault=jnp.int32(0),
             )
 
+        arguments = arrays, keys, hyper
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
+            return begin(*arguments)
         given = (0,) if donate else ()
-        compiled = self.compiled("begin", donate, make=lambda: jax.jit(begin, donate_argnums=given))
-        return compiled(arrays, keys, hyper)
+        return self.learners[0].compiled.program(begin, *arguments, donate=given)(*arguments)
 
     def unrolled(self) -> "Plan":
         """The same with its short inner loops unrolled, for steps outside a compiled loop."""

@@ -10,11 +10,10 @@ import jax
 from jaxtyping import PyTree
 
 from etude.engine import randomness
-from etude.engine.compiled import Same, shapes
 from etude.engine.evaluation import Evaluator, default_measure
 from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Probe
-from etude.engine.phase import Phase, Validation
+from etude.engine.phase import Phase
 from etude.engine.program import columns
 from etude.engine.source import Resident
 from etude.engine.step import Plan, state_of
@@ -130,8 +129,10 @@ def _bind_one(
         steps = columns(plan, state)
     evaluators, names = [], list[frozenset[str]]()
     for validation in phase.validations:
-        evaluator, measured = _measuring(plan, validation, arrays)
-        evaluators.append(evaluator)
+        measure = validation.measure or default_measure(phase.turns[0])
+        name = f"phase {phase.name!r}, validation {validation.name!r}"
+        evaluators.append(Evaluator(measure, plan.static, name))
+        measured = evaluators[-1].names(arrays, validation.data, phase.hyper)
         found = frozenset(f"{validation.name}/{name}" for name in measured)
         if twice := sorted(found & frozenset().union(*names)):
             raise ConfigurationError(
@@ -140,24 +141,3 @@ def _bind_one(
             )
         names.append(found)
     return Bound(plan, tuple(evaluators), steps), names
-
-
-def _measuring(
-    plan: Plan, validation: Validation, arrays: PyTree
-) -> tuple[Evaluator, frozenset[str]]:
-    """What measures a validation, and the names of what it reports."""
-    phase = plan.phase
-    name = f"phase {phase.name!r}, validation {validation.name!r}"
-
-    def make() -> Evaluator:
-        measure = validation.measure or default_measure(phase.turns[0])
-        return Evaluator(measure, plan.static, name)
-
-    evaluator = plan.compiled("measure", Same(validation.measure), make=make)
-    depends = Same(validation.measure), Same(validation.data), shapes((arrays, phase.hyper))
-    names = plan.compiled(
-        "measured",
-        *depends,
-        make=lambda: evaluator.names(arrays, validation.data, phase.hyper),
-    )
-    return evaluator, names
