@@ -50,11 +50,15 @@ def write_folder(folder: Path, manifest: Manifest, arrays: Mapping[str, HostArra
 
 
 def write_shared(checkpoints: Path, manifest: Manifest, arrays: Mapping[str, HostArray]) -> None:
-    """Write arrays that checkpoints share, unless they are there; the manifest is named so."""
+    """Write arrays that checkpoints share, unless they are there, whole; the manifest is named so.
+
+    What lies there is read: many checkpoints depend on it, and here it can still be mended.
+    """
     folder = shared_folder(checkpoints, manifest.name)
     try:
         known = Manifest.read(folder)
-        if known.name == manifest.name and known.has_files(folder / known.arrays_folder):
+        if known.name == manifest.name:
+            known.verify_files(folder / known.arrays_folder)
             return
     except ManifestError:
         pass

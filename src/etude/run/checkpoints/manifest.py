@@ -142,18 +142,6 @@ class Manifest:
             body["format"],
         )
 
-    def has_files(self, folder: Path) -> bool:
-        """Whether the files below `folder` are there, with their sizes; their content may differ.
-
-        Quick: nothing is read.
-        """
-        try:
-            return all(
-                (folder / path).stat().st_size == entry.size for path, entry in self.files.items()
-            )
-        except OSError:
-            return False
-
     def verify_files(self, folder: Path) -> None:
         """Compare the files below `folder` with the manifest; ManifestError names the first bad."""
         for path, expected in self.files.items():
