@@ -197,3 +197,23 @@ def test_disable_jit_trains_step_by_step_with_real_values(kind):
     truth = et.Trainer(weights(), phase, progress=False).fit()
     np.testing.assert_allclose(result.model, truth.model, atol=1e-6)
     assert result.metrics["valid/loss"] == pytest.approx(truth.metrics["valid/loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("executor", ["loop", "dispatch"])
+@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), optax.adam(0.1)], ids=["sgd", "adam"])
+def test_a_sharded_model_trains_as_on_one_device_and_stays_sharded(optimizer, executor):
+    """The moments of Adam begin on all devices; the loop may not give them back elsewhere."""
+    spread = NamedSharding(Mesh(np.array(jax.devices()), ("model",)), PartitionSpec("model"))
+
+    def trained(w):
+        def squares(w, batch, context):
+            return jnp.mean((batch @ w - 1.0) ** 2)
+
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(16, 4)).astype("f4"))
+        learner = et.Learner(et.Gradient(squares), optimizer, ema=0.9)
+        phase = et.Phase("fit", learner, et.ArrayData(x, 4), et.Steps(10))
+        return et.Trainer(w, phase, executor=executor, progress=False).fit().model
+
+    found = trained(jax.device_put(jnp.zeros((4, 2)), spread))
+    assert np.allclose(found, trained(jnp.zeros((4, 2))), atol=1e-6)
+    assert found.sharding == spread

@@ -52,8 +52,13 @@ class TracedLoop:
         undrawn = Order.undrawn(source, state)
         # The arrays are arguments, so that XLA does not fold a data set into the program.
         until, total = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
-        jitted = jax.jit(run, donate_argnums=(0, 1))
-        self._arguments = state, place.put(undrawn), arrays, until, total
+        order = place.put(undrawn)
+        self._arguments = state, order, arrays, until, total
+        # On several devices the state comes back as it went in: it goes in again.
+        options = (
+            {} if place.alone else {"out_shardings": (*_shardings((state, order)), None, None)}
+        )
+        jitted = jax.jit(run, donate_argnums=(0, 1), **options)
         self._traced = jitted.trace(*self._arguments)
         self._kept = plan.learners[0].compiled
 
@@ -151,6 +156,10 @@ def run_loop(
         lambda c: going(c[0], until), epoch, (state, order, rows)
     )
     return state, order, rows, status(state)
+
+
+def _shardings(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
 def _has_convolution(jaxpr: Any) -> bool:

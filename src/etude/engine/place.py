@@ -43,6 +43,11 @@ class Place:
                     return cls(_whole(leaf.sharding))
         return cls()
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is one device."""
+        return self.sharding is None or len(self.sharding.device_set) == 1
+
     def put(self, tree: PyTree) -> PyTree:
         """`tree` at this place. Arrays that are there already stay as they are, also sharded."""
         return jax.tree.map(self._put, tree)
