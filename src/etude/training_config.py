@@ -15,7 +15,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import optax
 from jaxtyping import PyTree
@@ -241,7 +241,15 @@ class TrainingConfig(Config, frozen=True):
                 "of the batch size: lambda size: AccessData(dataset, size)."
             )
         size = self.batch_size * self.gradient_accumulation_steps
-        return cast(Source, data(size)) if callable(data) else ArrayData(data, size)
+        if not callable(data):
+            return ArrayData(data, size)
+        source = data(size)
+        if not isinstance(source, Resident | Hosted):
+            raise ConfigurationError(
+                "TrainingConfig.phase: a function of the batch size must return a source; got "
+                f"{source!r}. Return it: lambda size: AccessData(dataset, size)."
+            )
+        return source
 
     def callbacks(self) -> list[Callback]:
         """The callbacks that save and log as the configuration says.
