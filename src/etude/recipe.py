@@ -48,8 +48,9 @@ from etude.config import Config
 from etude.data.named import NAMES, DataSet, load
 from etude.errors import ConfigurationError, RunError
 from etude.run import History, Run, Status, from_recipe, way_on, write_report
-from etude.run.folder import CONFIG, TRIALS, is_run
+from etude.run.folder import CONFIG, is_run
 from etude.run.report import TABLE
+from etude.run.trials import finished_of, is_trained, place_of
 from etude.table import Table
 from etude.trainer import Trainer
 from etude.training.restoring import restore_model
@@ -239,7 +240,7 @@ class Recipe(Generic[C]):
         outcomes = []
         for number, trial in enumerate(trials):
             place = _place(folder, trials, number)
-            record = self._record(config, trial, number)
+            record = self._record(config, trials, number)
             back = at[1] if at is not None and _same(at[0], place) else None
             going = resume or (number > 0 and not overwrite)
             done = _finished(place, record) if going and back is None else None
@@ -259,18 +260,39 @@ class Recipe(Generic[C]):
             outcomes.append(Outcome(trial, done, partial(trial.load, place)))
         return outcomes
 
-    def evaluate(self, config: C, folder: Path, split: str) -> Table:
-        """Measures the models of a run on a split; writes nothing, and the run may be unfinished.
+    def evaluate(
+        self,
+        config: C,
+        folder: Path,
+        split: str,
+        *,
+        say: Callable[[str], None] | None = None,
+    ) -> Table:
+        """Measures the models of the finished trials on a split; writes nothing.
 
-        A folder in `trials/` is measured alone.
+        A folder in `trials/` is measured alone. `say` is told, as a line, how many trials are
+        finished if not all are; None prints.
+
+        Raises `RunError` if none is finished, and what `load` raises.
         """
         root, trials = root_of(folder), self.trials(config)
-        found = []
-        for number, trial in enumerate(trials):
-            place = _place(root, trials, number)
-            if is_run(place) and (place == folder or root == folder):
-                found.append((trial, _split(trial.evaluate(trial.load(place), split))[0]))
-        return self.table(found)
+        asked = range(len(trials)) if root == folder else [self._number_of(trials, root, folder)]
+        recorded = Run.open(root, lock=False).config["configuration"]
+        finished = [
+            (trials[number], place)
+            for number in asked
+            if is_trained(place := _place(root, trials, number), recorded)
+        ]
+        stands = finished_of(len(finished), len(asked), root)
+        if not finished:
+            raise RunError(f"There is nothing to measure in {folder}: {stands}")
+        if len(finished) < len(asked):
+            (say or Unfailing(sys.stdout).line)(stands)
+        measured = [
+            (trial, _split(trial.evaluate(trial.load(place), split))[0])
+            for trial, place in finished
+        ]
+        return self.table(measured)
 
     def load(self, config: C, folder: Path) -> Any:
         """The model of a run: the main trial's, or for a folder in `trials/` that trial's.
@@ -306,11 +328,13 @@ class Recipe(Generic[C]):
             rows.append((method, *cells))
         return Table(("method", *self.columns), tuple(rows))
 
-    def _record(self, config: C, trial: Trial, number: int) -> dict[str, Any]:
+    def _record(self, config: C, trials: Sequence[Trial], number: int) -> dict[str, Any]:
+        """The configuration of a trial's run; that of the first one names all of them."""
         return {
             "recipe": self.name,
-            "trial": trial.name,
+            "trial": trials[number].name,
             "experiment": ABOVE if number else HERE,
+            **({} if number else {"trials": [trial.name for trial in trials]}),
             "configuration": config.model_dump(mode="json"),
         }
 
@@ -338,7 +362,7 @@ def root_of(folder: Path) -> Path:
 
 
 def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:
-    return folder / TRIALS / trials[number].name if number else folder
+    return place_of(folder, number, trials[number].name)
 
 
 def _same(one: Path, other: Path) -> bool:

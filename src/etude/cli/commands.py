@@ -100,9 +100,9 @@ def evaluate(arguments: Sequence[str]) -> None:
     recipe = opened.recipe
     if split not in recipe.splits:
         raise UsageError([f"There is no split {split!r}. {suggest(split, recipe.splits)}"])
-    table = recipe.evaluate(config, Path(run), split)
-    print(f"{run}, {split} split")
-    print(table)
+    said: list[str] = []
+    table = recipe.evaluate(config, Path(run), split, say=said.append)
+    print("\n".join([f"{run}, {split} split", *said, str(table)]))
 
 
 def report(arguments: Sequence[str]) -> None:
@@ -122,9 +122,13 @@ def history(arguments: Sequence[str]) -> None:
     file = take_value(options, "csv", problems)
     refuse([*problems, *unknown(options, ["csv"])])
     from etude.run import History, Status
+    from etude.run.trials import progress
 
     found, status = History.open(Path(run)), Status.read(Path(run))
-    print(f"{run}: {_stands(status) if status else f'{len(found)} records'}")
+    stands, trials = (_stands(status) if status else f"{len(found)} records"), progress(Path(run))
+    if trials:
+        print(f"{run}: {trials}")
+    print(f"{'the first trial' if trials else run}: {stands}")
     head = ("metric", "last", "lowest", "highest", "count")
     rows = [
         (one.name, *(f"{x:.5g}" for x in (one.last, one.lowest, one.highest)), str(one.count))

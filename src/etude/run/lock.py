@@ -74,6 +74,34 @@ class Lock:
             os.close(self._file)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a training holds the lock at `path`, here or in another process.
+
+    A lock that nobody holds is shared with others who ask, for as long as the question takes.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lock"
+    >>> lock = Lock(path)
+    >>> is_held(path), lock.release(), is_held(path)
+    (True, None, False)
+    """
+    if fcntl is None:
+        return False
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks: then no run was written there
+        return False
+    finally:
+        os.close(file)
+    return False
+
+
 # What is held in this process; only `_leave` reads it.
 _HELD: set[Lock] = set()
 

@@ -14,6 +14,7 @@ from etude.run.durations import Durations
 from etude.run.figures import write_figures
 from etude.run.folder import TIMING
 from etude.run.history import History
+from etude.run.trials import progress
 
 #: Where a recipe leaves the table of its results, and what is known about them:
 #: `{"head": [...], "rows": [[...], ...], "about": {title: sentence}, "citations": [BibTeX]}`.
@@ -49,11 +50,13 @@ def write_report(run_folder: Path) -> Path:
     figures = sorted(set(run.figures.glob("*.png")) - set(figures)) + list(figures)
     title = html.escape(run.path.resolve().name)
     created = html.escape(str(run.environment.get("created", "")))
+    trials = progress(run_folder)
+    stands = f'<p class="soft">{html.escape(trials)}</p>' if trials else ""
     config = yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True)
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>{CSS}</style></head><body>
-<h1>{title}</h1><p class="soft">created {created}, {len(history)} records</p>
+<h1>{title}</h1><p class="soft">created {created}, {len(history)} records</p>{stands}
 {_experiment(run.path / TABLE)}<h2>Metrics</h2>
 {_table(("metric", "last", "lowest", "highest"), _results(history))}
 <h2>Figures</h2>{"".join(map(_image, figures)) or "<p>Nothing was recorded.</p>"}
