@@ -47,8 +47,10 @@ def read_intensities(
     for name, values in zip(names, samples, strict=True):
         if values.min() < 0 or values.max() > 1:
             raise DataError(
-                f"{name} holds values from {values.min():g} to {values.max():g}; the model takes "
-                "intensities from 0 to 1, as it was trained on. Divide bytes by 255."
+                f"{name} is no sample of intensities from 0 to 1, which the model takes: the "
+                f"inputs hold values from {samples.min():g} to {samples.max():g}. Scale them as "
+                "the training data were, so that 1 is the largest level of their kind, present or "
+                "not: divide by 255 if these are bytes, by 16 if they have levels from 0 to 16."
             )
     return names, samples
 

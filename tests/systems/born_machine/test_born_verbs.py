@@ -97,7 +97,7 @@ def test_samples_are_those_of_the_machine(trained, tmp_path, capsys):
     ("values", "words"),
     [
         (np.zeros((2, 9)), "x.npy:1 has the shape (9,); the model takes (8, 8)"),
-        (np.full((1, 64), 16.0), "x.npy:1 holds values from 16 to 16"),
+        (np.full((1, 64), 16.0), "the inputs hold values from 16 to 16"),
         (np.full((1, 64), -0.5), "intensities from 0 to 1"),
     ],
 )
