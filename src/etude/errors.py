@@ -71,6 +71,25 @@ class ResumeError(EtudeError):
     """A run that cannot be resumed by this trainer."""
 
 
+class OtherSettingsError(ResumeError):
+    """A run that was made with other settings: `told` lists them, `way` goes on with the new ones.
+
+    >>> print(OtherSettingsError("rate: got 0.02, expected 0.01", "trainer.resume()"))
+    rate: got 0.02, expected 0.01
+    Resume it with the settings that it has, or go on with the new ones: trainer.resume()
+    """
+
+    def __init__(self, told: str, way: str):
+        super().__init__(told, way)
+        self.told, self.way = told, way
+
+    def __str__(self) -> str:
+        return (
+            f"{self.told}\nResume it with the settings that it has, or go on with the new ones: "
+            f"{self.way}"
+        )
+
+
 class ColumnError(EtudeError, KeyError):
     """A metric that a history does not have; the message names near ones."""
 

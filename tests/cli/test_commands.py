@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -91,12 +92,15 @@ def test_a_finished_experiment_trains_longer_and_writes_that_down(etude, trained
     code, again, _ = etude("resume", "runs/one")
     assert again.splitlines()[-1] == longer.splitlines()[-1]
     assert "[1/2]" not in again
-    code, _, err = etude("resume", "runs/one", "--optimizer.lr", "1e-3")
+    code, _, err = etude("resume", "runs/one", "--optimizer.lr", "1e-3", "--note=--a b", "--fast")
     assert code == 1
     assert "step_size: got -0.001, expected -0.05" in err
-    assert "etude resume runs/one --changes allow" in err
-    assert etude("resume", "runs/one", "--optimizer.lr", "1e-3", "--changes", "allow")[0] == 0
+    # What is suggested repeats what was typed, and does it.
+    suggested = shlex.split(err.partition("go on with the new ones: etude ")[2])
+    assert suggested[:4] == ["resume", "runs/one", "--optimizer.lr", "1e-3"]
+    assert etude(*suggested)[0] == 0
     assert recorded("runs/one")["optimizer"]["lr"] == 1e-3
+    assert recorded("runs/one")["note"] == "--a b"
 
 
 def test_a_trial_goes_back_to_a_checkpoint(etude, trained):

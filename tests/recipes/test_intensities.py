@@ -13,7 +13,7 @@ OPTIONS = PictureOptions()
 def test_raw_digits_are_refused_with_the_divisor_of_the_training_data(tmp_path):
     raw = load_digits().images
     np.save(tmp_path / "raw.npy", raw)
-    with pytest.raises(et.DataError, match="raw.npy:1 is no sample of intensities") as error:
+    with pytest.raises(et.DataError, match=r"raw\.npy:1 is no sample of intensities") as error:
         read_intensities([str(tmp_path / "raw.npy")], (8, 8), OPTIONS)
     # The range of all: the first sample alone ends at 15, as if 15 were the divisor.
     assert raw[0].max() == 15

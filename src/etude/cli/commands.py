@@ -1,13 +1,14 @@
 """What each command does. Heavy modules load inside the commands that need them."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.cli.configuring import configure, describe, read_file
-from etude.cli.options import parse, take_flag, take_positional, take_value, unknown
+from etude.cli.options import parse, take_flag, take_positional, take_value, unknown, words
 from etude.cli.reopen import reopen
-from etude.errors import ConfigurationError, UsageError, suggest
+from etude.errors import ConfigurationError, OtherSettingsError, UsageError, suggest
 
 if TYPE_CHECKING:
     from etude.run import Status
@@ -86,7 +87,12 @@ def resume(arguments: Sequence[str]) -> None:
     refuse(problems)
     opened, config = reopen(Path(run), name, options, ("checkpoint", "changes", "recipe"))
     at = None if checkpoint is None else (Path(run), checkpoint)
-    _run(opened.recipe, config, opened.root, resume=True, changes=changes, at=at)
+    try:
+        _run(opened.recipe, config, opened.root, resume=True, changes=changes, at=at)
+    except OtherSettingsError as error:
+        positional, typed, _ = parse(arguments)
+        allowed = shlex.join(words(positional, {**typed, "changes": ["allow"]}))
+        raise OtherSettingsError(error.told, f"etude resume {allowed}") from None
 
 
 def evaluate(arguments: Sequence[str]) -> None:

@@ -34,6 +34,21 @@ def parse(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]], li
     return positional, options, problems
 
 
+def words(positional: Sequence[str], options: Mapping[str, Sequence[str]]) -> list[str]:
+    """The arguments that `parse` reads as these.
+
+    >>> words(["runs/a"], {"note": ["--x"], "widths": ["4", "8"], "fast": []})
+    ['runs/a', '--note=--x', '--widths', '4', '8', '--fast']
+    """
+    found = list(positional)
+    for name, values in options.items():
+        if values and _OPTION.fullmatch(values[0]):
+            found += [f"--{name}={values[0]}", *values[1:]]
+        else:
+            found += [f"--{name}", *values]
+    return found
+
+
 def take_flag(options: dict[str, list[str]], name: str, problems: list[str]) -> bool:
     """Takes an option without a value from `options`."""
     values = options.pop(name, None)

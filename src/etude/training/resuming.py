@@ -16,7 +16,7 @@ from etude.engine.named_arrays import named
 from etude.engine.phase import Phase
 from etude.engine.source import Resident
 from etude.engine.step import state_of
-from etude.errors import ResumeError
+from etude.errors import OtherSettingsError, ResumeError
 from etude.run import Run, way_on
 from etude.training.fingerprint import ABSENT, Changes, compare
 from etude.training.phase_visit import Visit
@@ -143,11 +143,10 @@ def _longer(name: str, pair: tuple[Any, Any], behind: list[str]) -> bool:
 
 
 def _other_settings(run: Run, changes: Changes, behind: list[str] | None = None) -> ResumeError:
-    allow = way_on(run.path, " --changes allow", "changes='allow'")
-    return ResumeError(
+    return OtherSettingsError(
         f"The run in {run.path} was made with other settings than these:\n"
-        + _listed(changes, behind)
-        + f"\nResume it with the settings that it has, or go on with the new ones: {allow}"
+        + _listed(changes, behind),
+        way_on(run.path, " --changes allow", "changes='allow'"),
     )
 
 
