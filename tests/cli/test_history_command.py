@@ -47,6 +47,20 @@ def test_a_run_without_a_status_or_records_is_told_so(run, capsys):
     assert capsys.readouterr().out.startswith("runs/a: 0 records\n")
 
 
+def test_a_run_in_training_is_told_from_one_that_was_killed(run, capsys):
+    """The status of both says "training", and has the steps of the beginning."""
+    Status("training", steps=0, when="2026-01-01T00:00:00+00:00").write(run)
+    with Run.open(run):
+        assert main(["history", "runs/a"]) == 0
+    far = "2 steps, status of 2026-01-01T00:00:00+00:00"
+    assert capsys.readouterr().out.splitlines()[0] == f"runs/a: training, {far}"
+    assert main(["history", "runs/a"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"runs/a: interrupted without an end (killed?), {far}; go on with: trainer.resume()"
+    )
+    Run.open(run).close()  # asking took nothing
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -1,5 +1,7 @@
 """Inputs of a model of pictures hold intensities; the hint for others does not guess their kind."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -7,11 +9,12 @@ from sklearn.datasets import load_digits
 import etude as et
 from etude.predictions import PictureOptions, read_intensities
 
-OPTIONS = PictureOptions()
+OPTIONS = PictureOptions.model_validate({})
 
 
 def test_raw_digits_are_refused_with_the_divisor_of_the_training_data(tmp_path):
-    raw = load_digits().images
+    digits: Any = load_digits()
+    raw = digits.images
     np.save(tmp_path / "raw.npy", raw)
     with pytest.raises(et.DataError, match=r"raw\.npy:1 is no sample of intensities") as error:
         read_intensities([str(tmp_path / "raw.npy")], (8, 8), OPTIONS)

@@ -11,7 +11,7 @@ from etude.cli.reopen import reopen
 from etude.errors import ConfigurationError, OtherSettingsError, UsageError, suggest
 
 if TYPE_CHECKING:
-    from etude.run import Status
+    from etude.run import History, Status
 
 #: What `etude train` takes beside the fields of a recipe.
 OWN = ("run", "overwrite", "config")
@@ -131,7 +131,8 @@ def history(arguments: Sequence[str]) -> None:
     from etude.run.trials import progress
 
     found, status = History.open(Path(run)), Status.read(Path(run))
-    stands, trials = (_stands(status) if status else f"{len(found)} records"), progress(Path(run))
+    stands = _stands(Path(run), status, found) if status else f"{len(found)} records"
+    trials = progress(Path(run))
     if trials:
         print(f"{run}: {trials}")
     print(f"{'the first trial' if trials else run}: {stands}")
@@ -146,10 +147,21 @@ def history(arguments: Sequence[str]) -> None:
         print(f"All steps and validations: {file}")
 
 
-def _stands(status: "Status") -> str:
+def _stands(run: Path, status: "Status", history: "History") -> str:
     """How a training stands, in a few words."""
     reason = f" ({status.reason})" if status.reason else ""
-    return f"{status.state}{reason}, {status.steps} steps, {status.when}"
+    if status.state != "training":
+        return f"{status.state}{reason}, {status.steps} steps, {status.when}"
+    # Written at the beginning and with checkpoints: the history is ahead, and the lock knows more.
+    from etude.run import way_on
+    from etude.run.folder import LOCK
+    from etude.run.lock import is_held
+
+    steps = next((r["global_step"] for r in reversed(history) if "global_step" in r), status.steps)
+    far = f"{steps} steps, status of {status.when}"
+    if is_held(run / LOCK):
+        return f"training, {far}"
+    return f"interrupted without an end (killed?), {far}; go on with: {way_on(run)}"
 
 
 def info(arguments: Sequence[str]) -> None:
