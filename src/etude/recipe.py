@@ -151,7 +151,8 @@ class Recipe(Generic[C]):
         summary: one line about the experiment.
         configuration: the class of its typed configuration.
         trials: its trainings, in order, the main one first. Cheap: trainers are built later.
-        columns: columns of the table, title -> name of a metric of `Trial.evaluate`.
+        columns: columns of the table, title -> name of a metric of `Trial.evaluate`. Where a title
+            begins with "test", the table of another split has the name of that split there.
         splits: names of the data that a model can be evaluated on; the table shows "test".
         draw: `draw(config, outcomes, folder)` adds figures to a finished experiment.
         predict: what `etude predict RUN INPUT...` does with the trained model.
@@ -292,7 +293,7 @@ class Recipe(Generic[C]):
             (trial, _split(trial.evaluate(trial.load(place), split))[0])
             for trial, place in finished
         ]
-        return self.table(measured)
+        return self.table(measured, split)
 
     def load(self, config: C, folder: Path) -> Any:
         """The model of a run: the main trial's, or for a folder in `trials/` that trial's.
@@ -319,14 +320,17 @@ class Recipe(Generic[C]):
         names = ", ".join(trial.name for trial in trials)
         raise RunError(f"{folder} is no trial of the recipe {self.name}; its trials: {names}.")
 
-    def table(self, results: Sequence[tuple[Trial, Mapping[str, float]]]) -> Table:
+    def table(
+        self, results: Sequence[tuple[Trial, Mapping[str, float]]], split: str = "test"
+    ) -> Table:
         """Mean ± sample standard deviation over the trials of each method."""
+        titles = [re.sub(r"^test\b", lambda _: split, title) for title in self.columns]
         rows = []
         for method in dict.fromkeys(trial.method for trial, _ in results):
             mine = [metrics for trial, metrics in results if trial.method == method]
             cells = [_cell([m[name] for m in mine]) for name in self.columns.values()]
             rows.append((method, *cells))
-        return Table(("method", *self.columns), tuple(rows))
+        return Table(("method", *titles), tuple(rows))
 
     def _record(self, config: C, trials: Sequence[Trial], number: int) -> dict[str, Any]:
         """The configuration of a trial's run; that of the first one names all of them."""

@@ -66,10 +66,11 @@ def test_a_run_in_training_is_told_from_one_that_was_killed(run, capsys):
     [
         (["runs/b"], 2, "is not there. Runs beside it: a."),
         ([], 2, "The folder of a run"),
+        (["runs/a", "runs/b"], 2, "got 'runs/a' 'runs/b'. One is taken at a time"),
         (["runs/a", "--cvs", "x"], 2, "Did you mean 'csv'?"),
         (["runs/a", "--csv", "no/where.csv"], 1, "No such file or directory: 'no/where.csv'"),
     ],
-    ids=["no run", "no name", "no option", "no folder"],
+    ids=["no run", "no name", "two runs", "no option", "no folder"],
 )
 def test_what_is_wrong_is_one_line_and_an_exit_code(run, arguments, code, words, capsys):
     assert main(["history", *arguments]) == code

@@ -59,6 +59,7 @@ def test_only_finished_trials_are_measured_and_the_others_are_told(cut):
     errors = [status.results["test"]["error"] for status in found if status]
     cell = f"{np.mean(errors):.4f} ± {np.std(errors, ddof=1):.4f}"
     assert out.splitlines()[-1].split(maxsplit=1) == ["tiny", cell]
+    assert "method  valid error" in cut("evaluate", "runs/a", "--split", "valid")[1]
     code, _, err = cut("evaluate", "runs/a/trials/tiny-2")
     assert code == 2
     assert "nothing to measure in runs/a/trials/tiny-2" in err

@@ -48,8 +48,9 @@ def test_arrays_of_any_number_are_samples(tmp_path, dtype):
     [
         ("x.csv", b"1,2\n3,x\n", "row 2: 'x' is no number"),
         ("x.csv", b"1,2,3\n", r"x.csv:1 has the shape \(3,\); the model takes \(2,\)"),
-        ("x.csv", b"1,nan\n", "non-finite"),
-        ("x.csv", b"", "There is no sample"),
+        ("x.csv", b"1;2\n", "'1;2' is no number. Write rows of numbers, separated by commas"),
+        ("x.csv", b"1,nan\n", r"nan at index \(1,\). Leave the sample out, or replace the value.$"),
+        ("x.csv", b"", r"x.csv holds no sample"),
         ("x.npy", b"nothing", "cannot be read as an NPY file"),
         ("x.png", b"nothing", "cannot be read as a picture"),
         ("x.txt", b"1 2", "of no kind that can be read"),

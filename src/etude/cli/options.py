@@ -72,7 +72,8 @@ def take_positional(positional: list[str], what: str, problems: list[str]) -> st
     """The only positional argument."""
     if len(positional) != 1:
         got = " ".join(map(repr, positional)) or "nothing"
-        problems.append(f"{what} comes first, and nothing else without --; got {got}.")
+        several = " One is taken at a time, and options begin with --." if positional else ""
+        problems.append(f"{what} comes first, and nothing else; got {got}.{several}")
         return ""
     if not positional[0]:
         problems.append(f"{what} is empty.")

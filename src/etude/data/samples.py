@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from etude.data.checks import check_finite
+from etude.data.checks import first_nonfinite
 from etude.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".tif", ".tiff")
@@ -48,7 +48,12 @@ def read_samples(
                     f"{name} has the shape {values.shape}; the model takes {shape}. Resize or "
                     "crop it as the training data were."
                 )
-            check_finite(values, name)
+            index = first_nonfinite(values)
+            if index is not None:
+                raise DataError(
+                    f"{name} holds a non-finite value: {values[index]} at index {index}. Leave "
+                    "the sample out, or replace the value."
+                )
             names.append(name)
             samples.append(values.reshape(shape).astype(np.float32))
     if not samples:
@@ -71,6 +76,8 @@ def _samples(path: Path, shape: tuple[int, ...], invert: bool) -> Iterator[tuple
         yield str(path), _picture(path, invert)
     elif kind in TABLES:
         rows = _csv(path) if kind == ".csv" else _npy(path, shape)
+        if not len(rows):
+            raise DataError(f"{path} holds no sample.")
         for number, row in enumerate(rows, 1):
             yield f"{path}:{number}", row
     else:
@@ -105,7 +112,8 @@ def _number(cell: str, path: Path, row: int) -> float:
         return float(cell)
     except ValueError:
         raise DataError(
-            f"{path}, row {row}: {cell!r} is no number. Write rows of numbers, without a header."
+            f"{path}, row {row}: {cell!r} is no number. Write rows of numbers, separated by "
+            "commas, without a header."
         ) from None
 
 

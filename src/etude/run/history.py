@@ -7,6 +7,8 @@
 >>> history = History(written)
 >>> history["valid/loss"].step, history["valid/loss"].value
 (array([4]), array([0.5]))
+>>> "valid/loss" in history, "valid/accuracy" in history
+(True, False)
 >>> history[-1]["event"], len(history)
 ('phase_end', 2)
 """
@@ -43,9 +45,14 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Column:
-    """One metric over a training: `value[i]` at the i-th step that recorded it."""
+    """One metric over a training: `value[i]` at the i-th step that recorded it.
 
-    step: Int[np.ndarray, " n"]  # global steps
+    Attributes:
+        step: global steps, which count through all phases (`global_step` of the records).
+        value: the metric there.
+    """
+
+    step: Int[np.ndarray, " n"]
     value: Float[np.ndarray, " n"]
 
 
@@ -158,6 +165,10 @@ class History(Sequence[dict[str, Any]]):
             near = suggest(index, self.names) if self.names else "Nothing was recorded."
             raise ColumnError(f"The history has no column {index!r}. {near}")
         return self._columns[index]
+
+    def __contains__(self, item: object) -> bool:
+        """Whether there is a column of that name, or a record like that."""
+        return item in (self._columns if isinstance(item, str) else self._records)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self._records)
