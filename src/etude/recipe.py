@@ -32,7 +32,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -47,10 +47,17 @@ from etude.compilations import shared_compilations
 from etude.config import Config
 from etude.data.named import NAMES, DataSet, load
 from etude.errors import ConfigurationError, RunError
-from etude.run import History, Run, Status, from_recipe, way_on, write_report
+from etude.run import Run, from_recipe, way_on, write_report
 from etude.run.folder import CONFIG, is_run
 from etude.run.report import TABLE
-from etude.run.trials import finished_of, is_trained, place_of
+from etude.run.trials import (
+    finished_of,
+    is_trained,
+    metrics_of,
+    place_of,
+    results_on_test,
+    write_results,
+)
 from etude.table import Table
 from etude.trainer import Trainer
 from etude.training.restoring import restore_model
@@ -244,7 +251,9 @@ class Recipe(Generic[C]):
             record = self._record(config, trials, number)
             back = at[1] if at is not None and _same(at[0], place) else None
             going = resume or (number > 0 and not overwrite)
-            done = _finished(place, record) if going and back is None else None
+            done = None
+            if going and back is None:
+                done = results_on_test(place, record["configuration"])
             if done is None:
                 say(f"[{number + 1}/{len(trials)}] {trial.method}, seed {trial.seed}")
                 fresh = not is_run(place) or not going
@@ -254,7 +263,7 @@ class Recipe(Generic[C]):
                 result = (
                     trainer.fit() if fresh else trainer.resume(checkpoint=back, changes=changes)
                 )
-                done = _write_down(place, trial.evaluate(result.model, "test"), "test")
+                done = write_results(place, trial.evaluate(result.model, "test"), "test")
                 say("  ".join(f"test {name} {value:.4f}" for name, value in done.items()))
                 # Programs that stay in memory would use up its maps: some 40 trials kill a process.
                 jax.clear_caches()
@@ -290,7 +299,7 @@ class Recipe(Generic[C]):
         if len(finished) < len(asked):
             (say or Unfailing(sys.stdout).line)(stands)
         measured = [
-            (trial, _split(trial.evaluate(trial.load(place), split))[0])
+            (trial, metrics_of(trial.evaluate(trial.load(place), split))[0])
             for trial, place in finished
         ]
         return self.table(measured, split)
@@ -371,39 +380,6 @@ def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:
 
 def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
-
-
-def _split(found: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
-    """Scalars, which are metrics, and the rest."""
-    metrics = {name: float(value) for name, value in found.items() if np.ndim(value) == 0}
-    return metrics, {name: value for name, value in found.items() if name not in metrics}
-
-
-def _write_down(place: Path, found: Mapping[str, Any], split: str) -> dict[str, float]:
-    """Ends the history of a trial with its evaluation, and marks it as finished."""
-    metrics, rest = _split(found)
-    with Run.open(place) as run:
-        run.history.append({"event": "evaluation", "split": split, "metrics": metrics, **rest})
-        run.history.flush()
-        status = Status.read(place) or Status("finished")
-        replace(status, results={**status.results, split: metrics}).write(place)
-    return metrics
-
-
-def _finished(place: Path, record: Mapping[str, Any]) -> dict[str, float] | None:
-    """The test metrics of a trial, if it is finished and of this configuration."""
-    if not is_run(place):
-        return None
-    if Run.open(place, lock=False).config.get("configuration") != record["configuration"]:
-        return None
-    status = Status.read(place)
-    if status is not None:
-        return dict(status.results["test"]) if "test" in status.results else None
-    # A run of the first version, whose history alone tells.
-    for record in reversed(History.open(place).events):
-        if record["event"] == "evaluation" and record["split"] == "test":
-            return {name: float(value) for name, value in record["metrics"].items()}
-    return None
 
 
 def _cell(values: Sequence[float]) -> str:

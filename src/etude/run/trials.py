@@ -7,11 +7,16 @@ so the status of that folder speaks of the first trial alone.
 (PosixPath('runs/a'), PosixPath('runs/a/trials/plain-1'))
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from etude.run.directory import Run
 from etude.run.folder import LOCK, TRIALS, from_recipe, is_run, way_on
+from etude.run.history import History
 from etude.run.lock import is_held
 from etude.run.status import Status
 
@@ -23,14 +28,49 @@ def place_of(root: Path, number: int, name: str) -> Path:
 
 def is_trained(folder: Path, configuration: Any) -> bool:
     """Whether `folder` holds a training that is finished, with this configuration of its recipe."""
-    if not is_run(folder):
+    if not _has(folder, configuration):
         return False
+    status = Status.read(folder)
+    if status is not None:
+        return status.state == "finished"
+    # A run of the first version has no status, and nothing goes on with it: it is what it is.
     with Run.open(folder, lock=False) as run:
-        if run.config.get("configuration") != configuration:
-            return False
-        status = Status.read(folder)
-        # A run of the first version has no status, and nothing goes on with it: it is what it is.
-        return not run.checkpoints.empty() if status is None else status.state == "finished"
+        return not run.checkpoints.empty()
+
+
+def metrics_of(found: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+    """What an evaluation found: scalars, which are metrics, and the rest.
+
+    >>> metrics_of({"accuracy": 0.5, "confusion_matrix": [[3, 1]]})
+    ({'accuracy': 0.5}, {'confusion_matrix': [[3, 1]]})
+    """
+    metrics = {name: float(value) for name, value in found.items() if np.ndim(value) == 0}
+    return metrics, {name: value for name, value in found.items() if name not in metrics}
+
+
+def write_results(folder: Path, found: Mapping[str, Any], split: str) -> dict[str, float]:
+    """Ends the history of a trial with its evaluation, and its status with the metrics."""
+    metrics, rest = metrics_of(found)
+    with Run.open(folder) as run:
+        run.history.append({"event": "evaluation", "split": split, "metrics": metrics, **rest})
+        run.history.flush()
+        status = Status.read(folder) or Status("finished")
+        replace(status, results={**status.results, split: metrics}).write(folder)
+    return metrics
+
+
+def results_on_test(folder: Path, configuration: Any) -> dict[str, float] | None:
+    """The test metrics of a trial, if it is finished and measured with this configuration."""
+    if not _has(folder, configuration):
+        return None
+    status = Status.read(folder)
+    if status is not None:
+        return dict(status.results["test"]) if "test" in status.results else None
+    # A run of the first version, whose history alone tells.
+    for event in reversed(History.open(folder).events):
+        if event["event"] == "evaluation" and event["split"] == "test":
+            return {name: float(value) for name, value in event["metrics"].items()}
+    return None
 
 
 def progress(root: Path) -> str | None:
@@ -58,3 +98,10 @@ def finished_of(done: int, count: int, root: Path) -> str:
     """
     way = f"; go on with: {way_on(root)}" if done < count else ""
     return f"{done} of {count} trials are finished{way}"
+
+
+def _has(folder: Path, configuration: Any) -> bool:
+    """Whether `folder` holds a run with this configuration of its recipe."""
+    if not is_run(folder):
+        return False
+    return Run.open(folder, lock=False).config.get("configuration") == configuration
