@@ -77,3 +77,28 @@ def test_what_is_wrong_is_one_line_and_an_exit_code(run, arguments, code, words,
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_a_file_of_the_run_is_not_replaced(run, capsys):
+    """The CSV of a history over that history: nothing of the run would be left."""
+    before = (run / "history.jsonl").read_bytes()
+    assert main(["history", "runs/a", "--csv", "runs/a/history.jsonl"]) == 2
+    assert "would replace a file of the run" in capsys.readouterr().err
+    assert (run / "history.jsonl").read_bytes() == before
+    assert main(["history", "runs/a", "--csv", "runs/a/all.csv"]) == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event":"evaluation","metrics":null}',
+        '{"event":"evaluation","split":"test","metrics":{"accuracy":"high","loss":[1]}}',
+        '{"global_step":"2","train/loss":1.0}',
+    ],
+    ids=["null", "texts", "step"],
+)
+def test_a_line_of_another_hand_is_passed_over(line, run, capsys):
+    with (run / "history.jsonl").open("a") as file:
+        file.write(line + "\n")
+    assert main(["history", "runs/a"]) == 0
+    assert "train/loss       nan       2        2      2" in capsys.readouterr().out

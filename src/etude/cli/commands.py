@@ -127,6 +127,8 @@ def history(arguments: Sequence[str]) -> None:
     run = take_positional(positional, "The folder of a run", problems)
     file = take_value(options, "csv", problems)
     refuse([*problems, *unknown(options, ["csv"])])
+    if file and Path(file).exists() and Path(run).resolve() in Path(file).resolve().parents:
+        raise UsageError([f"--csv {file} would replace a file of the run. Give it another name."])
     from etude.run import History, Status
     from etude.run.trials import progress
 

@@ -123,8 +123,10 @@ class History(Sequence[dict[str, Any]]):
         """Every column in numbers, by name; also what evaluations after the training found."""
         found = {name: column.value for name, column in self._columns.items()}
         for event in self.events:
-            for name, value in event.get("metrics", {}).items():
-                found[f"{event.get('split', '')}/{name}"] = np.array([value], np.float64)
+            metrics = event.get("metrics")
+            for name, value in metrics.items() if isinstance(metrics, dict) else ():
+                if isinstance(value, int | float):
+                    found[f"{event.get('split', '')}/{name}"] = np.array([value], np.float64)
         return [Summary.of(name, found[name]) for name in sorted(found)]
 
     def to_pandas(self) -> "pandas.DataFrame":
@@ -197,7 +199,7 @@ class History(Sequence[dict[str, Any]]):
         found: dict[str, tuple[list[int], list[float]]] = {}
         for record in self._records:
             step = record.get("global_step")
-            if step is None:
+            if not isinstance(step, int):
                 continue
             for key, value in record.items():
                 if "/" in key and isinstance(value, int | float):
