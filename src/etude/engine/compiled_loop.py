@@ -55,10 +55,8 @@ class TracedLoop:
         order = place.put(undrawn)
         self._arguments = state, order, arrays, until, total
         # On several devices the state comes back as it went in: it goes in again.
-        options = (
-            {} if place.alone else {"out_shardings": (*_shardings((state, order)), None, None)}
-        )
-        jitted = jax.jit(run, donate_argnums=(0, 1), **options)
+        outputs = None if place.alone else (_shardings(state), _shardings(order), None, None)
+        jitted = jax.jit(run, donate_argnums=(0, 1), out_shardings=outputs)
         self._traced = jitted.trace(*self._arguments)
         self._kept = plan.learners[0].compiled
 

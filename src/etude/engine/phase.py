@@ -161,8 +161,10 @@ class Phase:
         """The validations, one or several."""
         if self.validation is None:
             return ()
-        several = isinstance(self.validation, Sequence)
-        return tuple(self.validation) if several else (self.validation,)
+        # What is neither is a validation that was not made; `_wrong_types` says so.
+        if isinstance(self.validation, Validation) or not isinstance(self.validation, Sequence):
+            return (self.validation,)
+        return tuple(self.validation)
 
     @property
     def source(self) -> Source:
