@@ -45,6 +45,6 @@ def test_step_ten_and_step_a_thousand_are_of_one_size(keep, tmp_path):
     contents = [json.loads((folder / "manifest.json").read_text()) for folder in (first, last)]
     # Orbax packs the same arrays into some ten small files, once more, once less.
     packed = [sum(file["size"] for file in one.pop("files").values()) for one in contents]
-    assert abs(packed[1] - packed[0]) < 500
+    assert abs(packed[1] - packed[0]) < 4096
     sizes = [len(json.dumps(one)) for one in contents]
     assert abs(sizes[1] - sizes[0]) < 60  # numbers of steps have more digits

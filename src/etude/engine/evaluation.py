@@ -129,9 +129,12 @@ class Evaluator:
 
     def text(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> str:
         """The program on the first batch, and the structure of what it returns."""
-        batch, _ = next(iter(source.sequential()), (None, 0))
-        context = Context.at(root_key(0), hyper=hyper)
-        traced = self._run.trace(arrays, batch, context, np.uint32(0))
+        first = next(iter(source.sequential()), None)
+        if first is None:  # the call itself says so
+            return ""
+        batch, _ = first
+        place, context = Place.of(arrays, batch), Context.at(root_key(0), hyper=hyper)
+        traced = self._run.trace(*place.put((arrays, batch, context, np.uint32(0))))
         return f"{traced.lower().as_text()}\n{traced.out_tree}"
 
     def _total(self, name: str, values: list[Any], counts: np.ndarray) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from etude.engine.precision import cast_like
 from etude.engine.rule import Context
 from etude.engine.source import Resident
 from etude.engine.state import Keys, LearnerState, State
+from etude.engine.surroundings import setting
 from etude.engine.turn import first_state, take_turn
 from etude.errors import ConfigurationError
 
@@ -92,7 +93,8 @@ class Plan:
             )
 
         arguments = arrays, keys, hyper
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
+        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
+        if traced or setting("disable_jit"):
             return begin(*arguments)
         given = (0,) if donate else ()
         return self.learners[0].compiled.program(begin, *arguments, donate=given)(*arguments)

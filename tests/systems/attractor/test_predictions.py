@@ -92,7 +92,7 @@ def test_prototypes_are_given_the_scores_of_their_network(tmp_path):
     np.testing.assert_allclose(scores, predicted(network, x), atol=1e-4)
     classes = [f"score {k}" for k in np.asarray(y).argmax(1)]
     right = np.mean([row[1] == label for row, label in zip(table.rows, classes, strict=True)])
-    assert right == pytest.approx(measured(network, predicted, x, y)["accuracy"])
+    assert right == pytest.approx(measured(network, x, y)["accuracy"])
     np.save(tmp_path / "short.npy", x[:, :99])
     with pytest.raises(DataError, match="the model takes"):
         predict_prototypes(network, Prototypes(), [f"{tmp_path}/short.npy"], PredictOptions())

@@ -126,7 +126,7 @@ def test_uncoupled_units_are_coupled_ones_with_couplings_of_zero():
 def test_accuracy_and_confusion_count_every_sample():
     scores = jax.random.normal(jax.random.key(0), (4500, 3))
     label = jax.random.randint(jax.random.key(1), (4500,), 0, 3)
-    found = measured(None, lambda model, x: x, scores, 2 * jax.nn.one_hot(label, 3) - 1)
+    found = measured(lambda x: x, scores, 2 * jax.nn.one_hot(label, 3) - 1)
     assert found["accuracy"] == pytest.approx(np.mean(scores.argmax(1) == label))
     assert np.sum(found["confusion_matrix"]) == 4500
     assert np.trace(found["confusion_matrix"]) == round(found["accuracy"] * 4500)
