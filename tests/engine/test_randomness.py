@@ -51,7 +51,7 @@ def test_no_two_uses_share_a_key():
             found.append(randomness.learner_key(key, jnp.int32(step), randomness.AUGMENTATION))
             found.append(randomness.validation_key(key, step))
         if attempt == 0:
-            found.append(randomness.order_key(seed, phase, visit))
+            found.append(randomness.visit_keys(seed, phase, visit).order)
     assert len({data(key) for key in found}) == len(found)
 
 

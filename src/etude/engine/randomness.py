@@ -20,7 +20,7 @@ def visit_keys(seed: int, phase: str, visit: int, attempt: int = 0) -> Keys:
     """The keys of one visit to a phase; `attempt` counts the roll-backs in it.
 
     That of the steps has phase, visit and attempt folded into the key of the seed. That of the
-    order is of the first attempt: a roll-back sees the same batches.
+    order, with the epoch folded in, is of the first attempt: a roll-back sees the same batches.
     """
     numbers = np.array([zlib.crc32(phase.encode()), visit, attempt], np.uint32)
     # Put there explicitly, for those who guard against what moves by itself.
@@ -30,11 +30,6 @@ def visit_keys(seed: int, phase: str, visit: int, attempt: int = 0) -> Keys:
 def phase_key(seed: int, phase: str, visit: int, attempt: int = 0) -> Key[Array, ""]:
     """The key of the steps of one visit."""
     return visit_keys(seed, phase, visit, attempt).step
-
-
-def order_key(seed: int, phase: str, visit: int) -> Key[Array, ""]:
-    """The key of the data order of one visit; the order of an epoch is `fold_in(key, epoch)`."""
-    return visit_keys(seed, phase, visit).order
 
 
 def root_key(seed: int) -> Key[Array, ""]:
