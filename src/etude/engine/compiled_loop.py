@@ -112,7 +112,7 @@ def run_loop(
     full = per_epoch - (source.tail is not None)
 
     def going(state: State, stop: Any) -> Array:
-        return (state.clock < stop) & (state.fault == 0)
+        return (state.clock < stop) & state.going
 
     def drawn(state: State, order: Order) -> Order:
         epoch = state.clock // per_epoch

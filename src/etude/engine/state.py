@@ -1,7 +1,8 @@
 """All that changes while a phase runs, in one place; all of it is in a checkpoint."""
 
 import equinox as eqx
-from jaxtyping import Array, Int, Key, PyTree
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, Key, PyTree
 
 from etude.engine.precision import LossScale
 
@@ -30,9 +31,10 @@ class Keys(eqx.Module):
 
 
 class State(eqx.Module):
-    """The state of a phase.
+    """The state of a phase, of one model or of several members that train side by side.
 
-    `clock` is one number whatever the rest is: mapped over members, or sharded over devices.
+    All but `clock` may have one leading axis more, the members': then `fault` has one axis, and a
+    step is mapped over it. `clock` is one number whatever the rest is.
     """
 
     # Steps done in this phase. One step is one turn of every learner on one batch.
@@ -46,5 +48,12 @@ class State(eqx.Module):
     # so that other values need no other compilation.
     hyper: PyTree
     # The learner (counted from 1) whose loss or updates were not finite and that therefore
-    # halted the phase, or 0.
-    fault: Int[Array, ""]
+    # halted the phase, or 0; one per member.
+    fault: Int[Array, "*members"]
+    # Whether it trains at all; a member that was stopped stands still while others go on.
+    active: Bool[Array, "*members"]
+
+    @property
+    def going(self) -> Bool[Array, ""]:
+        """Whether the next step moves anything."""
+        return jnp.any(self.active & (self.fault == 0))

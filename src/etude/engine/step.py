@@ -1,6 +1,6 @@
 """One step of a phase: every learner takes its turns on one batch. Pure, and compiled by others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,6 +90,7 @@ class Plan:
                 keys=jax.tree.map(copied, keys),
                 hyper=jax.tree.map(copied, hyper),
                 fault=jnp.int32(0),
+                active=jnp.bool(True),
             )
 
         arguments = arrays, keys, hyper
@@ -173,8 +174,30 @@ def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str
 def step_of(
     plan: Plan, state: State, batch: PyTree, total: Float[Array, ""]
 ) -> tuple[State, dict[str, Array]]:
-    """As `train_step`, in a phase of `total` steps: phases of any length share a program."""
+    """As `train_step`, in a phase of `total` steps: phases of any length share a program.
+
+    The members of a state, if it has any, take the step side by side on the same batch, each with
+    its own keys and `hyper`; metrics then have their axis. The clock is not mapped.
+    """
     progress = state.clock.astype(jnp.float32) / total
+
+    def step(model: PyTree, learners: PyTree, keys: Keys, hyper: PyTree, fault: Array, on: Array):
+        member = State(state.clock, model, learners, keys, hyper, fault, on)
+        return _member_step(plan, member, batch, progress)
+
+    mapped = step if state.fault.ndim == 0 else jax.vmap(_kept_where_still(step))
+    model, learners, fault, metrics = mapped(
+        state.model, state.learners, state.keys, state.hyper, state.fault, state.active
+    )
+    # A step that was already on its way when another failed is not counted.
+    clock = state.clock + state.going.astype(jnp.int32)
+    return State(clock, model, learners, state.keys, state.hyper, fault, state.active), metrics
+
+
+def _member_step(
+    plan: Plan, state: State, batch: PyTree, progress: Float[Array, ""]
+) -> tuple[PyTree, tuple[LearnerState, ...], Array, dict[str, Array]]:
+    """The step of one member: its `(model, learners, fault, metrics)` after it."""
     if plan.phase.augment is not None:
         key = randomness.learner_key(state.keys.step, state.clock, randomness.AUGMENTATION)
         batch = plan.phase.augment(batch, key)
@@ -192,10 +215,20 @@ def step_of(
         metrics |= {prefix + name: value for name, value in found.items()}
     # Sorted, as JAX sorts a dict at its borders: the names of the columns are learnt there.
     metrics = dict(sorted(metrics.items()))
-    # A step that was already on its way when another failed is not counted.
-    clock = state.clock + (state.fault == 0).astype(jnp.int32)
-    new = State(clock, arrays, tuple(states), state.keys, state.hyper, fault)
-    return new, metrics
+    return arrays, tuple(states), fault, metrics
+
+
+def _kept_where_still(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step of one member of several: one that is at fault or not active keeps what it has."""
+
+    def kept(model: PyTree, learners: PyTree, keys: Keys, hyper: PyTree, fault: Array, on: Array):
+        *after, metrics = step(model, learners, keys, hyper, fault, on)
+        moving = on & (fault == 0)
+        before = [model, learners, fault]
+        after = jax.tree.map(lambda new, old: jnp.where(moving, new, old), after, before)
+        return *after, metrics
+
+    return kept
 
 
 def _turns(

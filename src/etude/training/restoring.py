@@ -34,11 +34,13 @@ def restore_visits(run: Run, restored: Restored, begin: Begin, renewed: Renewed)
         if depth + 1 < len(restored.meta["visits"]):
             visit.state = without_model(visit.state)
         found: dict[str, Any] = _below(f"{depth}/state", restored.leaves)
-        new = renewed(visit)
+        new = dict(renewed(visit))
+        if ".active" not in found:  # written before a member of several could be stopped
+            new[".active"] = visit.state.active
         wanted = expected(visit.state)
         difference = compare_leaves(
             {f"{depth}/state{name}": leaf for name, leaf in wanted.items()},
-            {f"{depth}/state{name}": leaf for name, leaf in (found | dict(new)).items()},
+            {f"{depth}/state{name}": leaf for name, leaf in (found | new).items()},
         )
         if difference is not None:
             raise ResumeError(
@@ -48,7 +50,7 @@ def restore_visits(run: Run, restored: Restored, begin: Begin, renewed: Renewed)
             )
         kept = {name: leaf for name, leaf in wanted.items() if name not in new}
         best = _below(f"{depth}/best", restored.leaves)
-        visit.take_back(position, placed(found, kept) | dict(new), Shared(best) if best else None)
+        visit.take_back(position, placed(found, kept) | new, Shared(best) if best else None)
         visits.append(visit)
     for outer, inner in itertools.pairwise(visits):
         outer.child = inner
