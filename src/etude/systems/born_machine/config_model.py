@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 import etude as et
 from etude.config import Config, near_match, refuse
-from etude.data.named import NAMES, find
+from etude.data import NAMES, find
 from etude.systems.born_machine.config_methods import idle
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine

@@ -17,8 +17,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32
 
 import etude as et
-from etude.data import check_labels
-from etude.data.checks import check_finite, length_of
+from etude.data import check_finite, check_labels, length_of
 from etude.systems.born_machine.config_model import ARRAYS, DatasetConfig
 from etude.systems.born_machine.densities import DENSITIES, SUPPORT
 

@@ -6,7 +6,7 @@ acknowledge the center (gwosc.org) when you publish results that use its data.
 
 from pathlib import Path
 
-from etude.data.download import data_folder, download
+from etude.data import data_folder, download
 
 ADDRESS = "https://gwosc.org/s/events/GW150914/"
 

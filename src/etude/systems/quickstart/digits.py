@@ -20,8 +20,7 @@ from jaxtyping import Array
 from pydantic import Field
 
 import etude as et
-from etude.data.named import NUMERALS
-from etude.data.origins import DIGITS
+from etude.data import DIGITS, NUMERALS
 from etude.metrics import ConfusionMatrix
 from etude.predictions import FILES, PictureOptions, class_table, in_parts, read_intensities
 from etude.recipe import Configuration, Outcome, Recipe, Trial

@@ -18,7 +18,7 @@ from jaxtyping import Array
 from pydantic import Field
 
 import etude as et
-from etude.data.origins import DIGITS, FASHION_MNIST
+from etude.data import DIGITS, FASHION_MNIST
 from etude.predictions import FILES, PictureOptions, class_table, in_parts, read_intensities
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.attractor.data import Standard, standardised

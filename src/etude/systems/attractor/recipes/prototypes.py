@@ -15,7 +15,7 @@ import optax
 from pydantic import Field
 
 import etude as et
-from etude.data.samples import read_samples
+from etude.data import read_samples
 from etude.predictions import FILES, class_table, in_parts
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.attractor.data import PrototypeData

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float32
 from pydantic import Field
 
 import etude as et
-from etude.data.origins import FASHION_MNIST
+from etude.data import FASHION_MNIST
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine

@@ -12,7 +12,7 @@ from jaxtyping import Array
 from pydantic import Field
 
 import etude as et
-from etude.data.origins import DIGITS, FASHION_MNIST
+from etude.data import DIGITS, FASHION_MNIST
 from etude.predictions import FILES, PictureOptions, class_table, read_intensities
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.canonical import entanglement_entropy

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Integer
 from pydantic import Field
 
 import etude as et
-from etude.data.samples import read_samples
+from etude.data import read_samples
 from etude.predictions import FILES, class_table
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.born_machine.config import ClassificationConfig, Config
