@@ -175,6 +175,8 @@ class Recipe(Generic[C]):
             done = None
             if going and back is None:
                 done = results_on_test(place, record["configuration"])
+                if done is not None and not set(self.columns.values()) <= set(done):
+                    done = None  # measured by a version that had other columns: measured again
             if done is None:
                 say(f"[{number + 1}/{len(trials)}] {trial.method}, seed {trial.seed}")
                 fresh = not is_run(place) or not going

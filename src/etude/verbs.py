@@ -33,6 +33,7 @@ class PredictOptions(Config, frozen=True):
     """
 
     out: Path | None = Field(None, description="folder for the results instead of the terminal")
+    overwrite: bool = Field(False, description="replace results that the folder holds")
 
 
 class SampleOptions(Config, frozen=True):
@@ -45,6 +46,7 @@ class SampleOptions(Config, frozen=True):
     count: int = Field(64, ge=1, description="how many samples")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the samples")
     out: Path | None = Field(None, description="folder for the samples (default: RUN/samples)")
+    overwrite: bool = Field(False, description="replace samples that the folder holds")
 
 
 @dataclass(frozen=True)

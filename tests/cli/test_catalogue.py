@@ -35,7 +35,7 @@ def trials(config):
     return [replace(trial, config=narrow) for trial in tiny.trials(config)]
 
 def sample(model, config, inputs, options):
-    options.out.mkdir(parents=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "drawn").write_text(str(options.seed))
     return Table(("sample",), tuple((str(k),) for k in range(options.count)))
 
@@ -101,6 +101,7 @@ def test_a_recipe_of_a_module_trains_goes_on_and_is_used_by_its_name(mine, train
     assert (code, table.splitlines()[-1]) == (0, out.splitlines()[-1])
     code, table, _ = mine("predict", run, "a", "b", *again)
     assert (code, table.splitlines()[2:]) == (0, ["a      1      77", "b      1      77"])
+    assert mine("predict", run, *again, "--", "a", "--b")[1].splitlines()[3].startswith("--b")
     assert mine("predict", run, "a", "--out", "found", *again)[1].strip() == "found/predictions.csv"
     assert (tmp_path / "found/predictions.csv").read_text() == "input,depth,steps\na,1,77\n"
     assert mine("sample", run, "--count", 2, "--seed", 5, *again)[0] == 0
@@ -116,7 +117,9 @@ def test_every_option_of_a_verb_changes_something(mine, tmp_path):
     def used(verb, *inputs):
         def files(options):
             """What the command prints, and the files that it leaves."""
-            given = options.model_dump(exclude_none=True, mode="json").items()
+            given = options.model_dump(
+                exclude_none=True, exclude={"overwrite"}, mode="json"
+            ).items()
             words = [word for name, value in given for word in (f"--{name}", value)]
             before = set(tmp_path.rglob("*"))
             printed = mine(verb, run, *inputs, *words, *again)[1]
@@ -128,14 +131,30 @@ def test_every_option_of_a_verb_changes_something(mine, tmp_path):
 
         return files
 
+    def again_over(verb, *inputs):
+        def ends(options):
+            """How the command ends where its results are already."""
+            words = ["--out", "twice", *(["--overwrite"] if options.overwrite else [])]
+            mine(verb, run, *inputs, "--out", "twice", *again)
+            code, _, err = mine(verb, run, *inputs, *words, *again)
+            assert code == 0 or "replace it (--overwrite)" in err
+            shutil.rmtree(tmp_path / "twice")
+            return code
+
+        return ends
+
     sampled, predicted = used("sample"), used("predict", "a")
     listed = {
         SampleOptions: {
             "count": Change(1, 2, sampled),
             "seed": Change(3, 4, sampled),
             "out": Change(None, "other", sampled),
+            "overwrite": Change(False, True, again_over("sample")),
         },
-        PredictOptions: {"out": Change(None, "other", predicted)},
+        PredictOptions: {
+            "out": Change(None, "other", predicted),
+            "overwrite": Change(False, True, again_over("predict", "a")),
+        },
     }
     for kind, changes in listed.items():
         for field in fields_of(kind, changes):

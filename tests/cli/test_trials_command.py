@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,18 @@ def test_a_trial_of_other_settings_than_the_first_is_not_finished(cut):
     record.write_text(record.read_text().replace("steps: 20", "steps: 30"))
     assert "runs/a: 1 of 4 trials are finished" in cut("history", "runs/a")[1]
     assert "1 of 4 trials are finished" in cut("evaluate", "runs/a")[1]
+
+
+def test_a_finished_trial_whose_results_lack_a_column_is_measured_again(cut):
+    """As one is that a version with other columns measured."""
+    place = Path("runs/a")
+    before = Status.read(place)
+    name = next(iter(tiny.recipe.columns.values()))
+    lacking = {"test": {k: v for k, v in before.results["test"].items() if k != name}}
+    replace(before, results=lacking).write(place)
+    code, out, _ = cut("resume", place)
+    assert (code, "[1/4]" in out, "[2/4]" in out) == (0, True, False)
+    assert Status.read(place).results == before.results
 
 
 def test_a_trial_in_training_is_told(cut):

@@ -221,6 +221,8 @@ def test_wrong_arguments():
         load("mnits")
     with pytest.raises(DataError, match="fraction"):
         load("digits", valid=1.0)
+    with pytest.raises(DataError, match="seed 3 is that of the validation split"):
+        load("digits", seed=3)
     with pytest.raises(DataError, match="every class"):
         load("digits", valid=0.0001)
 

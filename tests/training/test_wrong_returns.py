@@ -19,6 +19,7 @@ RULES = {
     "a tuple": lambda t, r, b, c: (zeros(t), {}),
     "no updates": lambda t, r, b, c: et.Proposal(None, {}),
     "updates of another shape": lambda t, r, b, c: et.Proposal({"w": jnp.zeros(3)}, {}),
+    "a metric that no file can name": lambda t, r, b, c: et.Proposal(zeros(t), {"\ud800": 1.0}),
     "a metric that is no scalar": lambda t, r, b, c: et.Proposal(zeros(t), {"x": jnp.ones(3)}),
     "another model": lambda t, r, b, c: et.Proposal(zeros(t), {}, {"v": 1}),
 }

@@ -16,13 +16,20 @@ def parse(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]], li
     """(positional arguments, values by option, problems).
 
     An option takes all values up to the next option; a value that itself begins with `--` is
-    given as `--name=--value`. Hyphens in names are underscores.
+    given as `--name=--value`. All that follows a bare `--` is positional. Hyphens in names are
+    underscores.
+
+    >>> parse(["digits", "--run", "runs/a", "--", "--odd.npy"])[0]
+    ['digits', '--odd.npy']
     """
     positional: list[str] = []
     options: dict[str, list[str]] = {}
     problems: list[str] = []
     target = positional
-    for argument in arguments:
+    for number, argument in enumerate(arguments):
+        if argument == "--":
+            positional += arguments[number + 1 :]
+            break
         match = _OPTION.fullmatch(argument)
         if match is None:
             target.append(argument)

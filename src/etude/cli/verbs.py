@@ -12,7 +12,8 @@ from etude.cli.commands import show_columns
 from etude.cli.configuring import configure, describe
 from etude.cli.options import parse, take_value
 from etude.cli.reopen import reopen
-from etude.errors import ConfigurationError, UsageError
+from etude.errors import ConfigurationError, RunError, UsageError
+from etude.verbs import PredictOptions, SampleOptions
 
 if TYPE_CHECKING:
     from etude.catalogue import TrainedRun
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from etude.verbs import Command, Verb
 
 Name = Literal["predict", "sample"]
+#: What the table of a verb is called.
+RESULTS = {"predict": "predictions", "sample": "samples"}
 
 
 def predict(arguments: Sequence[str]) -> None:
@@ -66,16 +69,21 @@ def _use(name: Name, arguments: Sequence[str]) -> None:
     if bool(inputs) != bool(verb.inputs):
         expected = verb.inputs or "nothing more"
         raise UsageError([f"After the run, {expected} is expected; got {inputs or 'nothing'}."])
-    out = getattr(options, "out")  # noqa: B009, every verb's options have it
+    assert isinstance(options, PredictOptions | SampleOptions)
+    out = options.out
     if name == "sample" and out is None:
         out = run / "samples"
         options = options.model_copy(update={"out": out})
+    file = None if out is None else out / f"{RESULTS[name]}.csv"
+    if file is not None and file.exists() and not options.overwrite:
+        raise RunError(
+            f"{file} exists already: give another folder (--out), or replace it (--overwrite)."
+        )
     trial = opened.recipe.trial_of(config, run)
     table = verb.run(trial.load(run), trial.config or config, inputs, options)
-    if out is None:
+    if file is None:
         print(table)
         return
-    file = out / ("predictions.csv" if name == "predict" else "samples.csv")
     table.write_csv(file)
     print(file)
 

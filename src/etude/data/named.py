@@ -41,7 +41,7 @@ class DataSet:
 
 
 def load(
-    name: str, root: str | Path | None = None, *, valid: float = 0.0, seed: int = 0
+    name: str, root: str | Path | None = None, *, valid: float = 0.0, seed: int | None = None
 ) -> DataSet:
     """Loads a data set.
 
@@ -62,11 +62,11 @@ def load(
         name: name of the data set, as in the table.
         root: folder of the files; the variable ETUDE_DATA says it, if None. Not for "digits".
         valid: fraction of the training samples to split off, stratified, for validation.
-        seed: seed of that split.
+        seed: seed of that split, 0 if None.
 
     Raises:
         DataError: an unknown name, missing, damaged or other files than asked for, no network;
-            a root for "digits".
+            a root for "digits", a seed without a split.
 
     >>> load("digits").classes[:3]
     ('0', '1', '2')
@@ -74,6 +74,11 @@ def load(
     name = str(name)
     if not 0 <= valid < 1:
         raise DataError(f"valid is a fraction of the training samples in [0, 1); got {valid}.")
+    if seed is not None and not valid:
+        raise DataError(
+            f"The seed {seed} is that of the validation split, and none is made. Give its size, "
+            "valid=0.1, or leave the seed out."
+        )
     if name == "digits":
         if root is not None:
             raise DataError(
@@ -91,7 +96,7 @@ def load(
         name, classes, train, test = _own(find(name, root))
     if not valid:
         return DataSet(name, classes, train, test)
-    train, held = _split(train, valid, seed)
+    train, held = _split(train, valid, seed or 0)
     return DataSet(name, classes, train, test, held)
 
 

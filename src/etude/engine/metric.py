@@ -46,6 +46,12 @@ def checked_metrics(owner: str, found: Any) -> dict[str, Any]:
             f"{owner} must be a dict of metrics; got {type(found).__name__}. Return "
             '`{"name": value}`.'
         )
+    for name in found:
+        # A lone surrogate is a string that no file can hold.
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise RuleError(
+                f"{owner}: {name!r} is no name of a metric; names are strings that can be printed."
+            )
     return {name: _checked(owner, name, value) for name, value in found.items()}
 
 
