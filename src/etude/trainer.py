@@ -174,7 +174,7 @@ class Trainer:
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
         # A training closes its run itself; here it is freed if it cannot even be begun.
         with contextlib.nullcontext() if run is None else run, self._alone(), memory_explained():
-            training = Training(self.settings, run)
+            training = Training(self.settings.anew(), run)
             training.run_through(how)
         return Result(
             model=training.session.model,

@@ -47,6 +47,29 @@ def test_equal_phases_trainings_and_seeds_compile_nothing():
     assert programs(learner) == once
 
 
+@pytest.mark.parametrize("executor", ["loop", "dispatch", "hosted"])
+def test_validations_and_dispatched_steps_are_kept_as_well(executor):
+    data = [{"x": row} for row in np.asarray(X)]
+    source = et.AccessData(data, 5) if executor == "hosted" else et.ArrayData({"x": X}, 5)
+    learner = learner_of(lambda model, batch, context: loss(model, batch["x"], context))
+
+    def train(factor):
+        def measure(model, batch, context):
+            return {"loss": factor * loss(model, batch["x"], context)}
+
+        validation = et.Validation(et.ArrayData({"x": X}, 5), measure, every=et.Steps(2))
+        chosen = None if executor == "hosted" else executor
+        one = et.Phase("fit", learner, source, et.Steps(4), validation)
+        return fit(one, executor=chosen).metrics["valid/loss"]
+
+    first = train(1.0)
+    once = programs(learner)
+    assert train(1.0) == first
+    assert programs(learner) == once
+    # Batches of three samples are measured by the new measure, too.
+    assert train(3.0) == pytest.approx(3 * first)
+
+
 def test_phases_of_other_lengths_give_what_they_give_alone():
     """The length is an argument of the program: `progress` is of the phase and not of the first."""
     learner, data = learner_of(), et.ArrayData(X, 4)
@@ -82,6 +105,63 @@ def test_what_a_loss_reads_may_change_between_trainings():
     first = fit(phase(learner, data)).model["w"]
     factor["now"] = 0.5
     assert not np.array_equal(fit(phase(learner, data)).model["w"], first)
+
+
+def test_what_losses_and_measures_read_may_change_between_fits_of_one_trainer():
+    factor = {"now": 1.0}
+
+    def scaled(model, batch, context):
+        return factor["now"] * loss(model, batch, context)
+
+    data = et.ArrayData(X, 4)
+    validation = et.Validation(data, lambda m, b, c: {"factor": factor["now"] + 0 * b.mean()})
+    twice = [phase(learner_of(scaled), data, name, validation=validation) for name in "ab"]
+    trainer = et.Trainer({"w": jnp.zeros(3)}, twice, progress=False)
+    first = trainer.fit()
+    factor["now"] = 0.5
+    second = trainer.fit()
+    assert (first.metrics["valid/factor"], second.metrics["valid/factor"]) == (1.0, 0.5)
+    expected = fit([phase(learner_of(scaled), data, name) for name in "ab"]).model["w"]
+    assert np.array_equal(second.model["w"], expected)
+
+
+def test_phases_that_share_all_their_parts_are_traced_once():
+    traced = []
+
+    def counted(model, batch, context):
+        traced.append(1)
+        return loss(model, batch, context)
+
+    learner, data = learner_of(counted), et.ArrayData(X, 4)
+    fit([phase(learner, data, f"p{i}", 3 + i) for i in range(2)])
+    once = len(traced)
+    traced.clear()
+    fit([phase(learner, data, f"p{i}", 3 + i) for i in range(6)])
+    assert len(traced) == once
+
+
+@pytest.mark.parametrize("part", ["augment", "hyper", "data", "learner"])
+def test_phases_that_differ_in_one_part_are_told_apart(part):
+    def scaled(model, batch, context):
+        factor = context.hyper["factor"] if context.hyper else 1.0
+        return factor * loss(model, batch, context)
+
+    def phases(learners):
+        data, other = et.ArrayData(X, 4), et.ArrayData(X / 2, 4)
+        first = phase(learners[0], data, "a")
+        changed = {
+            "augment": phase(learners[1], data, "b", augment=lambda batch, key: batch / 2),
+            "hyper": phase(learners[1], data, "b", hyper={"factor": 0.5}),
+            "data": phase(learners[1], other, "b"),
+            "learner": phase(learner_of(scaled, clip_norm=1e-3), data, "b"),
+        }
+        return [first, changed[part]]
+
+    one = learner_of(scaled)
+    together = fit(phases([one, one])).model["w"]
+    assert np.array_equal(together, fit(phases([learner_of(scaled) for _ in "ab"])).model["w"])
+    alike = fit([phase(one, et.ArrayData(X, 4), name) for name in "ab"]).model["w"]
+    assert not np.array_equal(together, alike)
 
 
 def test_where_may_select_another_part_between_trainings():

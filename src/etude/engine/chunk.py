@@ -26,7 +26,8 @@ class Chunk(NamedTuple):
 
     def read(self) -> tuple[Float[np.ndarray, "steps metrics"], int, int]:
         """Waits for the chunk: `(metrics of its steps, step reached, learner at fault)`."""
-        rows, status = jax.device_get((self.rows, self.status))
+        with jax.transfer_guard_device_to_host("allow"):  # what `device_get` is, in less time
+            rows, status = np.asarray(self.rows), np.asarray(self.status)
         reached, fault = int(status[0]), int(status[1])
         # Copied: a view would keep the whole buffer for as long as the metrics are kept.
         return rows[: reached - self.first].copy(), reached, fault

@@ -41,7 +41,7 @@ class Compiled:
         lowered = traced.lower()
         trees = jax.tree.structure(arguments), traced.out_tree
         # Equal structures may be of different constants (1 and True): their text tells them apart.
-        key = lowered.as_text(), trees, str(trees), _places(arguments), Surroundings.here()
+        key = lowered.as_text(), trees, str(trees), places(arguments), Surroundings.here()
         try:
             found = self._kept.pop(key, None)
         except (TypeError, ValueError):  # something static in the model that cannot be compared
@@ -56,7 +56,48 @@ class Compiled:
         return Compiled, ()
 
 
-def _places(arguments: PyTree) -> Hashable:
+class ByKind:
+    """A function of arguments of several kinds, compiled at the first of each.
+
+    >>> import jax.numpy as jnp
+    >>> double = ByKind(lambda x: 2 * x, Compiled())
+    >>> double("scalar", jnp.ones(())), double("pair", jnp.ones(2))
+    (Array(2., dtype=float32), Array([2., 2.], dtype=float32))
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], kept: Compiled, *, donate: tuple[int, ...] = ()
+    ):
+        self._jitted, self._kept = jax.jit(function, donate_argnums=donate), kept
+        self._programs: dict[Hashable, Callable[..., Any]] = {}
+
+    @property
+    def jitted(self) -> Any:
+        """The function as JAX alone compiles it."""
+        return self._jitted
+
+    def __call__(self, kind: Hashable, *arguments: PyTree) -> Any:
+        """Its value; arguments of one kind have equal structures, types and places.
+
+        JAX alone compiles where the kind is None: on several devices, whose layouts differ in
+        ways that a kind does not say, and where nothing is compiled, for debugging.
+        """
+        if kind is None:
+            return self._jitted(*arguments)
+        program = self._programs.get(kind)
+        if program is None:
+            program = self._kept.compiled(self._jitted.trace(*arguments), arguments)
+            self._programs[kind] = program
+        return program(*arguments)
+
+
+def kind_of(tree: PyTree) -> Hashable:
+    """What a program for arrays like these depends on: their structure and types."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, *map(jax.typeof, leaves)
+
+
+def places(arguments: PyTree) -> Hashable:
     """Where the arrays are, which the text of a program does not say, and which types are weak."""
     return tuple(
         (leaf.sharding if leaf.committed else None, getattr(leaf, "weak_type", False))

@@ -44,16 +44,16 @@ class TracedLoop:
             state: State,
             order: Order,
             arrays: PyTree,
-            until: Int[Array, ""],
+            steps: Int[Array, ""],
             total: Float[Array, ""],
         ):
-            return run_loop(plan, source, state, order, arrays, until, total, columns)
+            return run_loop(plan, source, state, order, arrays, steps, total, columns)
 
         undrawn = Order.undrawn(source, state)
         # The arrays are arguments, so that XLA does not fold a data set into the program.
-        until, total = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
+        steps, total = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
         order = place.put(undrawn)
-        self._arguments = state, order, arrays, until, total
+        self._arguments = state, order, arrays, steps, total
         # On several devices the state comes back as it went in: it goes in again.
         outputs = None if place.alone else (_shardings(state), _shardings(order), None, None)
         jitted = jax.jit(run, donate_argnums=(0, 1), out_shardings=outputs)
@@ -77,15 +77,19 @@ class Loop:
         self._compiled, self._source = compiled, source
         self._arrays, self._place = arrays, place
         self._order: Order | None = None
+        self._steps: tuple[int, Any] = (0, None)
 
     def run(
         self, state: State, first: int, steps: int, total: Float[Array, ""]
     ) -> tuple[State, Chunk]:
         """Starts `steps` steps from step `first` on; the state that is passed in is given away."""
-        until, order = self._place.put(np.int32(first + steps)), self._order
+        if self._steps[0] != steps:  # to put a number takes longer than a short chunk
+            self._steps = steps, self._place.put(np.int32(steps))
+        order = self._order
         if order is None:
             order = self._place.put(Order.undrawn(self._source, state))
-        state, self._order, rows, status = self._compiled(state, order, self._arrays, until, total)
+        arguments = state, order, self._arrays, self._steps[1], total
+        state, self._order, rows, status = self._compiled(*arguments)
         return state, Chunk(first, rows, status)
 
     def forget_order(self) -> None:
@@ -99,16 +103,17 @@ def run_loop(
     state: State,
     order: Order,
     arrays: PyTree,
-    until: Int[Array, ""],
+    steps: Int[Array, ""],
     total: Float[Array, ""],
     columns: int,
 ) -> tuple[State, Order, Array, Array]:
-    """Advances to step `until`: `(state, order, rows of metrics, status)`.
+    """Advances by so many steps: `(state, order, rows of metrics, status)`.
 
     Epochs are the outer loop, so that an order is drawn once per epoch; steps are the inner one.
     The number of steps is traced: chunks of every length share one compilation.
     """
     first, per_epoch = state.clock, source.steps_per_epoch
+    until = first + steps
     full = per_epoch - (source.tail is not None)
 
     def going(state: State, stop: Any) -> Array:

@@ -4,7 +4,7 @@ It serves data that come from the host, and models with convolutions on a CPU, w
 convolutions inside loops without its fast path.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,11 +14,13 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
+from etude.engine.compiled import Compiled, kind_of
 from etude.engine.place import Place
 from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan, step_of
+from etude.engine.surroundings import setting
 from etude.errors import RuleError
 
 #: A step on some kind of batch: `step(state, argument) -> (state, metrics)`.
@@ -28,16 +30,16 @@ Step = Callable[[State, Any], tuple[State, dict[str, Array]]]
 class Dispatcher:
     """Runs chunks step by step, over flat arrays, because flattening a model is not free."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, place: Place, kept: Compiled) -> None:
+        self.place, self.kept = place, kept
         self.metrics: tuple[str, ...] | None = None
-        self._jitted: dict[Any, Any] = {}
+        self._programs: dict[Hashable, Callable[..., Any]] = {}
 
     def run(
         self,
         state: State,
         first: int,
-        batches: Iterator[tuple[Any, Step, Any]],
+        batches: Iterator[tuple[Hashable, Step, Any]],
         stop: Callable[[], bool],
     ) -> tuple[State, Chunk]:
         """Dispatches a chunk of `(kind, step, argument)`, until `stop`."""
@@ -45,19 +47,27 @@ class Dispatcher:
         origin = self.place.put(np.int32(first))
         rows = reached = None
         for kind, step, argument in batches:
-            if kind not in self._jitted:
+            if kind not in self._programs:
                 self._learn_metrics(step, jax.tree.unflatten(treedef, leaves), argument)
-                self._jitted[kind] = _flat(step, treedef)
             if rows is None:
                 columns = len(self.metrics or ())
                 rows = self.place.put(np.zeros((CAPACITY, columns), float_dtype()))
-            leaves, rows, reached = self._jitted[kind](leaves, rows, origin, argument)
+            arguments = leaves, rows, origin, argument
+            if kind not in self._programs:
+                self._programs[kind] = self._compiled(_flat(step, treedef), arguments)
+            leaves, rows, reached = self._programs[kind](*arguments)
             if stop():
                 break
         if rows is None or reached is None:  # stopped while the first batch was waited for
             rows = np.zeros((0, len(self.metrics or ())), float_dtype())
             reached = np.array([first, 0])
         return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)
+
+    def _compiled(self, jitted: Any, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+        # On several devices the layout of a state may change with its first step.
+        if not self.place.alone or setting("disable_jit"):
+            return jitted
+        return self.kept.compiled(jitted.trace(*arguments), arguments)
 
     def _learn_metrics(self, step: Step, state: State, argument: Any) -> None:
         names = tuple(jax.eval_shape(step, state, argument)[1])
@@ -92,7 +102,7 @@ class Batches(Protocol):
 
 
 class HostedSteps:
-    """The steps of a hosted source, for a `Dispatcher`; a kind is the structure of a batch."""
+    """The steps of a hosted source, for a `Dispatcher`; batches of a kind have equal types."""
 
     def __init__(self, plan: Plan, batches: Batches):
         self._step: Step = lambda state, argument: step_of(plan, state, *argument)
@@ -105,10 +115,10 @@ class HostedSteps:
         steps: int,
         total: Float[Array, ""],
         stop: Callable[[], bool],
-    ) -> Iterator[tuple[Any, Step, Any]]:
+    ) -> Iterator[tuple[Hashable, Step, Any]]:
         """`(kind, step, argument)` of `steps` steps from `first` on, or until `stop`."""
         for batch in self.batches.take(first, steps, stop):
-            yield jax.tree.structure(batch), self._step, (batch, total)
+            yield kind_of(batch), self._step, (batch, total)
 
     def enter(self, entropy: tuple[int, ...]) -> None:
         """Another visit to the phase."""

@@ -1,6 +1,7 @@
 """Evaluation: every sample counted exactly once, in inference mode, changing nothing."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -10,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
+from etude.engine.compiled import ByKind, Compiled, kind_of
 from etude.engine.explaining import explained
+from etude.engine.hyper import numbers
 from etude.engine.leaf_roles import inference, is_array
 from etude.engine.learner import Learner
 from etude.engine.metric import Metric, checked_metrics, checked_weight
@@ -20,6 +23,7 @@ from etude.engine.precision import widened
 from etude.engine.randomness import root_key
 from etude.engine.rule import Context, Gradient, read_loss
 from etude.engine.source import Source
+from etude.engine.surroundings import Surroundings, setting
 from etude.errors import ConfigurationError
 
 
@@ -73,10 +77,11 @@ class Evaluator:
     `merge` and `compute` are merged. The short last batch is measured at its true size.
     """
 
-    def __init__(self, measure: Measure, static: PyTree, name: str = "an evaluation"):
-        def run(arrays: PyTree, batch: PyTree, context: Context, index: Any) -> dict[str, Any]:
-            key = jax.random.fold_in(context.key, index)
-            context = eqx.tree_at(lambda c: c.key, context, key)
+    def __init__(
+        self, measure: Measure, static: PyTree, kept: Compiled, name: str = "an evaluation"
+    ):
+        def run(arrays: PyTree, batch: PyTree, place: Context, index: Any) -> dict[str, Any]:
+            context = replace(place, key=jax.random.fold_in(place.key, index))
             model = inference(eqx.combine(arrays, static))
             with explained(name, batch):
                 found = measure(model, batch, context)
@@ -85,7 +90,8 @@ class Evaluator:
                 found = {"loss": value, **metrics}
             return checked_metrics("What a measure returns", found)
 
-        self._run = jax.jit(run)
+        self._run = ByKind(run, kept)
+        self._made_of = measure, static, kept, name
         self._merge = jax.jit(_merge)
 
     def __call__(
@@ -100,14 +106,25 @@ class Evaluator:
         poll: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """The metrics of a model on all samples. `poll` is called between batches."""
-        context, place = Context.at(key, step, progress, hyper), None
-        results, sizes = [], []
+        place, here, results, sizes = None, None, [], []
+        context = Context(
+            key,
+            np.asarray(step, np.int32),
+            np.asarray(progress, np.float32),
+            numbers({} if hyper is None else hyper),
+        )
         for index, (batch, size) in enumerate(source.sequential()):
             poll()
             if place is None:
                 place = Place.of(arrays, batch)
-                arrays, context = place.put((arrays, context))
-            results.append(self._run(arrays, *place.put((batch, context, np.uint32(index)))))
+                arrays, context = place.put(arrays), place.put_arrays(context)
+                compiled = place.alone and not setting("disable_jit")
+                here = (place, Surroundings.here()) if compiled else None
+            batch = place.put(batch)
+            kind = None if here is None else (here, kind_of(batch))
+            # Numbers of the host go along with the call: to put them takes longer than the call.
+            with jax.transfer_guard_host_to_device("allow"):
+                results.append(self._run(kind, arrays, batch, context, np.uint32(index)))
             sizes.append(size)
         if not results:
             raise ConfigurationError("The validation data are empty. Give them at least a sample.")
@@ -118,24 +135,18 @@ class Evaluator:
             found |= self._total(name, [result[name] for result in fetched], counts)
         return found
 
+    def anew(self) -> "Evaluator":
+        """The same, which traces its measure again: what the measure reads may have changed."""
+        return Evaluator(*self._made_of)
+
     def names(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> frozenset[str]:
         """The names of the metrics, found by tracing the measure on the first batch."""
         batch, _ = next(iter(source.sequential()))
-        shapes = self._run.eval_shape(
+        shapes = self._run.jitted.eval_shape(
             arrays, batch, Context.at(root_key(0), hyper=hyper), np.uint32(0)
         )
         merged = {name for name, value in shapes.items() if isinstance(value, Metric)}
         return frozenset(shapes) | {f"{name}/*" for name in merged}
-
-    def text(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> str:
-        """The program on the first batch, and the structure of what it returns."""
-        first = next(iter(source.sequential()), None)
-        if first is None:  # the call itself says so
-            return ""
-        batch, _ = first
-        place, context = Place.of(arrays, batch), Context.at(root_key(0), hyper=hyper)
-        traced = self._run.trace(*place.put((arrays, batch, context, np.uint32(0))))
-        return f"{traced.lower().as_text()}\n{traced.out_tree}"
 
     def _total(self, name: str, values: list[Any], counts: np.ndarray) -> dict[str, Any]:
         if not isinstance(values[0], Metric):
@@ -208,8 +219,7 @@ class Evaluation:
     """`evaluate` with one measure for many models, of which those that differ in numbers alone
     share a compiled program.
 
-    The measure is traced at every call, and compiled where it is another program than at the last
-    one: models of several structures are best measured one kind after the other.
+    The measure is traced at every call, and compiled where it is another program than before.
 
     >>> import jax.numpy as jnp
     >>> import etude as et
@@ -221,7 +231,7 @@ class Evaluation:
 
     def __init__(self, measure: Measure):
         self.measure = measure
-        self._kept: tuple[str, Evaluator] | None = None
+        self._compiled = Compiled()
 
     def __call__(
         self,
@@ -242,9 +252,6 @@ class Evaluation:
                 "ArrayData(arrays, batch_size=...), other data in AccessData or StreamData."
             )
         arrays, static = eqx.partition(model, is_array)
-        fresh = Evaluator(self.measure, static)
-        text = fresh.text(arrays, source, hyper)
-        if self._kept is None or self._kept[0] != text:
-            self._kept = text, fresh
+        evaluator = Evaluator(self.measure, static, self._compiled)
         key = root_key(0) if key is None else key
-        return self._kept[1](arrays, source, key, hyper=hyper)
+        return evaluator(arrays, source, key, hyper=hyper)

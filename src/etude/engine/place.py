@@ -52,6 +52,10 @@ class Place:
         """`tree` at this place. Arrays that are there already stay as they are, also sharded."""
         return jax.tree.map(self._put, tree)
 
+    def put_arrays(self, tree: PyTree) -> PyTree:
+        """`tree` with its arrays at this place; numbers of the host stay there."""
+        return jax.tree.map(lambda x: self._put(x) if isinstance(x, jax.Array) else x, tree)
+
     def _put(self, leaf: Any) -> Any:
         if isinstance(leaf, Tracer):
             return leaf

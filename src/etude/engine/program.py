@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
+from jaxtyping import PyTree
 
 from etude.engine.chunk import CAPACITY, Chunk, fetched_step
+from etude.engine.compiled import kind_of, places
 from etude.engine.compiled_loop import Loop, TracedLoop
 from etude.engine.dispatch import Batches, Dispatcher, HostedSteps, ResidentSteps
 from etude.engine.place import Place
@@ -46,16 +48,28 @@ class Program:
             arrays = place.put(source.arrays)
             # JAX without compilation, for debugging, has no loop to compile.
             if executor != "dispatch" and not setting("disable_jit"):
-                traced = TracedLoop(plan, source, state, arrays, len(self._columns), place)
-                on_cpu = jax.default_backend() == "cpu"
-                if executor == "loop" or not (on_cpu and traced.has_convolution):
-                    self._loop = Loop(traced.compiled(), source, arrays, place)
+                key = "loop", executor, plan.steps_alike, kind_of(state), places(state)
+                compiled = plan.once.of(key, lambda: self._compiled(plan, state, arrays, executor))
+                if compiled is not None:
+                    self._loop = Loop(compiled, source, arrays, place)
                     return
             self._steps = ResidentSteps(plan.unrolled(), source, arrays, place)
         else:
             assert batches is not None
             self._steps = HostedSteps(plan.unrolled(), batches)
-        self._dispatcher = Dispatcher(place)
+        self._dispatcher = Dispatcher(place, plan.learners[0].compiled)
+
+    def _compiled(
+        self, plan: Plan, state: State, arrays: PyTree, executor: Executor | None
+    ) -> Any | None:
+        """The loop of a resident source, compiled; None if it is better dispatched."""
+        source = plan.phase.source
+        assert isinstance(source, Resident)
+        traced = TracedLoop(plan, source, state, arrays, len(self._columns), self._place)
+        on_cpu = jax.default_backend() == "cpu"
+        if executor == "loop" or not (on_cpu and traced.has_convolution):
+            return traced.compiled()
+        return None
 
     @property
     def executor(self) -> Executor:
@@ -98,7 +112,12 @@ def columns(plan: Plan, state: State) -> tuple[str, ...]:
     """
     source = plan.phase.source
     assert isinstance(source, Resident)
-    found = []
+    return plan.once.of(("columns", plan.steps_alike), lambda: _columns(plan, state))
+
+
+def _columns(plan: Plan, state: State) -> tuple[str, ...]:
+    source, found = plan.phase.source, []
+    assert isinstance(source, Resident)
     order = jax.eval_shape(source.order, state.keys.order)
     for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
         step = partial(fetched_step, plan, source.steps_per_epoch, fetch)

@@ -65,18 +65,21 @@ def order_entropy(seed: int, phase: str, visit: int) -> tuple[int, ...]:
     return (seed, zlib.crc32(phase.encode()), visit)
 
 
-def learner_key(key: Key[Array, ""], step: Int[Array, ""], learner: int) -> Key[Array, ""]:
+def learner_key(
+    key: Key[Array, ""], step: Int[Array | np.ndarray, ""], learner: int
+) -> Key[Array, ""]:
     """The key of one learner at one step of a phase."""
     return jax.random.fold_in(jax.random.fold_in(key, step), learner)
 
 
 def validation_key(key: Key[Array, ""], step: int) -> Key[Array, ""]:
     """The key of the validations at one step of a phase."""
-    return _validation_key(key, Place.of(key).put(np.int32(step)))
+    with jax.transfer_guard_host_to_device("allow"):
+        return _validation_key(key, np.asarray(step, np.int32))
 
 
 @jax.jit
-def _validation_key(key: Key[Array, ""], step: Int[Array, ""]) -> Key[Array, ""]:
+def _validation_key(key: Key[Array, ""], step: Int[Array | np.ndarray, ""]) -> Key[Array, ""]:
     return learner_key(key, step, VALIDATION)
 
 

@@ -36,10 +36,10 @@ class Context(eqx.Module):
     #: a fresh key for this learner and step
     key: Key[Array, ""]
     #: steps done in this phase
-    step: Int[Array, ""]
+    step: Int[Array | np.ndarray, ""]
     #: the share of the phase that is done: 0 at the first step of N, (N-1)/N at the last, and 1
     #: in a validation at the end
-    progress: Float[Array, ""]
+    progress: Float[Array | np.ndarray, ""]
     #: the numbers of the phase, `Phase(hyper=...)`, as arrays
     hyper: PyTree = eqx.field(default_factory=dict)
     #: factor of the loss under float16, or None; `Gradient` applies it and takes it out again

@@ -1,7 +1,7 @@
 """One step of a phase: every learner takes its turns on one batch. Pure, and compiled by others."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import equinox as eqx
@@ -12,12 +12,14 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PyTree
 
 from etude.engine import randomness
+from etude.engine.compiled import kind_of, places
 from etude.engine.explaining import explained
 from etude.engine.hyper import numbers
 from etude.engine.inspection import inspect
 from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Learner, Probe
 from etude.engine.metric import merged, split, totals, unstacked
+from etude.engine.once import Once
 from etude.engine.part import Part
 from etude.engine.phase import Phase
 from etude.engine.place import Place, refuse_scattered
@@ -43,6 +45,8 @@ class Plan:
     skip_nonfinite: bool = False
     probes: tuple[Probe, ...] = ()
     unroll: bool = False
+    #: what the plans of one training share
+    once: Once = field(default_factory=Once, compare=False)
 
     @classmethod
     def of(
@@ -52,6 +56,7 @@ class Plan:
         *,
         skip_nonfinite: bool = False,
         probes: tuple[Probe, ...] = (),
+        once: Once | None = None,
     ) -> "Plan":
         """Binds a phase to a model.
 
@@ -61,7 +66,19 @@ class Plan:
         refuse_scattered(model)
         parts = tuple(Part.of(learner, model) for learner in phase.turns)
         static = eqx.filter(model, is_array, inverse=True)
-        return cls(phase, parts, static, skip_nonfinite, probes)
+        once = Once() if once is None else once
+        return cls(phase, parts, static, skip_nonfinite, probes, once=once)
+
+    @property
+    def steps_alike(self) -> Hashable:
+        """Equal for the plans of one training whose steps are the same computation.
+
+        The model, the probes and what a step skips are of the training. The others are compared
+        as objects: equal values may hide different functions.
+        """
+        phase = self.phase
+        parts = [*phase.turns, phase.source, phase.augment]
+        return (*map(id, parts), kind_of(numbers(phase.hyper)), self.unroll)
 
     @property
     def total(self) -> np.float32:
@@ -97,8 +114,10 @@ class Plan:
         traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
         if traced or setting("disable_jit"):
             return begin(*arguments)
-        given = (0,) if donate else ()
-        return self.learners[0].compiled.program(begin, *arguments, donate=given)(*arguments)
+        given, kept = (0,) if donate else (), self.learners[0].compiled
+        key = "begin", self.steps_alike, donate, kind_of(arguments), places(arguments)
+        program = self.once.of(key, lambda: kept.program(begin, *arguments, donate=given))
+        return program(*arguments)
 
     def unrolled(self) -> "Plan":
         """The same with its short inner loops unrolled, for steps outside a compiled loop."""

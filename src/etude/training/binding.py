@@ -1,7 +1,7 @@
 """Everything that can be wrong is found before anything is compiled, in one message."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from etude.engine import randomness
 from etude.engine.evaluation import Evaluator, default_measure
 from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Probe
+from etude.engine.once import Once
 from etude.engine.phase import Phase
 from etude.engine.program import columns
 from etude.engine.source import Resident
@@ -55,6 +56,11 @@ class Bound:
     #: names of the metrics of a step, where they are known without reading data
     metrics: tuple[str, ...] | None
 
+    def anew(self, once: Once) -> "Bound":
+        """The same, which traces losses and measures again: what they read may have changed."""
+        evaluators = tuple(evaluator.anew() for evaluator in self.evaluators)
+        return replace(self, plan=replace(self.plan, once=once), evaluators=evaluators)
+
 
 def bind(
     model: PyTree,
@@ -86,10 +92,11 @@ def bind(
     for name in sorted({name for name in names if names.count(name) > 1}):
         problems.append(f"Two phases are called {name!r}; names must differ.")
     bound: dict[str, Bound] = {}
+    once = Once()
     reports = Reports(everyone, hooks.callbacks)
     for phase in everyone:
         try:
-            one, measured = _bind_one(model, phase, policy == "skip", hooks.probes)
+            one, measured = _bind_one(model, phase, policy == "skip", hooks.probes, once)
         except EtudeError as error:
             problems.append(f"Phase {phase.name!r}: {error}")
             faults.append(type(error))
@@ -118,20 +125,25 @@ def _rescues(phases: Sequence[Phase]) -> list[Phase]:
 
 
 def _bind_one(
-    model: PyTree, phase: Phase, skip: bool, probes: tuple[Probe, ...]
+    model: PyTree, phase: Phase, skip: bool, probes: tuple[Probe, ...], once: Once
 ) -> tuple[Bound, list[frozenset[str]]]:
-    plan = Plan.of(phase, model, skip_nonfinite=skip, probes=probes)
-    arrays = jax.eval_shape(lambda x: x, eqx.filter(model, is_array))
+    plan = Plan.of(phase, model, skip_nonfinite=skip, probes=probes, once=once)
+    arrays = once.of("arrays", lambda: jax.eval_shape(lambda: eqx.filter(model, is_array)))
     steps = None
     if isinstance(phase.source, Resident):
-        keys = jax.eval_shape(lambda: randomness.visit_keys(0, phase.name, 0))
-        state = jax.eval_shape(partial(state_of, plan, donate=False), arrays, keys)
+        keys = once.of(
+            "keys", lambda: jax.eval_shape(lambda: randomness.visit_keys(0, phase.name, 0))
+        )
+        state = once.of(
+            ("state", plan.steps_alike),
+            lambda: jax.eval_shape(partial(state_of, plan, donate=False), arrays, keys),
+        )
         steps = columns(plan, state)
     evaluators, names = [], list[frozenset[str]]()
     for validation in phase.validations:
         measure = validation.measure or default_measure(phase.turns[0])
         name = f"phase {phase.name!r}, validation {validation.name!r}"
-        evaluators.append(Evaluator(measure, plan.static, name))
+        evaluators.append(Evaluator(measure, plan.static, phase.turns[0].compiled, name))
         measured = evaluators[-1].names(arrays, validation.data, phase.hyper)
         found = frozenset(f"{validation.name}/{name}" for name in measured)
         if twice := sorted(found & frozenset().union(*names)):

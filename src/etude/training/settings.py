@@ -1,8 +1,9 @@
 """What a trainer hands to its loop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from etude.engine.once import Once
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.training.binding import Bound
@@ -24,3 +25,9 @@ class Settings:
     seed: int
     executor: Executor | None
     on_full_disk: Literal["stop", "continue"]
+
+    def anew(self) -> "Settings":
+        """The same for another training: what a loss reads from elsewhere may have changed."""
+        once = Once()
+        bound = {name: one.anew(once) for name, one in self.bound.items()}
+        return replace(self, bound=bound)
