@@ -1,5 +1,7 @@
 """Steps per second of the small networks, as ratios."""
 
+from statistics import median
+
 from benchmarks import peers, problems
 from benchmarks.problems import Problem
 from benchmarks.rounds import WARM_EPOCHS, Row, race, ratio
@@ -40,11 +42,22 @@ def compare(
     ]
     notes = [
         f"The limit: {limit}. Median of the ratios of {rounds} interleaved rounds (quartiles).",
+        *_made_of(rows, best),
         "Compilation is left out. Every peer leaves the short last batch out.",
         *_keras(rows, ours),
         *missing,
     ]
     return section(f"({problem.name}) {problem.title}", table(head, body), notes)
+
+
+def _made_of(rows: list[Row], limit: Row) -> list[str]:
+    kind = [row for row in rows if row.name == peers.ARITHMETIC]
+    return [
+        f"The limit is made of: {1e6 * median(limit.seconds_per_step):.1f} us a step, of which "
+        f"{1e6 * median(row.seconds_per_step):.1f} are arithmetic (batches in order); the rest "
+        "draws and follows a permutation."
+        for row in kind
+    ]
 
 
 def _keras(rows: list[Row], ours: Row) -> list[str]:

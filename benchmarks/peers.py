@@ -36,6 +36,7 @@ def loops() -> list[Peer]:
     return [
         Peer("étude", ours.Ours),
         Peer(LIMIT, by_hand.Scan),
+        Peer(ARITHMETIC, by_hand.InOrder),
         Peer("étude, the engine alone", ours.Engine),
         Peer("by hand, jit per step", by_hand.Steps),
         *[
@@ -61,3 +62,6 @@ def convolutions() -> list[Peer]:
 
 
 LIMIT = "by hand, scan of an epoch"
+
+#: The limit without its shuffle.
+ARITHMETIC = "by hand, scan of batches in order"

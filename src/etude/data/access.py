@@ -12,7 +12,7 @@ array([64, 81], dtype=int32)
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -21,8 +21,12 @@ from jaxtyping import PyTree
 
 from etude.data.checks import check_batch_size
 from etude.data.reader import Reader
+from etude.data.shuffle import MOST, NETWORK, ROUNDS, SMALL, check_shuffle, permuted_on_host
 from etude.data.workers import Workers
 from etude.errors import DataError, suggest
+
+#: Samples whose places in the order are computed at a time.
+BLOCK = 4096
 
 
 @runtime_checkable
@@ -38,15 +42,16 @@ class AccessData:
     """Batches of an indexed data set, read on the host a few ahead of the training.
 
     Each sample is a number, an array or any pytree of these (NumPy, JAX or torch); the samples of
-    a batch are stacked. The order of an epoch is NumPy's permutation seeded by (seed, phase,
-    epoch).
+    a batch are stacked.
 
     Args:
         dataset: anything with `__len__` and `__getitem__`.
         batch_size: samples per step; None if the items of the data set are batches already, as
             those of Grain's `dataset.batch(n)`. Then batches are shuffled, not samples, and may
             differ in shape.
-        shuffle: a new order each epoch.
+        shuffle: True: a new order each epoch, a pure function of (seed, phase, epoch), computed
+            a few thousand samples ahead, so that no array of it is kept. "exact": NumPy's
+            permutation. False: in the order of the data set.
         drop_last: leave the short last batch out of training; evaluation never does. Not with
             `batch_size=None`.
         workers: threads or processes that read; 0 reads in the one thread that feeds the device.
@@ -59,7 +64,8 @@ class AccessData:
         allow_nonfinite: accept NaN and infinite values.
 
     Raises:
-        DataError: at once, for what cannot be indexed, is empty or has a bad first sample; while
+        DataError: at once, for what cannot be indexed, is empty, has a bad first sample or is too
+            long to compute its order (more than 2**32); while
             reading, for a sample that cannot be read, has another structure or shape than the
             first, or bad values. It names the sample.
 
@@ -75,7 +81,7 @@ class AccessData:
         dataset: Any,
         batch_size: int | None,
         *,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         drop_last: bool = False,
         workers: int = 0,
         worker_kind: str = "thread",
@@ -84,6 +90,7 @@ class AccessData:
         allow_nonfinite: bool = False,
     ):
         self.length = _length(dataset)
+        check_shuffle(shuffle)
         if batch_size is not None:
             check_batch_size(batch_size, self.length)
         elif drop_last:
@@ -97,6 +104,12 @@ class AccessData:
             cure = suggest(str(worker_kind), ["thread", "process"])
             raise DataError(f"worker_kind {worker_kind!r} is unknown. {cure}")
         self.batch_size, self.shuffle = batch_size, shuffle
+        self._computed = shuffle is True and self.length >= SMALL
+        if self._computed and self.length > MOST:
+            raise DataError(
+                f"{self.length} samples are too many to compute their order: 32 bits count 2**32. "
+                "Pass shuffle='exact', which draws it, or shuffle=False."
+            )
         self.workers, self.worker_kind = workers, worker_kind
         self._reader = Reader(dataset, batch_size is None, transform, classes, allow_nonfinite)
         self._reader(np.zeros(1, np.int64))  # the first sample, to refuse bad data now
@@ -112,15 +125,14 @@ class AccessData:
         return {
             "samples": self.length,
             "batch_size": self.batch_size,
-            "shuffle": "numpy.permutation" if self.shuffle else False,
+            "shuffle": NETWORK if self._computed else bool(self.shuffle) and "numpy.permutation",
             "samples_of_an_epoch": self._kept,
         }
 
     def batches(self, entropy: tuple[int, ...], epoch: int, position: int) -> Iterator[PyTree]:
         """The batches of one epoch from a position on, the last one short unless dropped."""
-        order = self._order((*entropy, epoch))[: self._kept]
-        starts = range(position * self._size, self._kept, self._size)
-        return self._read(order[start : start + self._size] for start in starts)
+        samples = self._samples((*entropy, epoch), position * self._size, self._kept)
+        return self._read(_grouped(samples, self._size))
 
     def wrapped(
         self, entropy: tuple[int, ...], epoch: int, position: int, steps: int | None
@@ -129,7 +141,7 @@ class AccessData:
 
         Where the samples run out, a fresh permutation follows, also within a batch.
         """
-        groups = self._wrapped((*entropy, epoch), position)
+        groups = _grouped(self._endless((*entropy, epoch), position * self._size), self._size)
         return self._read(groups if steps is None else islice(groups, steps - position))
 
     def sequential(self) -> Iterator[tuple[PyTree, int]]:
@@ -139,22 +151,28 @@ class AccessData:
         for batch in self._read(everything[start : start + self._size] for start in starts):
             yield batch, len(jax.tree.leaves(batch)[0])
 
-    def _wrapped(self, entropy: tuple[int, ...], position: int) -> Iterator[np.ndarray]:
-        repeat, used = divmod(position * self._size, self.length)
-        ahead = self._order((*entropy, repeat))[used:]
-        while True:
-            while len(ahead) < self._size:
-                repeat += 1
-                ahead = np.concatenate([ahead, self._order((*entropy, repeat))])
-            yield ahead[: self._size]
-            ahead = ahead[self._size :]
+    def _endless(self, entropy: tuple[int, ...], first: int) -> Iterator[np.ndarray]:
+        repeat, used = divmod(first, self.length)
+        for number in count(repeat):
+            yield from self._samples((*entropy, number), used, self.length)
+            used = 0
 
-    def _order(self, entropy: tuple[int, ...]) -> np.ndarray:
+    def _samples(self, entropy: tuple[int, ...], first: int, until: int) -> Iterator[np.ndarray]:
+        """The samples at positions `first` to `until` of an order, in blocks."""
+        order = self._order(entropy)
+        for start in range(first, until, BLOCK):
+            yield order(np.arange(start, min(start + BLOCK, until)))
+
+    def _order(self, entropy: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+        """The samples at some positions of an order."""
         if not self.shuffle:
-            return np.arange(self.length)
+            return lambda positions: positions
         # NumPy takes no negative seed; this maps those of 64 bits one to one.
         generator = np.random.default_rng([number % 2**64 for number in entropy])
-        return generator.permutation(self.length)
+        if not self._computed:
+            return generator.permutation(self.length).__getitem__
+        keys = generator.integers(2**32, size=ROUNDS, dtype=np.uint32)
+        return lambda positions: permuted_on_host(positions.astype(np.uint32), keys, self.length)
 
     def _read(self, groups: Iterator[np.ndarray]) -> Iterator[PyTree]:
         return map(self._reader, groups) if self._pool is None else self._pool.map(groups)
@@ -163,6 +181,18 @@ class AccessData:
     def _pool(self) -> Workers | None:
         # Made when first used, and kept: processes take seconds to start.
         return Workers(self._reader, self.workers, self.worker_kind) if self.workers else None
+
+
+def _grouped(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same numbers in groups of `size`, the last one short."""
+    ahead = np.zeros(0, np.int64)
+    for block in blocks:
+        ahead = np.concatenate([ahead, block])
+        full = len(ahead) - len(ahead) % size
+        yield from (ahead[start : start + size] for start in range(0, full, size))
+        ahead = ahead[full:]
+    if len(ahead):
+        yield ahead
 
 
 def _length(dataset: Any) -> int:

@@ -25,6 +25,7 @@ from etude.data.checks import (
     sample_of,
     to_numpy,
 )
+from etude.data.shuffle import check_shuffle, order_of, rows
 from etude.engine.place import Place
 
 
@@ -39,14 +40,16 @@ class ArrayData:
     Args:
         arrays: a single array, or a tuple, dict or other pytree of arrays.
         batch_size: samples per step.
-        shuffle: a new order each epoch, a pure function of (seed, phase, epoch).
+        shuffle: True: a new order each epoch, a pure function of (seed, phase, epoch), computed
+            where it is needed, so that no array of it is kept. "exact": drawn by
+            `jax.random.permutation`, at some hundred nanoseconds a sample. False: as they are.
         drop_last: leave the short last batch out of training; evaluation never does.
         classes: if given, integer arrays of one axis are checked as labels 0..classes-1.
         allow_nonfinite: accept NaN and infinite values.
 
     Raises:
         DataError: arrays of different length, empty, NaN or infinite values, labels outside the
-            classes, a batch larger than the data.
+            classes, a batch larger than the data, more than 2**32 samples ("exact": 2**31).
 
     >>> data = ArrayData((jnp.arange(5.0), jnp.array([0, 1, 0, 1, 1])), 2, classes=2)
     >>> [samples for batch, samples in data.sequential()]
@@ -58,13 +61,15 @@ class ArrayData:
         arrays: PyTree,
         batch_size: int,
         *,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         drop_last: bool = False,
         classes: int | None = None,
         allow_nonfinite: bool = False,
     ):
         self.length = length_of(arrays)
         check_batch_size(batch_size, self.length)
+        check_shuffle(shuffle)
+        self.permutations = order_of(shuffle, self.length)
         leaves = [_on_device(leaf, name) for name, leaf in named_leaves(arrays)]
         self.arrays = jax.tree.unflatten(jax.tree.structure(arrays), leaves)
         if not allow_nonfinite:
@@ -85,15 +90,13 @@ class ArrayData:
         return {
             "samples": self.length,
             "batch_size": self.batch_size,
-            "shuffle": "jax.random.permutation" if self.shuffle else False,
+            "shuffle": self.permutations.name,
             "sample": sample_of(self.arrays),
         }
 
-    def order(self, key: Key[Array, ""]) -> Int[Array, " samples"]:
-        """The permutation of one epoch."""
-        if not self.shuffle:
-            return jnp.arange(self.length)
-        return jax.random.permutation(key, self.length)
+    def order(self, key: Key[Array, ""]) -> PyTree:
+        """What gives the order of one epoch at any position: a few numbers, or a permutation."""
+        return self.permutations.draw(key[None])
 
     def kind(self, position: Int[Array, ""]) -> Int[Array, ""]:
         """There is one kind of full batch."""
@@ -105,13 +108,14 @@ class ArrayData:
         arrays = place.put(self.arrays)
         for start in range(0, self.length, self.batch_size):
             size = min(self.batch_size, self.length - start)
-            yield _sliced(arrays, place.put(np.int32(start)), size), size
+            yield _sliced(arrays, place.put(np.uint32(start)), size), size
 
     def _fetch(self, size: int) -> Any:
-        def fetch(arrays: PyTree, order: Array, position: Array) -> PyTree:
-            # The permutation holds each index once and none outside, so no clamping is needed.
-            index = jax.lax.dynamic_slice_in_dim(order, position * self.batch_size, size)
-            return jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), arrays)
+        def fetch(arrays: PyTree, order: PyTree, position: Array) -> PyTree:
+            start = position.astype(jnp.uint32) * np.uint32(self.batch_size)
+            places = start + jnp.arange(size, dtype=jnp.uint32)
+            index = self.permutations.at(order, places)
+            return jax.tree.map(lambda leaf: rows(leaf, index), arrays)
 
         return fetch
 
@@ -125,4 +129,9 @@ def _on_device(leaf: Any, name: str) -> Array:
 
 @partial(jax.jit, static_argnums=2)
 def _sliced(arrays: PyTree, start: Array, size: int) -> PyTree:
-    return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), arrays)
+    def sliced(leaf: Array) -> Array:
+        # `dynamic_slice_in_dim` counts in int32.
+        starts = (start, *[np.uint32(0)] * (leaf.ndim - 1))
+        return jax.lax.dynamic_slice(leaf, starts, (size, *leaf.shape[1:]))
+
+    return jax.tree.map(sliced, arrays)

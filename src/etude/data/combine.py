@@ -20,6 +20,7 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from etude.data.access import AccessData
 from etude.data.arrays import ArrayData
+from etude.data.shuffle import MOST
 from etude.data.stream import StreamData
 from etude.engine.source import Fetch, Fingerprinted
 from etude.errors import DataError, suggest
@@ -135,6 +136,10 @@ class Combined:
         self.arrays = {name: source.arrays for name, source in sources.items()}
         assert schedule.steps is not None  # arrays have a length
         self.steps_per_epoch = schedule.steps
+        self._needed = {
+            name: _counted(name, source, cast(int, schedule.turns(name)))
+            for name, source in sources.items()
+        }
         kinds = list(dict.fromkeys(map(tuple, schedule.served)))
         self.fetches: Sequence[Fetch] = [self._fetch(kind) for kind in kinds]
         self._kinds = np.array([kinds.index(tuple(s)) for s in schedule.served], np.int32)
@@ -150,12 +155,13 @@ class Combined:
 
     def order(self, key: Key[Array, ""]) -> PyTree:
         """For each source as many permutations, one after another, as an epoch takes."""
-        return {
-            name: _permutations(
-                source, jax.random.fold_in(key, index), cast(int, self._schedule.turns(name))
+        orders = {}
+        for index, (name, source) in enumerate(self._sources.items()):
+            keys = jax.random.split(
+                jax.random.fold_in(key, index), -(-self._needed[name] // source.length)
             )
-            for index, (name, source) in enumerate(self._sources.items())
-        }
+            orders[name] = source.permutations.draw(keys)
+        return orders
 
     def kind(self, position: Int[Array, ""]) -> Int[Array, ""]:
         """Whose turn it is."""
@@ -236,10 +242,15 @@ def _fingerprint(sources: Mapping[str, Any], schedule: _Schedule) -> dict[str, A
     return {"pattern": " ".join("+".join(served) for served in schedule.served), "sources": own}
 
 
-def _permutations(source: ArrayData, key: Key[Array, ""], turns: int) -> Int[Array, " samples"]:
+def _counted(name: str, source: ArrayData, turns: int) -> int:
+    """The samples of a source that an epoch needs, again and again the same if they are few."""
     needed = turns * source.batch_size
-    keys = jax.random.split(key, -(-needed // source.length))
-    return jax.vmap(source.order)(keys).ravel()
+    if needed > MOST:
+        raise DataError(
+            f"An epoch takes {needed} samples of source {name!r}, which has {source.length}: 32 "
+            "bits count 2**32. Give it a smaller batch or weight."
+        )
+    return needed
 
 
 def _longest(steps: Sequence[int | None]) -> int | None:

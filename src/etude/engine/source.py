@@ -39,7 +39,10 @@ class Resident(Protocol):
         ...
 
     def order(self, key: Key[Array, ""]) -> PyTree:
-        """The order of one epoch, as a pure function of its key (traced)."""
+        """What the fetches follow in one epoch, as a pure function of its key (traced).
+
+        A permutation, or the few numbers that one is computed from.
+        """
         ...
 
     def kind(self, position: Int[Array, ""]) -> Int[Array, ""]:
