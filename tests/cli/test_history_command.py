@@ -7,6 +7,7 @@ import pytest
 
 from etude.cli.main import main
 from etude.run import Run, Status
+from etude.run.stretches import Stretch
 
 
 @pytest.fixture
@@ -14,10 +15,9 @@ def run(tmp_path, monkeypatch):
     """A run of two steps and a validation."""
     monkeypatch.chdir(tmp_path)
     with Run.create(tmp_path / "runs/a", {}, seed=0) as run:
-        steps = np.arange(1, 3)
         values = np.array([[2.0], [np.nan]], np.float32)
         common = {"phase": "fit", "visit": 0}
-        run.history.append_steps(common, ["train/loss"], steps, steps // 2, steps, values)
+        run.history.append_steps(Stretch("fit", 0, 1, 1, 2, ("train/loss",)), values)
         run.history.append({**common, "step": 2, "global_step": 2, "valid/accuracy": 0.75})
     return tmp_path / "runs/a"
 
@@ -34,7 +34,7 @@ def test_it_prints_a_table_and_writes_every_record(run, capsys):
     ]
     with (run.parent.parent / "all.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["train/loss"] for row in rows] == ["2", "nan", ""]
+    assert [row["train/loss"] for row in rows] == ["2.0", "nan", ""]
     assert rows[2]["valid/accuracy"] == "0.75"
     assert rows[0]["phase"] == "fit"
 

@@ -153,7 +153,7 @@ def weights(result: et.Result) -> bytes:
 
 def history(folder: Path) -> bytes:
     """All bytes of the history."""
-    return (folder / "history.jsonl").read_bytes()
+    return b"".join((folder / f"history.{kind}").read_bytes() for kind in ("jsonl", "bin"))
 
 
 class Telling(et.Callback):

@@ -210,15 +210,15 @@ def test_overwriting_leaves_what_is_the_users(tmp_path):
     for name in mine:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("years of work")
-    old = ["history.jsonl", "figures/loss.png", "report.html", "tensorboard/events.out.tfevents.1"]
+    old = ["history.bin", "figures/loss.png", "report.html", "tensorboard/events.out.tfevents.1"]
     (folder / "tensorboard").mkdir()
     for name in old[1:]:
         (folder / name).write_text("of the old run")
-    before = (folder / "history.jsonl").read_bytes()
+    before = drill.history(folder)
     result = trainer(folder, overwrite=True).fit()
     assert all((folder / name).read_text() == "years of work" for name in mine)
     assert not any((folder / name).exists() for name in old[1:])
-    assert (folder / "history.jsonl").read_bytes() == before
+    assert drill.history(folder) == before
     assert small.steps_of(result.history) == list(range(1, small.STEPS + 1))
 
 

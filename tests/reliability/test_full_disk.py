@@ -39,7 +39,8 @@ def unlimited():
 
 def trainer(folder, *callbacks, policy="stop", every=4):
     def loss(model, batch, context):
-        return jnp.mean((model - batch[0].mean()) ** 2) * len(model)
+        value = jnp.mean((model - batch[0].mean()) ** 2) * len(model)
+        return value, {f"part {number}": value / number for number in range(1, 20)}
 
     phase = et.Phase(
         "fit", et.Learner(et.Gradient(loss), optax.sgd(0.1)), small.data(), et.Steps(20)
@@ -101,7 +102,7 @@ def test_an_interruption_on_a_full_disk_says_where_one_stands(whole, tmp_path):
 
 
 def test_no_room_for_the_history_stops(whole, tmp_path):
-    with pytest.raises(OSError, match=r"too large.*history\.jsonl"):
+    with pytest.raises(OSError, match=r"too large.*history\.bin"):
         trainer(tmp_path / "run", full_at(3, size=600)).fit()
     assert names(tmp_path / "run") == ["000000004-fit", "000000008-fit"]
     limit()

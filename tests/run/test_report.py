@@ -5,9 +5,9 @@ import re
 import numpy as np
 
 from etude.run.directory import Run
-from etude.run.figures import phase_spans
 from etude.run.history import History
 from etude.run.report import write_report
+from etude.run.stretches import Stretch
 
 
 def synthetic(folder):
@@ -22,10 +22,8 @@ def synthetic(folder):
             rate = 1e-3 * (0.5 + 0.5 * np.cos(np.pi * steps / count))
             values = np.stack([loss, rate], axis=1).astype(np.float32)
             values[7, 0] = np.nan
-            run.history.append_steps(
-                {"phase": phase, "visit": visit}, ["train/loss", "train/main/learning_rate"],
-                steps, steps // 50, steps + start, values,
-            )  # fmt: skip
+            names = ("train/loss", "train/main/learning_rate")
+            run.history.append_steps(Stretch(phase, visit, 0, start, 50, names), values)
             start += count
             valid = {"event": "validation", "phase": phase, "global_step": start}
             run.history.append({**valid, "valid/loss": float(loss[-20:].mean())})
@@ -58,6 +56,6 @@ def test_a_run_without_records_has_a_report(tmp_path):
 
 def test_a_rescue_is_a_span_of_its_own(tmp_path):
     synthetic(tmp_path / "run")
-    spans = phase_spans(History.open(tmp_path / "run"))
+    spans = History.open(tmp_path / "run").spans
     assert [span[0] for span in spans] == ["pretrain", "gan", "reclassify", "gan"]
     assert [span[2:] for span in spans] == [(0, 299), (300, 499), (500, 559), (560, 799)]

@@ -86,8 +86,9 @@ def test_the_history_and_a_resume_keep_every_bit(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         trainer("cut", Kill()).fit()
     resumed = trainer("cut").resume()
-    files = [tmp_path / name / "history.jsonl" for name in ("whole", "cut")]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    for file in ("history.jsonl", "history.bin"):
+        one, other = ((tmp_path / name / file).read_bytes() for name in ("whole", "cut"))
+        assert one == other
     assert float(resumed.model) == float(whole.model)
     losses = [r["train/loss"] for r in History.open(tmp_path / "whole") if "train/loss" in r]
     np.testing.assert_allclose(losses, 1 - TINY * np.arange(12), rtol=1e-15)

@@ -4,13 +4,13 @@ It imports nothing of etude outside this folder but the reader of YAML, and load
 matplotlib when they are used.
 """
 
+from etude.run.append_file import WriteError
 from etude.run.checkpoints import CheckpointStore, Restored
 from etude.run.compare import compare_leaves
 from etude.run.directory import Run
 from etude.run.durations import Durations
 from etude.run.folder import from_recipe, way_on
 from etude.run.history import Column, History, Summary
-from etude.run.json_lines import WriteError
 from etude.run.report import write_report
 from etude.run.status import Status
 

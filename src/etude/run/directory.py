@@ -1,7 +1,7 @@
 """The folder of one training.
 
-    config.yaml  environment.json  status.json  history.jsonl  timing.jsonl  checkpoints/
-    checkpoints.log  figures/  lock
+    config.yaml  environment.json  status.json  history.jsonl  history.bin  timing.jsonl
+    checkpoints/  checkpoints.log  figures/  lock
 
 >>> import tempfile
 >>> folder = Path(tempfile.mkdtemp()) / "example"

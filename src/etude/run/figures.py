@@ -32,7 +32,7 @@ def write_figures(folder: Path, history: History, times: Sequence[Mapping[str, A
 
     with mpl.rc_context(STYLE):
         columns = {name: history[name] for name in history.names}
-        spans = phase_spans(history)
+        spans = history.spans
         metrics = dict.fromkeys(key.partition("/")[2] for key in columns)
         for metric in metrics:
             figure = Figure(figsize=(8, 3.4))
@@ -43,32 +43,13 @@ def write_figures(folder: Path, history: History, times: Sequence[Mapping[str, A
             figure = Figure(figsize=(8, 3.0))
             _draw_times(figure.subplots(1, 2, width_ratios=[1, 1.4]), times)
             save("timing", figure)
-        for record in history:
+        for record in (*history.validations, *history.events):
             if "confusion_matrix" in record:
                 figure = Figure(figsize=(5.2, 4.6))
                 matrix = np.asarray(record["confusion_matrix"])
                 _draw_confusion(figure, matrix, str(record.get("split", "validation")))
                 save(f"confusion-{record.get('split', 'validation')}", figure)
     return list(dict.fromkeys(paths))
-
-
-def phase_spans(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, int, int]]:
-    """Stretches of one visit of one phase: (phase, visit, first and last global step).
-
-    >>> steps = [{"phase": "a", "visit": 0, "global_step": step} for step in (0, 1)]
-    >>> phase_spans([*steps, {"phase": "b", "visit": 0, "global_step": 2}])
-    [('a', 0, 0, 1), ('b', 0, 2, 2)]
-    """
-    spans: list[tuple[str, int, int, int]] = []
-    for record in records:
-        if "phase" not in record or "global_step" not in record or "event" in record:
-            continue
-        phase, visit, step = record["phase"], record.get("visit", 0), record["global_step"]
-        if spans and spans[-1][:2] == (phase, visit):
-            spans[-1] = (phase, visit, spans[-1][2], step)
-        else:
-            spans.append((phase, visit, step, step))
-    return spans
 
 
 def smooth(values: np.ndarray, weight: float) -> np.ndarray:

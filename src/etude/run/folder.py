@@ -30,7 +30,8 @@ TRIALS = "trials"
 # What a training, its callbacks and its report leave beside checkpoints: an overwriting run removes
 # these and nothing else, so that what a user keeps in the folder stays.
 RESULTS = (
-    HISTORY, f"{HISTORY}.tmp", TIMING, STATUS, f"{STATUS}.tmp", LEDGER, f"{CONFIG}.tmp",
+    HISTORY, f"{HISTORY}.tmp", "history.bin", TIMING, STATUS, f"{STATUS}.tmp", LEDGER,
+    f"{CONFIG}.tmp",
     "report.html", "table.json", "metrics.csv",
     "figures/*.png", "tensorboard/events.out.*",
     "detections/*/triggers.csv", "detections/*/detection.png",

@@ -13,7 +13,8 @@
 ('phase_end', 2)
 """
 
-import csv
+import bisect
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,21 +26,20 @@ from jaxtyping import Float, Int
 
 from etude.errors import ColumnError, ConfigurationError, RunError, suggest
 from etude.run.folder import HISTORY, is_run, not_a_run
-from etude.run.history_writers import read_file
+from etude.run.history_tables import Span, columns_of, spans_of, write_csv
+from etude.run.history_writers import Parts, read_file
+from etude.run.stretches import Block
 
 if TYPE_CHECKING:
     import pandas
-
-#: Where a record stands, before its metrics.
-PLACE = ("phase", "visit", "step", "epoch", "global_step")
 
 
 @runtime_checkable
 class Source(Protocol):
     """Where the records come from."""
 
-    def read(self) -> list[dict[str, Any]]:
-        """All records, one dict each."""
+    def read(self) -> Parts:
+        """All records in their order: lines as dicts, steps in blocks."""
         ...
 
 
@@ -49,7 +49,8 @@ class Column:
 
     Attributes:
         step: global steps, which count through all phases (`global_step` of the records).
-        value: the metric there.
+        value: the metric there. Metrics of steps have the dtype that they were computed in,
+            float32 or, in 64-bit mode, float64; those of validations are float64.
     """
 
     step: Int[np.ndarray, " n"]
@@ -80,7 +81,8 @@ class History(Sequence[dict[str, Any]]):
     By the name of a metric it gives a `Column`; by number, and in a loop, the records in their
     order, one dict each. A record of a step has `phase`, `visit`, `step`, `epoch`, `global_step`
     and the metrics, `train/loss` and so on; one of a validation has `valid/loss`; one of an event
-    has `event`.
+    has `event`. A step is read when it is asked for, so a long history opens as fast as a short
+    one; a column is read in one go, the fastest way to all values of a metric.
 
     `Trainer.fit` returns one; `History.open` reads that of a run folder.
     """
@@ -92,42 +94,51 @@ class History(Sequence[dict[str, Any]]):
     def open(cls, run: str | Path) -> "History":
         """The history of the run in a folder, as far as it is written; the run may be in training.
 
-        Lines that cannot be read are left out with a warning. Raises RunError if there is no run.
+        Lines that cannot be read are left out with a warning. Raises RunError if there is no run,
+        and so does a later read of steps that a resume from an older checkpoint has cut off.
         """
         folder = Path(run)
         if not is_run(folder):
             raise RunError(not_a_run(folder))
         path = folder / HISTORY
-        return cls(_Records(read_file(path) if path.exists() else []))
+        return cls(_Read(read_file(path) if path.exists() else []))
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the columns, in the order in which they were first recorded."""
-        return tuple(self._columns)
+        return tuple(self._values)
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """The records of events: `phase_begin`, `phase_end`, `rescue`, `rollback`, `resume`."""
-        return [record for record in self._records if "event" in record]
+        return [record for record in self._lines if "event" in record]
 
     @property
     def validations(self) -> list[dict[str, Any]]:
         """The records of validations."""
         return [
             record
-            for record in self._records
+            for record in self._lines
             if "event" not in record and not any(key.startswith("train/") for key in record)
         ]
 
+    @property
+    def spans(self) -> list[Span]:
+        """Stretches of one visit of one phase: (phase, visit, first and last global step)."""
+        return spans_of(self._parts)
+
     def summary(self) -> list[Summary]:
         """Every column in numbers, by name; also what evaluations after the training found."""
-        found = {name: column.value for name, column in self._columns.items()}
+        found: dict[str, Any] = dict.fromkeys(self.names)
         for event in self.events:
             metrics = event.get("metrics")
             for name, value in metrics.items() if isinstance(metrics, dict) else ():
                 if isinstance(value, int | float):
                     found[f"{event.get('split', '')}/{name}"] = np.array([value], np.float64)
-        return [Summary.of(name, found[name]) for name in sorted(found)]
+        return [
+            Summary.of(name, self[name].value if found[name] is None else found[name])
+            for name in sorted(found)
+        ]
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A table with a row for every step and every validation, NaN where a metric is missing.
@@ -141,14 +152,15 @@ class History(Sequence[dict[str, Any]]):
                 "History.to_pandas needs the package pandas: pip install pandas. "
                 "history['train/loss'] gives columns without it."
             ) from None
-        return pandas.DataFrame(self._rows(), columns=[*PLACE, *self.names])
+        return pandas.DataFrame(columns_of(self._parts, self.names))
 
     def to_csv(self, path: str | Path) -> None:
-        """The same table as a CSV file, empty where a metric is missing."""
+        """The same table as a CSV file, empty where a metric is missing.
+
+        Every number has the digits with which it is read back exactly, as a float32 or float64.
+        """
         with Path(path).open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, [*PLACE, *self.names], extrasaction="ignore")
-            table.writeheader()
-            table.writerows(self._rows())
+            write_csv(file, self._parts, self.names)
 
     @overload
     def __getitem__(self, index: str) -> Column: ...
@@ -161,27 +173,38 @@ class History(Sequence[dict[str, Any]]):
 
         Raises ColumnError, a KeyError, with near matches if there is no such column.
         """
-        if not isinstance(index, str):
-            return self._records[index]
-        if index not in self._columns:
-            near = suggest(index, self.names) if self.names else "Nothing was recorded."
-            raise ColumnError(f"The history has no column {index!r}. {near}")
-        return self._columns[index]
+        if isinstance(index, str):
+            return self._column(index)
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"The history has {len(self)} records, and none of number {index}.")
+        place = bisect.bisect_right(self._starts, number) - 1
+        part = self._parts[place]
+        return part if isinstance(part, dict) else part.row(number - self._starts[place])
 
     def __contains__(self, item: object) -> bool:
         """Whether there is a column of that name, or a record like that."""
-        return item in (self._columns if isinstance(item, str) else self._records)
+        return item in self._values if isinstance(item, str) else any(one == item for one in self)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self._records)
+        for part in self._parts:
+            if isinstance(part, dict):
+                yield part
+            else:
+                for table in part.tables():
+                    yield from table
 
     def __len__(self) -> int:
-        return len(self._records)
+        return self._starts[-1]
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, History):
-            return self._records == other._records
-        return self._records == other if isinstance(other, list) else NotImplemented
+        if not isinstance(other, History | list):
+            return NotImplemented
+        pairs = itertools.zip_longest(self, other)
+        # In lists, because one object equals itself there, NaN too.
+        return len(self) == len(other) and all([one] == [two] for one, two in pairs)
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} records: {', '.join(self.names) or 'no metrics'}>"
@@ -190,36 +213,74 @@ class History(Sequence[dict[str, Any]]):
         return History, (self._source,)  # what was unpacked is not pickled
 
     @cached_property
-    def _records(self) -> list[dict[str, Any]]:
+    def _parts(self) -> Parts:
         return self._source.read()
 
-    @cached_property
-    def _columns(self) -> dict[str, Column]:
-        """A metric is a number under a key with a slash, in a record with a global step."""
-        found: dict[str, tuple[list[int], list[float]]] = {}
-        for record in self._records:
-            step = record.get("global_step")
-            if not isinstance(step, int):
-                continue
-            for key, value in record.items():
-                if "/" in key and isinstance(value, int | float):
-                    steps, values = found.setdefault(key, ([], []))
-                    steps.append(step)
-                    values.append(value)
-        return {
-            key: Column(np.array(steps, np.int64), np.array(values, np.float64))
-            for key, (steps, values) in found.items()
-        }
+    @property
+    def _lines(self) -> list[dict[str, Any]]:
+        return [part for part in self._parts if isinstance(part, dict)]
 
-    def _rows(self) -> list[dict[str, Any]]:
-        return [record for record in self._records if "event" not in record]
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The number of the first record of every part, and last the number of records."""
+        counts = (1 if isinstance(part, dict) else part.count for part in self._parts)
+        return [0, *itertools.accumulate(counts)]
+
+    @cached_property
+    def _stretches(self) -> list[Block]:
+        """The steps, with blocks that lines interrupt joined."""
+        found: list[Block] = []
+        for part in self._parts:
+            if isinstance(part, Block):
+                if found and found[-1].stretch is part.stretch:
+                    last = found.pop()
+                    part = Block(last.stretch, last.first, last.count + part.count, last.rows)
+                found.append(part)
+        return found
+
+    @cached_property
+    def _values(self) -> dict[str, tuple[list[int], list[float]]]:
+        """Steps and values that lines have of each column; those of blocks are named alone.
+
+        A metric is a number under a key with a slash, in a record with a global step.
+        """
+        found: dict[str, tuple[list[int], list[float]]] = {}
+        for part in self._parts:
+            if isinstance(part, Block):
+                if part.first == 0:
+                    for name in part.stretch.columns:
+                        found.setdefault(name, ([], []))
+            elif isinstance(step := part.get("global_step"), int):
+                for key, value in part.items():
+                    if "/" in key and isinstance(value, int | float):
+                        steps, values = found.setdefault(key, ([], []))
+                        steps.append(step)
+                        values.append(value)
+        return found
+
+    def _column(self, name: str) -> Column:
+        if name not in self._values:
+            near = suggest(name, self.names) if self.names else "Nothing was recorded."
+            raise ColumnError(f"The history has no column {name!r}. {near}")
+        blocks = [block for block in self._stretches if name in block.stretch.columns]
+        steps = [block.counters(block.count)["global_step"] for block in blocks]
+        values = [block.column(block.stretch.columns.index(name)) for block in blocks]
+        in_lines, told = self._values[name]
+        if in_lines:
+            steps.append(np.array(in_lines, np.int64))
+            values.append(np.array(told, np.float64))
+        step, value = np.concatenate(steps), np.concatenate(values)
+        if blocks and in_lines:
+            order = np.argsort(step, kind="stable")
+            step, value = step[order], value[order]
+        return Column(step, value)
 
 
 @dataclass(frozen=True)
-class _Records:
+class _Read:
     """Records that were read already."""
 
-    records: list[dict[str, Any]]
+    parts: Parts
 
-    def read(self) -> list[dict[str, Any]]:
-        return self.records
+    def read(self) -> Parts:
+        return self.parts

@@ -1,132 +1,158 @@
 """How the history of a training is written down: in its run folder, or in memory.
 
-`history.jsonl` has every step's metrics, every validation and event, one JSON object a line.
+`history.jsonl` has every validation and event, and the head of every stretch of steps, one JSON
+object a line. `history.bin` has the metrics of the steps, row after row (`etude.run.stretches`).
 
-It holds no times, so that two runs of one configuration have the same bytes; times are in
+They hold no times, so that two runs of one configuration have the same bytes; times are in
 `timing.jsonl`.
 
 >>> import tempfile
 >>> history = HistoryFile(Path(tempfile.mkdtemp()) / "history.jsonl")
->>> numbers = np.arange(2)
->>> loss = np.array([[0.5], [np.nan]], np.float32)
->>> history.append_steps(
-...     {"phase": "fit"}, ["train/loss"], numbers, np.zeros(2, int), numbers, loss)
->>> history.append({"event": "phase_end", "phase": "fit"})
+>>> head = Stretch("fit", 0, 1, 1, None, ("train/loss",))
+>>> history.append_steps(head, np.array([[0.5], [np.nan]], np.float32))
+>>> history.append({"event": "phase_end", "phase": "fit", "global_step": 2})
 >>> history.close()
->>> print(history.path.read_text(), end="")
-{"phase":"fit","step":0,"epoch":0,"global_step":0,"train/loss":0.5}
-{"phase":"fit","step":1,"epoch":0,"global_step":1,"train/loss":"nan"}
-{"event":"phase_end","phase":"fit"}
+>>> steps, end = read_file(history.path)
+>>> [record["train/loss"] for record in steps.records()], end["event"]
+([0.5, nan], 'phase_end')
 """
 
-import json
-import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from etude.run.json_lines import LineFile, parse, read_lines, unreadable
+from etude.run.append_file import AppendFile
+from etude.run.json_lines import LineFile, decode, encode, parse, unreadable, warn_of_unreadable
+from etude.run.stretches import Block, InFile, InMemory, Stretch, in_order, known_heads
 
-_AXES = ("step", "epoch", "global_step")
-_NAMES_OF_NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+Parts = list[dict[str, Any] | Block]
 
 
 class HistoryFile:
-    """The history of one run, at `path`; appends in memory until `flush`.
+    """The history of one run: lines at `path`, rows beside it; appends in memory until `flush`.
 
     `flush`, and what calls it, raises WriteError (an OSError) that names the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lines = LineFile(path)
+        self._lines, self._rows = LineFile(path), AppendFile(rows_beside(path))
+        #: the stretch that goes on, and where its head is among the lines
+        self._head: Stretch | None = None
+        self._head_at: int | None = None
 
-    def append_steps(
-        self,
-        common: Mapping[str, Any],
-        columns: Sequence[str],
-        steps: Int[np.ndarray, " n"],
-        epochs: Int[np.ndarray, " n"],
-        global_steps: Int[np.ndarray, " n"],
-        values: Float[np.ndarray, "n metrics"],
-    ) -> None:
-        """Add one line for each of n steps: `common`, the three counters, one value per column.
+    def append_steps(self, head: Stretch, values: Float[np.ndarray, "n metrics"]) -> None:
+        """Add a row for each of n steps, of which `head` says the first, the names and the place.
 
-        Each is written so that it is read back exactly (`%.9g` for a float32, Python's own text
-        for a float64); values that are not finite become the strings "nan", "inf", "-inf". Raises
-        ValueError if `columns` does not fit `values`.
+        The bits of a float32 and a float64 are kept. Steps without any metric leave nothing.
+        Raises ValueError if the columns do not fit `values`.
         """
-        if len(columns) != values.shape[1]:
-            raise ValueError(
-                f"history: got {len(columns)} columns {list(columns)} for values of shape "
-                f"{values.shape}, expected one column for each of {values.shape[1]} metrics"
-            )
-        # One template for all lines, filled by one call in C: under a microsecond a line.
-        count, width = len(steps), len(_AXES) + len(columns)
-        flat: list[Any] = [None] * (count * width)
-        for index, numbers in enumerate((steps, epochs, global_steps, *values.T)):
-            flat[index::width] = numbers.tolist()
-        finite = np.isfinite(values)
-        number = "%r" if values.dtype == np.float64 else "%.9g"
-        if finite.all():
-            text = _template(common, columns, [number] * len(columns)) * count % tuple(flat)
-        else:
-            text = "".join(
-                _template(common, columns, [number if is_finite else '"%s"' for is_finite in row])
-                % tuple(flat[index * width : (index + 1) * width])
-                for index, row in enumerate(finite.tolist())
-            )
-        self._lines.append_text(text)
+        head, content = _laid_out(head, values, self._rows.offset())
+        if not len(content):
+            return
+        if self._head is None or not self._head.leads_to(head):
+            self._head, self._head_at = head, self._lines.offset()
+            self._lines.append(head.line())
+        self._rows.append(content)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a validation or an event; numbers that are not finite become strings."""
         self._lines.append(encode(record))
 
     def flush(self) -> None:
-        """Hand all lines to the system; they outlive this process."""
-        self._lines.flush()
+        """Hand everything to the system; it outlives this process."""
+        self._lines.flush()  # first: no row is without its head
+        self._rows.flush()
 
-    def sync(self) -> None:
-        """Flush, and return when all lines are on the disk."""
-        self._lines.sync()
+    def settle(self) -> None:
+        """Return when what was flushed is on the disk; any thread may call it."""
+        self._lines.settle()
+        self._rows.settle()
 
     def mark(self) -> dict[str, Any]:
         """Where the history ends, as JSON, for the checkpoint that `rewind` will go back to."""
-        return {"bytes": self._lines.offset(), "digest": self._lines.digest()}
+        return {
+            "bytes": self._lines.offset(),
+            "digest": self._lines.digest(),
+            "rows": {"bytes": self._rows.offset(), "digest": self._rows.digest()},
+            "head": self._head_at,
+        }
 
     def clear(self) -> None:
         """Forget all records."""
+        self._rows.cut(0)
         self._lines.truncate(0)
+        self._head = self._head_at = None
 
     def rewind(self, mark: Mapping[str, Any], global_step: int) -> str | None:
         """Go back to a mark that was set at `global_step`; says what is missing, if anything is.
 
-        Where the file is no longer what it was at the mark, the records that can still be read
+        Where the files are no longer what they were at the mark, the records that can still be read
         are kept, as far as they are of steps up to `global_step`.
         """
-        size, digest = mark["bytes"], mark["digest"]
-        if self._lines.began_with(size, digest):
-            self._lines.truncate(size)
-            return None
-        found, broken = parse(self.path.read_bytes())
-        kept = [r for r in found if r.get("global_step", global_step + 1) <= global_step]
-        before = self._lines.offset()
-        self._lines.replace(kept)
-        steps = {r["global_step"] for r in kept if any(key.startswith("train/") for key in r)}
-        facts = [
-            f"it has {before} bytes, and had {size}" if before < size else "its content differs",
-            *([unreadable(broken)] if broken else []),
-            f"the metrics of {global_step - len(steps)} of {global_step} steps are missing",
+        # A run of the second version has its steps among the lines, and no rows.
+        rows = mark.get("rows", {"bytes": 0, "digest": AppendFile.EMPTY})
+        files = {self._lines: mark, self._rows: rows}
+        changed = [
+            f"{file.path} was changed since the checkpoint: it has {file.offset()} bytes, and had "
+            f"{known['bytes']}"
+            if file.offset() < known["bytes"]
+            else f"{file.path} was changed since the checkpoint: its content differs"
+            for file, known in files.items()
+            if not file.began_with(known["bytes"], known["digest"])
         ]
-        return f"{self.path} was changed since the checkpoint: {'; '.join(facts)}."
+        if not changed:
+            self._rows.cut(rows["bytes"])  # first: no row is without its head
+            self._lines.truncate(mark["bytes"])
+            self._head_at = mark.get("head")
+            self._head = None if self._head_at is None else self._head_of(self._head_at)
+            return None
+        lines = known_heads(parse(self.path.read_bytes() if self.path.exists() else b""))
+        broken, steps = unreadable(lines), self._keep(lines, global_step)
+        missing = f"the metrics of {global_step - steps} of {global_step} steps are missing"
+        return "; ".join([*changed, *([broken] if broken else []), missing]) + "."
 
     def close(self) -> None:
         """Flush and close."""
-        self._lines.close()
+        try:
+            self.flush()
+        finally:
+            self._rows.close()
+            self._lines.close()
+
+    def _head_of(self, offset: int) -> Stretch | None:
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            (line,) = parse(file.readline())
+        return None if line is None else Stretch.of(line)
+
+    def _keep(self, lines: list[dict[str, Any] | None], global_step: int) -> int:
+        """Forgets what cannot be read, or is of later steps; how many steps are left."""
+        kept: list[dict[str, Any] | Stretch] = []
+        rows: dict[Stretch, int] = {}
+        steps = set[int]()
+        for part in in_order(lines, InFile(self._rows.path, self._rows.offset())):
+            if isinstance(part, dict):
+                if part.get("global_step", global_step + 1) <= global_step:
+                    kept.append(part)
+                    if any(key.startswith("train/") for key in part):
+                        steps.add(part["global_step"])
+            elif (count := min(part.count, global_step - part.global_step + 1)) > 0:
+                if part.stretch not in rows:
+                    kept.append(part.stretch)
+                rows[part.stretch] = part.first + count
+                steps.update(range(part.global_step, part.global_step + count))
+        self._lines.replace(
+            one if isinstance(one, dict) else replace(one, rows=rows[one]).line() for one in kept
+        )
+        self._rows.cut(max((head.at + n * head.width for head, n in rows.items()), default=0))
+        self._head = self._head_at = None
+        return len(steps)
 
 
 class HistoryInMemory:
@@ -139,114 +165,87 @@ class HistoryInMemory:
     """
 
     def __init__(self) -> None:
-        self._blocks: list[Any] = []
+        self._lines: list[dict[str, Any] | None] = []
+        self._rows = bytearray()
+        self._head: Stretch | None = None
 
-    def append_steps(
-        self,
-        common: Mapping[str, Any],
-        columns: Sequence[str],
-        steps: Int[np.ndarray, " n"],
-        epochs: Int[np.ndarray, " n"],
-        global_steps: Int[np.ndarray, " n"],
-        values: Float[np.ndarray, "n metrics"],
-    ) -> None:
-        """The metrics of n consecutive steps."""
-        self._blocks.append((dict(common), tuple(columns), steps, epochs, global_steps, values))
+    def append_steps(self, head: Stretch, values: Float[np.ndarray, "n metrics"]) -> None:
+        """A row for each of n steps, as `HistoryFile.append_steps`."""
+        head, content = _laid_out(head, values, len(self._rows))
+        if not len(content):
+            return
+        if self._head is None or not self._head.leads_to(head):
+            self._head = head
+            self._lines.append(head.line())
+        self._rows += content
 
     def append(self, record: Mapping[str, Any]) -> None:
         """A validation or an event."""
-        self._blocks.append(dict(record))
+        self._lines.append(decode(encode(record)))
 
     def flush(self) -> None:
         """Nothing to write."""
 
-    def read(self) -> list[dict[str, Any]]:
-        """All records, one dict each."""
-        records = []
-        for block in self._blocks:
-            if isinstance(block, dict):
-                records.append(dict(block))
-                continue
-            common, columns, *counters, values = block
-            axes = [dict(zip(_AXES, row, strict=True)) for row in np.stack(counters, 1).tolist()]
-            records += [
-                {**common, **place, **dict(zip(columns, row, strict=True))}
-                for place, row in zip(axes, values.tolist(), strict=True)
-            ]
-        return records
+    def read(self) -> Parts:
+        """All records."""
+        return in_order(self._lines, InMemory(self._rows))
 
 
-class PackedHistory:
-    """A copy of a history as it is now, compressed in memory; it can be pickled.
+class HistoryCopy:
+    """A copy of a history as it is now, in memory, its lines compressed; it can be pickled.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "history.jsonl"
     >>> _ = path.write_text('{"step":1,"train/loss":"nan"}\\n')
-    >>> packed = PackedHistory.of(path)
+    >>> copy = HistoryCopy.of(path)
     >>> path.unlink()
-    >>> packed.read()
+    >>> copy.read()
     [{'step': 1, 'train/loss': nan}]
     """
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    def __init__(self, lines: bytes, rows: bytes) -> None:
+        self._lines, self._rows = lines, rows
 
     @classmethod
-    def of(cls, path: Path) -> "PackedHistory":
-        """A copy of the file at `path`; it is packed in blocks, so that little memory is used."""
+    def of(cls, path: Path) -> "HistoryCopy":
+        """A copy of the history whose lines are at `path`."""
+        rows = rows_beside(path)
+        content = rows.read_bytes() if rows.exists() else b""
         packer = zlib.compressobj(level=1)
         with path.open("rb") as file:
             blocks = [packer.compress(block) for block in iter(lambda: file.read(1 << 20), b"")]
-        return cls(b"".join([*blocks, packer.flush()]))
+        return cls(b"".join([*blocks, packer.flush()]), content)
 
-    def read(self) -> list[dict[str, Any]]:
-        """All records, one dict each."""
-        return _with_numbers(parse(zlib.decompress(self._content))[0])
-
-
-def read_file(path: Path) -> list[dict[str, Any]]:
-    """All records of a file; lines that cannot be read are left out with a warning."""
-    return _with_numbers(read_lines(path))
+    def read(self) -> Parts:
+        """All records; lines that cannot be read are left out."""
+        lines = known_heads(parse(zlib.decompress(self._lines)))
+        return in_order([line and decode(line) for line in lines], InMemory(self._rows))
 
 
-def _with_numbers(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {key: _NAMES_OF_NUMBERS.get(value, value) if isinstance(value, str) else value
-         for key, value in record.items()}
-        for record in records
-    ]  # fmt: skip
+def rows_beside(path: Path) -> Path:
+    """The file of the rows of the history whose lines are at `path`."""
+    return path.with_suffix(".bin")
 
 
-def _template(common: Mapping[str, Any], columns: Sequence[str], numbers: Sequence[str]) -> str:
-    """A line with places for the counters and the values."""
-    fixed = [f"{_json(key)}:{_json(value)}" for key, value in common.items()]
-    fields = [text.replace("%", "%%") for text in fixed]
-    fields += [f'"{axis}":%d' for axis in _AXES]
-    fields += [
-        _json(column).replace("%", "%%") + ":" + number
-        for column, number in zip(columns, numbers, strict=True)
-    ]
-    return "{" + ",".join(fields) + "}\n"
+def read_file(path: Path) -> Parts:
+    """All records of a history; lines that cannot be read are left out with a warning."""
+    rows = rows_beside(path)
+    # Before the lines: then the head of each row is among them.
+    size = rows.stat().st_size if rows.exists() else 0
+    lines = known_heads(parse(path.read_bytes()))
+    warn_of_unreadable(path, lines)
+    return in_order([line and decode(line) for line in lines], InFile(rows, size))
 
 
-def _json(value: Any) -> str:
-    return json.dumps(encode(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def encode(value: Any) -> Any:
-    """`value` with NumPy numbers made plain and those that JSON lacks made strings.
-
-    >>> encode({"loss": np.float32("nan")})
-    {'loss': 'nan'}
-    """
-    match value:
-        case Mapping():
-            return {key: encode(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [encode(inner) for inner in value]
-        case np.generic() | np.ndarray():
-            return encode(value.tolist())
-        case float() if not math.isfinite(value):
-            return str(value)
-        case _:
-            return value
+def _laid_out(
+    head: Stretch, values: Float[np.ndarray, "n metrics"], at: int
+) -> tuple[Stretch, bytes | memoryview]:
+    """The head of rows that will lie at byte `at`, and their bytes."""
+    if len(head.columns) != values.shape[1]:
+        raise ValueError(
+            f"history: got {len(head.columns)} columns {list(head.columns)} for values of shape "
+            f"{values.shape}, expected one column for each of {values.shape[1]} metrics"
+        )
+    dtype = "<f8" if values.dtype == np.float64 else "<f4"
+    content = np.ascontiguousarray(values, dtype)
+    return replace(head, dtype=dtype, at=at), content.reshape(-1).view(np.uint8).data

@@ -11,17 +11,18 @@
 [{'step': 1}]
 """
 
-import hashlib
 import json
-import os
+import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 
-class WriteError(OSError):
-    """A file of the run could not be written; the message names it."""
+from etude.run.append_file import AppendFile
+
+_NAMES_OF_NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 class LineFile:
@@ -32,66 +33,36 @@ class LineFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._pending: list[bytes] = []
-        # Unbuffered, so that we know which bytes were written when the disk is full.
-        self._file = path.open("ab", buffering=0)
-        self._written = self._file.tell()
-        self._digest = _digest_of(path, self._written)
-        self._cut(self._written)
+        self._file = AppendFile(path)
+        self._cut(self._file.offset())
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one object; numbers that JSON lacks must have become strings before."""
         text = json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        self._pending.append(text.encode() + b"\n")
-
-    def append_text(self, text: str) -> None:
-        """Add lines that are JSON already, each with its line end."""
-        self._pending.append(text.encode())
+        self._file.append(text.encode() + b"\n")
 
     def flush(self) -> None:
         """Hand all lines to the system; WriteError names the file, for one where the disk is full.
 
-        What is flushed outlives this process, but not a power cut: see `sync`.
+        What is flushed outlives this process, but not a power cut: see `settle`.
         """
-        data = memoryview(b"".join(self._pending))
-        try:
-            while data:
-                count = self._file.write(data)
-                self._digest.update(data[:count])
-                self._written += count
-                data = data[count:]
-        except OSError as error:
-            raise WriteError(
-                error.errno,
-                f"{error.strerror}: {len(data)} bytes of the run's record wait to be written. "
-                "Free some space; nothing written before is lost",
-                str(self.path),
-            ) from error
-        finally:
-            self._pending = [bytes(data)] if data else []
+        self._file.flush()
 
-    def sync(self) -> None:
-        """Flush, and return when the lines are on the disk: before a checkpoint counts on them."""
-        self.flush()
-        os.fsync(self._file.fileno())
+    def settle(self) -> None:
+        """Return when the flushed lines are on the disk: before a checkpoint counts on them."""
+        self._file.settle()
 
     def offset(self) -> int:
         """Length of the file in bytes, lines that were not flushed yet among them."""
-        return self._written + sum(map(len, self._pending))
+        return self._file.offset()
 
     def digest(self) -> str:
         """SHA-256 of the file, lines that were not flushed yet among them."""
-        digest = self._digest.copy()
-        for data in self._pending:
-            digest.update(data)
-        return digest.hexdigest()
+        return self._file.digest()
 
-    def began_with(self, offset: int, digest: str | None) -> bool:
-        """Whether the first `offset` bytes have this digest, where one is known."""
-        self.flush()
-        if offset > self._written:
-            return False
-        return digest is None or _digest_of(self.path, offset).hexdigest() == digest
+    def began_with(self, offset: int, digest: str) -> bool:
+        """Whether the first `offset` bytes have this digest."""
+        return self._file.began_with(offset, digest)
 
     def truncate(self, offset: int) -> None:
         """Drop everything after the first `offset` bytes, and a line that this would tear.
@@ -99,10 +70,6 @@ class LineFile:
         Raises ValueError if the file is shorter than that.
         """
         self.flush()
-        if not 0 <= offset <= self._written:
-            raise ValueError(
-                f"{self.path} has {self._written} bytes, so it cannot go back to byte {offset}."
-            )
         self._cut(offset)
 
     def replace(self, records: Iterable[Mapping[str, Any]]) -> None:
@@ -112,20 +79,20 @@ class LineFile:
         temporary.truncate(0)  # what a kill has left
         for record in records:
             temporary.append(record)
-        temporary.sync()
-        temporary.path.rename(self.path)
-        self._file.close()
-        self._file, self._written = temporary._file, temporary._written
-        self._digest = temporary._digest
+        temporary.flush()
+        temporary.settle()
+        self._file.become(temporary._file)
 
     def close(self) -> None:
         """Flush and close; the file is closed even if the flush fails."""
-        try:
-            self.flush()
-        finally:
-            self._file.close()
+        self._file.close()
 
     def _cut(self, offset: int) -> None:
+        if offset > self._file.offset():
+            self._file.cut(offset)  # which says that there is less
+        if not offset:
+            self._file.cut(0)
+            return
         with self.path.open("rb") as file:
             end = offset
             while end > 0:  # back to the last line end, in steps of a block
@@ -136,20 +103,7 @@ class LineFile:
                     end = start + position + 1
                     break
                 end = start
-        if end != self._written:
-            self._file.truncate(end)
-            self._digest = _digest_of(self.path, end)
-        self._written = end
-
-
-def _digest_of(path: Path, size: int) -> Any:
-    """The running SHA-256 of the first `size` bytes of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while size > 0 and (block := file.read(min(size, 1 << 20))):
-            digest.update(block)
-            size -= len(block)
-    return digest
+        self._file.cut(end)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -157,30 +111,68 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
     Other lines that cannot be read are left out with a warning that counts them.
     """
-    records, broken = parse(path.read_bytes())
-    if broken:
-        warnings.warn(f"{path}: {unreadable(broken)}, and left out.", stacklevel=3)
-    return records
+    records = parse(path.read_bytes())
+    warn_of_unreadable(path, records)
+    return [record for record in records if record is not None]
 
 
-def parse(content: bytes) -> tuple[list[dict[str, Any]], list[int]]:
-    """The objects of a file, and the numbers of the lines that are none, but for a torn last."""
-    records, broken = [], []
-    lines = content.split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):  # the last is empty, or torn
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if isinstance(record, dict):
-            records.append(record)
-        else:
-            broken.append(number)
-    return records, broken
+def warn_of_unreadable(path: Path, records: Sequence[dict[str, Any] | None]) -> None:
+    """A warning that counts the lines that cannot be read, if there are any."""
+    if broken := unreadable(records):
+        warnings.warn(f"{path}: {broken}, and left out.", stacklevel=4)
 
 
-def unreadable(lines: list[int]) -> str:
-    """Which lines cannot be read, as a clause."""
-    if len(lines) == 1:
-        return f"line {lines[0]} cannot be read"
+def parse(content: bytes) -> list[dict[str, Any] | None]:
+    """The objects of a file, None for each line that is none, but for a torn last.
+
+    >>> parse(b'{"step":1}' + bytes([10]) + b'{"st')
+    [{'step': 1}]
+    """
+    return [_parsed(line) for line in content.split(b"\n")[:-1]]  # the last is empty, or torn
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def unreadable(records: Sequence[dict[str, Any] | None]) -> str:
+    """Which lines cannot be read, as a clause; empty if all can."""
+    lines = [number for number, record in enumerate(records, start=1) if record is None]
+    if len(lines) < 2:
+        return f"line {lines[0]} cannot be read" if lines else ""
     return f"{len(lines)} lines cannot be read, the first of them line {lines[0]}"
+
+
+def encode(value: Any) -> Any:
+    """`value` with NumPy numbers made plain and those that JSON lacks made strings.
+
+    >>> encode({"loss": np.float32("nan")})
+    {'loss': 'nan'}
+    """
+    match value:
+        case Mapping():
+            return {key: encode(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [encode(inner) for inner in value]
+        case np.generic() | np.ndarray():
+            return encode(value.tolist())
+        case float() if not math.isfinite(value):
+            return str(value)
+        case _:
+            return value
+
+
+def decode(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with the numbers that `encode` made strings.
+
+    >>> decode({"loss": "nan"})
+    {'loss': nan}
+    """
+    return {
+        key: _NAMES_OF_NUMBERS.get(value, value) if isinstance(value, str) else value
+        for key, value in record.items()
+    }

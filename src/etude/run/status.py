@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from etude.run.history_writers import encode
+from etude.run.json_lines import encode
 
 STATUS = "status.json"
 

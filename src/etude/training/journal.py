@@ -3,13 +3,12 @@
 import warnings
 from typing import Any, Literal
 
-import numpy as np
-
 from etude.callbacks.base import Reason, StepMetrics
 from etude.run import History, Run, Status
 from etude.run.durations import What
-from etude.run.history_writers import HistoryInMemory, PackedHistory
+from etude.run.history_writers import HistoryCopy, HistoryInMemory
 from etude.run.status import State
+from etude.run.stretches import Stretch
 from etude.training.phase_visit import Visit
 
 
@@ -31,15 +30,12 @@ class Journal:
     def steps(self, visit: Visit, metrics: StepMetrics) -> None:
         """A chunk of steps."""
         self._begin(visit)
-        count = len(metrics.rows)
-        steps = np.arange(metrics.first, metrics.first + count)
-        per_epoch = visit.phase.steps_per_epoch
-        epochs = (steps - 1) // per_epoch if per_epoch else np.zeros_like(steps)
-        names = [f"train/{name}" for name in metrics.names]
-        common = {"phase": visit.phase.name, "visit": visit.number}
-        self.history.append_steps(
-            common, names, steps, epochs, steps + visit.origin, np.asarray(metrics.rows)
+        names = tuple(f"train/{name}" for name in metrics.names)
+        phase, first = visit.phase, metrics.first
+        head = Stretch(
+            phase.name, visit.number, first, first + visit.origin, phase.steps_per_epoch, names
         )
+        self.history.append_steps(head, metrics.rows)
         self._flush()
 
     def validation(self, visit: Visit, metrics: dict[str, Any]) -> None:
@@ -78,7 +74,7 @@ class Journal:
         if isinstance(self.history, HistoryInMemory):
             return History(self.history)
         try:
-            return History(PackedHistory.of(self.history.path))
+            return History(HistoryCopy.of(self.history.path))
         except OSError as error:
             warnings.warn(f"The history cannot be read: {error}. It is left out.", stacklevel=3)
             return History(HistoryInMemory())

@@ -138,6 +138,7 @@ def _save_visits(run: Run, name: str, root: Visit, session: dict[str, Any]) -> N
         arrays |= visit.arrays(f"{depth}/")
         shared |= visit.shared(f"{depth}/")
     meta = {"visits": [visit.position() for visit in visits], **session}
-    run.history.sync()  # a power cut must not leave a checkpoint of lines that are gone
+    run.history.flush()
+    run.history.settle()  # a power cut must not leave a checkpoint of lines that are gone
     meta["history"] = run.history.mark()
     run.checkpoints.save(name, arrays, meta, shared)
