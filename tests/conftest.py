@@ -12,7 +12,10 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import atexit
+import shutil
 import signal
+import tempfile
 
 import hypothesis
 import jax
@@ -20,6 +23,13 @@ import jaxtyping
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Hundreds of tests train the same small things, each with functions of its own: what is compiled
+# is kept for the process, by its text. Processes that tests start and kill do not see it.
+kept = tempfile.mkdtemp(prefix="etude-tests-")
+atexit.register(shutil.rmtree, kept, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", kept)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 hypothesis.settings.register_profile("etude", deadline=None, max_examples=30)
 hypothesis.settings.load_profile("etude")
 
