@@ -16,6 +16,7 @@ from benchmarks import (
     loggers,
     loops,
     memory,
+    orders,
     spikes,
     start,
     waveforms,
@@ -23,6 +24,7 @@ from benchmarks import (
 
 REPORTS: dict[str, Callable[[bool], str]] = {
     "loops": loops.report,
+    "orders": orders.report,
     "convolutions": convolutions.report,
     "start": start.report,
     "memory": memory.report,

@@ -46,7 +46,9 @@ class Scan:
         adam = optax.adam(problem.learning_rate)
         layers = weights(problem)
         self.carry = layers, adam.init(layers)
-        self.epoch = jax.jit(partial(_epoch, adam, problem.batch), donate_argnums=0)
+        self.epoch = jax.jit(
+            partial(epoch, adam, problem.batch, steps=problem.steps), donate_argnums=0
+        )
 
     def train(self, epochs: int) -> tuple[float, float]:
         begin, value = time.perf_counter(), float("nan")
@@ -123,10 +125,11 @@ def _update(adam, carry, x, y):
     return (optax.apply_updates(layers, updates), state), value
 
 
-def _epoch(adam, batch, carry, x, y, key):
+def epoch(adam, batch, carry, x, y, key, *, steps):
+    """The first steps of an epoch, in a new order: the carry, and the losses."""
     order = jax.random.permutation(key, len(x))
 
     def body(carry, index):
         return _step(adam, batch, carry, x, y, order, index)
 
-    return jax.lax.scan(body, carry, jnp.arange(len(x) // batch))
+    return jax.lax.scan(body, carry, jnp.arange(steps))

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int32, Key, PyTree, UInt32
+from jaxtyping import Array, Int, Key, PyTree, UInt32
 
 from etude.errors import DataError
 
@@ -63,10 +63,10 @@ class Drawn:
     def __init__(self, length: int):
         self.length = length
 
-    def draw(self, keys: Key[Array, " passes"]) -> Int32[Array, " rows"]:
+    def draw(self, keys: Key[Array, " passes"]) -> Int[Array, " rows"]:
         return jax.vmap(lambda key: jax.random.permutation(key, self.length))(keys).ravel()
 
-    def at(self, drawn: Int32[Array, " rows"], positions: UInt32[Array, " n"]):
+    def at(self, drawn: Int[Array, " rows"], positions: UInt32[Array, " n"]):
         return rows(drawn, positions).astype(jnp.uint32)
 
 

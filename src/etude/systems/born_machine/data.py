@@ -108,6 +108,7 @@ class DataHandler:
         arrays: the data of the name "arrays": samples (of any shape after the first axis) and
             classes counted from 0, which `config.split` divides in each class; or such a pair for
             each of "train", "valid" and "test".
+        shuffle: order of the training samples in an epoch, as that of `etude.ArrayData`.
 
     Raises:
         DataError: pictures that cannot be read, see `etude.data.load`; too few of a class; or
@@ -130,8 +131,10 @@ class DataHandler:
         batch_size: int = 64,
         *,
         arrays: Arrays | Mapping[str, Arrays] | None = None,
+        shuffle: bool | str = True,
     ):
         self.config, self.domain, self.batch_size = config, domain, batch_size
+        self._orders = {"train": shuffle, "valid": False, "test": False}
         raw, self.shape = _raw(config, arrays)
         self.classes = int(raw["train"].y.max()) + 1
         known = DENSITIES.get(config.name)
@@ -175,7 +178,7 @@ class DataHandler:
         """A split as a source of batches (samples, labels)."""
         samples = self.splits[split]
         size = min(batch_size, len(samples.y))
-        return et.ArrayData(tuple(samples), size, shuffle=split == "train", classes=self.classes)
+        return et.ArrayData(tuple(samples), size, shuffle=self._orders[split], classes=self.classes)
 
     def by_class(self, split: str, batch_size: int) -> et.ArrayData:
         """A split as a source of batches (samples per class, classes, sites).
@@ -190,7 +193,7 @@ class DataHandler:
                 "classes side by side. Give that split a larger share, or the set a larger size."
             )
         side_by_side = np.stack([group[:count] for group in groups], axis=1)
-        return et.ArrayData(side_by_side, min(batch_size, count), shuffle=split == "train")
+        return et.ArrayData(side_by_side, min(batch_size, count), shuffle=self._orders[split])
 
     def of_class(self, split: str, label: int) -> Float32[np.ndarray, "samples sites"]:
         """The samples of one class of a split."""

@@ -122,6 +122,7 @@ class UnifiedTrainer:
         temperature: what the similarities of the contrastive loss are divided by.
         hard_negatives: how many negatives the contrastive loss keeps, the hardest; None: all.
         batch_size: windows per step.
+        shuffle: order of the windows in an epoch, as that of `etude.ArrayData`.
         augment: `augment(batch, key) -> (windows, labels)` inside the compiled step, as `Mixing`.
         mixup_alpha: blends windows and labels where labels are used; 0 for none.
         warmup: share of each phase in which the rate rises; then it falls as a cosine.
@@ -149,6 +150,7 @@ class UnifiedTrainer:
         temperature: float = 0.1,
         hard_negatives: int | None = None,
         batch_size: int = 64,
+        shuffle: bool | str = True,
         augment: Augment | None = None,
         mixup_alpha: float = 0.0,
         warmup: float = 0.05,
@@ -172,7 +174,8 @@ class UnifiedTrainer:
             ),
         }
         self.rates = _of_each_phase("learning_rate", "rate", learning_rate)
-        self.batch_size, self.augment, self.mixup_alpha = batch_size, augment, mixup_alpha
+        self.batch_size, self.shuffle = batch_size, shuffle
+        self.augment, self.mixup_alpha = augment, mixup_alpha
         self.warmup, self.weight_decay = warmup, weight_decay
         self.clip_norm, self.accumulate = clip_norm, accumulate
         self.validation, self.options = validation, options
@@ -236,7 +239,7 @@ class UnifiedTrainer:
             )
         arrays = train_signals if train_labels is None else (train_signals, train_labels)
         size = min(self.batch_size, len(train_signals))
-        data = et.ArrayData(arrays, size, drop_last=True)
+        data = et.ArrayData(arrays, size, shuffle=self.shuffle, drop_last=True)
         return [self._phase(name, data, count) for name, count in epochs.items() if count]
 
     def _phase(self, name: str, data: et.ArrayData, epochs: int) -> et.Phase:

@@ -86,8 +86,12 @@ def build(config: Search, method: Method, /, **options: Any) -> et.Trainer:
     """The trainer of one trial."""
     if method == "CPC, spikes":
         return shared.staged(config, **options)
+    # The tables of the documentation were made with true permutations.
     data = et.ArrayData(
-        jnp.asarray(shared.bank(config, "train").signals), config.batch, drop_last=True
+        jnp.asarray(shared.bank(config, "train").signals),
+        config.batch,
+        shuffle="exact",
+        drop_last=True,
     )
     epochs = et.Epochs(config.snn_epochs + config.joint_epochs)
     steps = epochs.count * data.steps_per_epoch

@@ -174,7 +174,8 @@ def unified(config: Experiment, network: SpikingNetwork, /, **options: Any) -> U
 
     They are those of `UnifiedTrainer`, `etude.Trainer`'s among them.
     """
-    defaults = {"augment": mixing_of(config), "seed": config.seed}
+    # The tables of the documentation were made with true permutations.
+    defaults = {"augment": mixing_of(config), "seed": config.seed, "shuffle": "exact"}
     return UnifiedTrainer(
         network.encoder,
         network.bridge,
