@@ -14,9 +14,10 @@ from itertools import count, islice
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
-from etude.data.checks import check_finite, length_of, named_leaves, to_numpy
+from etude.data.checks import check_finite, first_nonfinite, length_of, named_leaves, to_numpy
 from etude.engine.surroundings import setting
 from etude.errors import DataError
 
@@ -95,7 +96,7 @@ class StreamData:
     def _pass(self, number: int) -> Iterator[PyTree]:
         position, expected = -1, self.steps_per_epoch
         for position, batch in enumerate(islice(self._make(number), expected)):
-            yield self._checked(batch, f"data in batch {position} of epoch {number}")
+            yield self._checked(batch, position, number)
         read = position + 1
         if read == 0:
             raise DataError(
@@ -108,14 +109,26 @@ class StreamData:
                 f"Pass steps_per_epoch={read}, or lengthen the iterable."
             )
 
-    def _checked(self, batch: Any, where: str) -> PyTree:
+    def _checked(self, batch: Any, position: int, number: int) -> PyTree:
+        # Most batches are of the form of the first: names are made for the others alone.
+        leaves, treedef = jax.tree.flatten(batch)
+        first = self._forms.get(setting("enable_x64"))
+        if (treedef, _kinds(leaves)) != first:
+            leaves = self._converted(batch, f"data in batch {position} of epoch {number}")
         # Copies, because the device reads them later, when an iterable may have filled the same
         # buffer again.
-        leaves = [to_numpy(leaf, name).copy() for name, leaf in named_leaves(batch, where)]
+        leaves = [leaf.copy() for leaf in leaves]
+        batch = jax.tree.unflatten(treedef, leaves)
+        if not (self.allow_nonfinite or all(first_nonfinite(leaf) is None for leaf in leaves)):
+            check_finite(batch, f"data in batch {position} of epoch {number}")
+        return batch
+
+    def _converted(self, batch: Any, where: str) -> list[np.ndarray]:
+        """The leaves as NumPy arrays, which must be of the form of the first batch."""
+        leaves = [to_numpy(leaf, name) for name, leaf in named_leaves(batch, where)]
         if not leaves:
             raise DataError(f"No array: {where} is {batch!r}. Yield arrays, or dicts of arrays.")
-        treedef = jax.tree.structure(batch)
-        form = treedef, [(leaf.ndim, leaf.dtype) for leaf in leaves]
+        form = jax.tree.structure(batch), _kinds(leaves)
         first = self._forms.setdefault(setting("enable_x64"), form)
         if form != first:
             raise DataError(
@@ -123,10 +136,12 @@ class StreamData:
                 f"{_said(first)}. Yield the same structure, axes and types every time; for "
                 "several kinds of batch, combine sources with Turns."
             )
-        batch = jax.tree.unflatten(treedef, leaves)
-        if not self.allow_nonfinite:
-            check_finite(batch, where)
-        return batch
+        return leaves
+
+
+def _kinds(leaves: list[Any]) -> list[tuple[int, np.dtype] | None]:
+    """Axes and types; None for what is no NumPy array."""
+    return [(leaf.ndim, leaf.dtype) if type(leaf) is np.ndarray else None for leaf in leaves]
 
 
 def _maker(batches: Any) -> Callable[[int], Iterator[Any]]:
