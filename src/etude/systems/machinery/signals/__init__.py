@@ -4,15 +4,11 @@ Each function takes signals with time last and any axes before it, and works ins
 with the sample rate a number known when it is compiled.
 """
 
-from etude.systems.machinery.signals.envelope import (
+from etude.systems.machinery.signals.envelopes import (
     Spectrum as Spectrum,
     analytic_signal as analytic_signal,
     envelope as envelope,
     squared_envelope_spectrum as squared_envelope_spectrum,
-)
-from etude.systems.machinery.signals.features import (
-    FEATURES as FEATURES,
-    features as features,
 )
 from etude.systems.machinery.signals.kurtogram import (
     Kurtogram as Kurtogram,
@@ -25,12 +21,16 @@ from etude.systems.machinery.signals.lines import (
 from etude.systems.machinery.signals.resampling import (
     resample as resample,
 )
-from etude.systems.machinery.signals.spectrogram import (
+from etude.systems.machinery.signals.spectrograms import (
     TimeFrequency as TimeFrequency,
     decibels as decibels,
     log_spectrogram as log_spectrogram,
     spectrogram as spectrogram,
     stft as stft,
+)
+from etude.systems.machinery.signals.statistics import (
+    FEATURES as FEATURES,
+    features as features,
 )
 from etude.systems.machinery.signals.wavelets import (
     cwt as cwt,

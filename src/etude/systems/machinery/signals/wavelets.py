@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 import etude as et
-from etude.systems.machinery.signals.spectrogram import TimeFrequency
+from etude.systems.machinery.signals.spectrograms import TimeFrequency
 from etude.systems.machinery.signals.values import (
     Signal,
     check_band,

@@ -16,8 +16,8 @@ from jaxtyping import Array
 from scipy.signal import windows
 
 import etude as et
-from etude.systems.machinery.signals.envelope import analytic_signal
-from etude.systems.machinery.signals.spectrogram import TimeFrequency
+from etude.systems.machinery.signals.envelopes import analytic_signal
+from etude.systems.machinery.signals.spectrograms import TimeFrequency
 from etude.systems.machinery.signals.values import Signal, signal_of, weighted
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from etude.systems.machinery.signals.envelope import analytic_signal, squared_envelope_spectrum
+from etude.systems.machinery.signals.envelopes import analytic_signal, squared_envelope_spectrum
 from etude.systems.machinery.signals.values import Signal, signal_of
 
 _TIME = (
