@@ -171,6 +171,15 @@ def test_speed_zero_and_missing_orders_and_too_few_logits_are_refused():
         races()(jnp.zeros((1, 2)), SIGNALS[:1], SPEED[:1])
 
 
+def test_orders_that_were_not_checked_make_the_loss_nan():
+    logits, orders = jnp.zeros((1, 3)), jnp.array([list(OTHER)])
+    assert np.isnan(races()(logits, SIGNALS[:1], SPEED[:1], orders))
+    assert np.isfinite(races(bearings=[ORDERS, OTHER])(logits, SIGNALS[:1], SPEED[:1], orders))
+    tones = FrequencyConsistencyLoss({1: [1.0]}, RATE, 0.05, speeds=(25.0, 25.0))
+    with pytest.raises(et.ConfigurationError, match="Leave them out"):
+        tones(logits, SIGNALS[:1], SPEED[:1], orders)
+
+
 def test_the_film_speaks_against_faults_of_the_other_end_only():
     loss = SommerfeldConsistencyLoss([1, 2, 3])
     found = loss.penalties(jnp.array([0.01, 0.1, 10**-0.5, 1.0, 50.0]), classes=5)

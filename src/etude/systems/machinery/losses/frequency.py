@@ -39,9 +39,10 @@ class FrequencyConsistencyLoss(eqx.Module):
     A class is penalised as far as its lines are missing in the spectrum of the window: 0 if each
     stands `threshold` dB out of the noise, 1 if none stands out at all, the mean over its lines in
     between, so that a class of many lines weighs as much as one of few. A class without lines
-    (healthy) is penalised as far as those of the best other class are there. The penalties are
-    numbers; the gradient goes through the probabilities alone. They depend on no parameter, so
-    that `penalties` can be computed once for all windows, and `expected_penalty` in each step.
+    (healthy) is penalised as far as those of the best other class are there; otherwise a line that
+    a class does not expect costs nothing. The penalties are numbers; the gradient goes through the
+    probabilities alone. They depend on no parameter, so that `penalties` can be computed once for
+    all windows, and `expected_penalty` in each step.
 
     Impulses of a rolling bearing repeat at its characteristic frequencies, but ring at those of
     the structure: in the raw spectrum there is often nothing at the former. Their lines are in the
@@ -112,11 +113,12 @@ class FrequencyConsistencyLoss(eqx.Module):
             signals: windows.
             speed: Hz, of the shaft of each recording. Outside of `speeds` the loss is NaN.
             orders: FTF, BPFO, BPFI and BSF of the bearing of each recording; None: of the only
-                one in `bearings`.
+                one in `bearings`. Beyond those of `bearings` the loss is NaN.
 
         Raises:
             ConfigurationError: windows too short to resolve the lines, with the length needed; or
-                several bearings and no orders; or fewer classes than expected frequencies.
+                several bearings and no orders; or orders, but no frequency that is named; or
+                fewer classes than expected frequencies.
         """
         found = self.penalties(signals, speed, orders, classes=logits.shape[-1])
         return expected_penalty(logits, found)
@@ -137,10 +139,15 @@ class FrequencyConsistencyLoss(eqx.Module):
                 f"FrequencyConsistencyLoss: expected_freqs has classes {listed} for {classes} "
                 f"logits; expected 0 to {classes - 1}."
             )
-        if orders is None and self._named() and len(self.bearings) > 1:
+        if orders is None and self.named and len(self.bearings) > 1:
             raise et.ConfigurationError(
                 f"FrequencyConsistencyLoss: {len(self.bearings)} bearings, but no orders for each "
                 "recording. Pass orders=."
+            )
+        if orders is not None and not self.named:
+            raise et.ConfigurationError(
+                "FrequencyConsistencyLoss: got orders, but expected_freqs names no frequency of a "
+                "bearing. Leave them out."
             )
         return self._penalties(signals, speed, orders, classes)
 
@@ -158,6 +165,10 @@ class FrequencyConsistencyLoss(eqx.Module):
         )
         low, high = self.speeds
         known = (speed >= low * (1 - 1e-6)) & (speed <= high * (1 + 1e-6))
+        if orders is not None:
+            table = np.array([list(bearing) for bearing in self.bearings], power.dtype)
+            known &= jnp.all(orders >= table.min(0) * (1 - 1e-3), axis=1)
+            known &= jnp.all(orders <= table.max(0) * (1 + 1e-3), axis=1)
         return jax.lax.stop_gradient(jnp.where(known[:, None], found, jnp.nan))
 
     def check_length(self, samples: int) -> None:
@@ -220,12 +231,14 @@ class FrequencyConsistencyLoss(eqx.Module):
     def _orders(self, orders: Array | None, power: Array) -> Array | None:
         if orders is not None:
             return jnp.asarray(orders, power.dtype)
-        if not self._named():
+        if not self.named:
             return None
         row = jnp.asarray(list(self.bearings[0]), power.dtype)
         return jnp.broadcast_to(row, (len(power), 4))
 
-    def _named(self) -> list[str]:
+    @property
+    def named(self) -> list[str]:
+        """The characteristic frequencies that are expected, which need the orders of a bearing."""
         entries = [entry for _, shown in self.expected_freqs for entry in shown]
         return [entry for entry in entries if isinstance(entry, str)]
 
@@ -233,7 +246,7 @@ class FrequencyConsistencyLoss(eqx.Module):
         """The multiples of the speed at which lines may lie."""
         entries = [entry for _, shown in self.expected_freqs for entry in shown]
         found = [float(entry) for entry in entries if not isinstance(entry, (str, tuple))]
-        for name in self._named():
+        for name in self.named:
             at = CHARACTERISTIC.index(name)
             for bearing in self.bearings:
                 found += [tuple(bearing)[at] * k for k in (1, self.harmonics)]
@@ -265,9 +278,9 @@ class FrequencyConsistencyLoss(eqx.Module):
             problems.append(f"got spectrum={self.spectrum!r}, expected 'envelope' or 'raw'.")
         if not self.expected_freqs:
             problems.append("got expected_freqs without a single line.")
-        for name in set(self._named()) - set(CHARACTERISTIC):
+        for name in set(self.named) - set(CHARACTERISTIC):
             problems.append(f"there is no frequency {name!r}. {suggest(name, CHARACTERISTIC)}")
-        if self._named() and not self.bearings:
+        if self.named and not self.bearings:
             problems.append(
                 "the frequencies are named; pass bearings=[...], whose orders they have."
             )
