@@ -52,8 +52,8 @@ class Tutorial:
 class Scan:
     """The same training in plain JAX, written for this one network."""
 
-    def __init__(self, data: PrototypeData):
-        layers = one_hidden_layer(jax.random.key(44)).layers
+    def __init__(self, data: PrototypeData, units: int = SIZES[1]):
+        layers = one_hidden_layer(jax.random.key(44), (SIZES[0], units, SIZES[2])).layers
         weights = layers[1, 0].weight, layers[1, 1].weight, layers[2, 1].weight
         self.optimizer = optax.adam(5e-3)
         self.carry = weights, self.optimizer.init(weights)
@@ -100,9 +100,10 @@ def _step(optimizer: Any, back: jax.Array, carry: Any, batch: Any) -> Any:
 class Ours:
     """The engine beneath `AttractorTrainer`: its program, an epoch at a time."""
 
-    def __init__(self, data: PrototypeData, *, early_stop: bool = False):
-        network = one_hidden_layer(jax.random.key(44))
-        rule = LocalRule(SIZES, partial(local_updates, early_stop=early_stop))
+    def __init__(self, data: PrototypeData, units: int = SIZES[1], *, early_stop: bool = False):
+        self.sizes = SIZES[0], units, SIZES[2]
+        network = one_hidden_layer(jax.random.key(44), self.sizes)
+        rule = LocalRule(self.sizes, partial(local_updates, early_stop=early_stop))
         learner = et.Learner(rule, optax.adam(5e-3))
         plan = et.Plan.of(et.Phase("local", learner, data.source(), et.Epochs(10**6)), network)
         self.state = et.init_state(plan, network)
@@ -116,7 +117,7 @@ class Ours:
         return np.asarray(self.first_weight())
 
     def first_weight(self) -> jax.Array:
-        return next(a for a in jax.tree.leaves(self.state) if jnp.shape(a) == (100, 256))
+        return next(a for a in jax.tree.leaves(self.state) if jnp.shape(a) == self.sizes[:2])
 
 
 def report(quick: bool) -> str:

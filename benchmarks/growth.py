@@ -17,8 +17,10 @@ import numpy as np
 import optax
 
 import etude as et
+from benchmarks.attractor import Ours, Scan
 from benchmarks.rounds import ratio
 from benchmarks.tables import section, table
+from etude.systems.attractor import PrototypeData
 
 WIDTH, BATCH = 16, 32
 
@@ -115,6 +117,15 @@ def laws(quick: bool) -> list[Law]:
             lambda leaves: scan_of(Leaves(leaves), 2000),
             1.05,
             ["Compiled before."],
+        ),
+        Law(
+            "An epoch of an attractor network of so many units",
+            "units",
+            (64, 128) if quick else (256, 512, 1024, 2048),
+            lambda units: epoch_of(Ours, units),
+            lambda units: epoch_of(Scan, units),
+            1.1,
+            ["By hand: one scan for this network, whose couplings are a square of the units."],
         ),
     ]
 
@@ -300,6 +311,20 @@ def first_step(model: Model) -> float:
     weights = model.weights()
     begin = time.perf_counter()
     et.Trainer(weights, phase, progress=False).fit()
+    return time.perf_counter() - begin
+
+
+_NETWORKS: dict[Any, Any] = {}
+
+
+def epoch_of(kind: type[Ours] | type[Scan], units: int) -> float:
+    """The seconds of an epoch of the attractor tutorial, with another number of hidden units."""
+    if (kind, units) not in _NETWORKS:
+        source = PrototypeData(jax.random.split(jax.random.key(59))[1])
+        _NETWORKS[kind, units] = kind(source, units)
+        _NETWORKS[kind, units].epoch()
+    begin = time.perf_counter()
+    _NETWORKS[kind, units].epoch()
     return time.perf_counter() - begin
 
 
