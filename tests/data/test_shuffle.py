@@ -61,7 +61,7 @@ def test_large_sizes_are_permuted_on_the_device_and_on_the_host_alike(length, se
     assert np.array_equal(permuted_on_host(places, keys, length), found[places])
 
 
-@pytest.mark.parametrize("length", [10**9, 2**31 + 11, 2**32 - 5, 2**32])
+@pytest.mark.parametrize("length", [10**9, 2**31 + 11, 2**32 - 5, 2**32 - 1])
 def test_sizes_up_to_32_bits(length):
     places = np.random.default_rng(0).integers(length, size=200_000, dtype=np.uint32)
     places = np.unique(np.append(places, np.uint32(length - 1)))
@@ -302,8 +302,8 @@ def test_other_shuffles_are_refused(shuffle):
 
 
 def test_more_rows_than_32_bits_count_are_refused():
-    with pytest.raises(DataError, match=r"4294967297 samples .* 2\*\*32"):
-        order_of(True, 2**32 + 1)
+    with pytest.raises(DataError, match=r"4294967296 samples .*at most 4294967295"):
+        order_of(True, 2**32)
     with pytest.raises(DataError, match=r"2147483648 samples .*shuffle=True"):
         order_of("exact", 2**31)
     one = ArrayData(np.zeros(70_000, np.int8), 70_000)
@@ -312,12 +312,12 @@ def test_more_rows_than_32_bits_count_are_refused():
 
     class Endless:
         def __len__(self):
-            return 2**32 + 1
+            return 2**32
 
         def __getitem__(self, index):
             return np.int8(0)
 
-    with pytest.raises(DataError, match=r"4294967297 samples .*'exact'"):
+    with pytest.raises(DataError, match=r"4294967296 samples .*'exact'"):
         AccessData(Endless(), 8)
     assert next(AccessData(Endless(), 8, shuffle=False).batches((0,), 0, 0)).tolist() == [0] * 8
 

@@ -65,7 +65,7 @@ class AccessData:
 
     Raises:
         DataError: at once, for what cannot be indexed, is empty, has a bad first sample or is too
-            long to compute its order (more than 2**32); while
+            long to compute its order (2**32 samples or more); while
             reading, for a sample that cannot be read, has another structure or shape than the
             first, or bad values. It names the sample.
 
@@ -107,7 +107,7 @@ class AccessData:
         self._computed = shuffle is True and self.length >= SMALL
         if self._computed and self.length > MOST:
             raise DataError(
-                f"{self.length} samples are too many to compute their order: 32 bits count 2**32. "
+                f"{self.length} samples are too many to compute their order: at most {MOST}. "
                 "Pass shuffle='exact', which draws it, or shuffle=False."
             )
         self.workers, self.worker_kind = workers, worker_kind

@@ -49,7 +49,7 @@ class ArrayData:
 
     Raises:
         DataError: arrays of different length, empty, NaN or infinite values, labels outside the
-            classes, a batch larger than the data, more than 2**32 samples ("exact": 2**31).
+            classes, a batch larger than the data, 2**32 samples or more ("exact": 2**31).
 
     >>> data = ArrayData((jnp.arange(5.0), jnp.array([0, 1, 0, 1, 1])), 2, classes=2)
     >>> [samples for batch, samples in data.sequential()]

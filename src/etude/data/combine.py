@@ -247,8 +247,8 @@ def _counted(name: str, source: ArrayData, turns: int) -> int:
     needed = turns * source.batch_size
     if needed > MOST:
         raise DataError(
-            f"An epoch takes {needed} samples of source {name!r}, which has {source.length}: 32 "
-            "bits count 2**32. Give it a smaller batch or weight."
+            f"An epoch takes {needed} samples of source {name!r}, which has "
+            f"{source.length}: at most {MOST}. Give it a smaller batch or weight."
         )
     return needed
 

@@ -28,8 +28,8 @@ ROUNDS = 12
 #: Below this number of samples a computed order would miss permutations: they are drawn.
 SMALL = 256
 
-#: Rows are counted in 32 bits.
-MOST = 2**32
+#: The most rows: they are counted in 32 bits.
+MOST = 2**32 - 1
 
 #: What decides a computed order, for a fingerprint.
 NETWORK = f"feistel, {ROUNDS} rounds"
@@ -66,7 +66,7 @@ class Drawn:
     def draw(self, keys: Key[Array, " passes"]) -> Int[Array, " rows"]:
         return jax.vmap(lambda key: jax.random.permutation(key, self.length))(keys).ravel()
 
-    def at(self, drawn: Int[Array, " rows"], positions: UInt32[Array, " n"]):
+    def at(self, drawn: Int[Array, " rows"], positions: UInt32[Array, " n"]) -> UInt32[Array, " n"]:
         return rows(drawn, positions).astype(jnp.uint32)
 
 
@@ -100,7 +100,7 @@ def order_of(shuffle: bool | str, length: int) -> Order:
         DataError: more rows than can be counted.
     """
     if length > MOST:
-        raise DataError(f"{length} samples are too many: 32 bits count 2**32. Split the data.")
+        raise DataError(f"{length} samples are too many: at most {MOST}. Split the data.")
     if shuffle is False:
         return Stored(length)
     if shuffle is True and length >= SMALL:
