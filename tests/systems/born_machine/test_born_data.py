@@ -102,6 +102,12 @@ def test_evaluation_counts_every_sample_once():
     assert data.classification["train"].shuffle
 
 
+def test_the_order_of_the_training_samples_is_chosen():
+    data = DataHandler(DatasetConfig(name="moons_hard"), DOMAIN, shuffle="exact")
+    for sources in (data.classification, data.discrimination):
+        assert [sources[name].shuffle for name in SPLITS] == ["exact", False, False]
+
+
 def grid(points):
     axis = np.linspace(*SUPPORT, points + 1)[:-1] + (SUPPORT[1] - SUPPORT[0]) / (2 * points)
     return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)

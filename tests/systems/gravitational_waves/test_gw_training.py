@@ -57,6 +57,12 @@ def arrays(model):
     return eqx.filter(model, eqx.is_inexact_array)
 
 
+def test_the_order_of_the_windows_is_chosen(batch):
+    for shuffle in ("exact", False):
+        for phase in unified(shuffle=shuffle).phases(*batch):
+            assert phase.data.shuffle == shuffle
+
+
 def test_each_phase_moves_its_own_part(batch):
     trainer = unified()
     before = trainer.network
