@@ -47,6 +47,9 @@ from etude.systems.machinery.records import (
     Records,
     Windows,
 )
+from etude.systems.machinery.rule import (
+    EnvelopeRule,
+)
 from etude.systems.machinery.signals import (
     FEATURES,
     Kurtogram,
@@ -103,6 +106,7 @@ __all__ = [
     "SEVERITIES",
     "SLIP",
     "Bearing",
+    "EnvelopeRule",
     "Frequencies",
     "FrequencyConsistencyLoss",
     "Geometry",

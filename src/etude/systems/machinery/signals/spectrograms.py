@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Inexact
 from scipy.signal import windows
 
 import etude as et
-from etude.systems.machinery.signals.values import Signal, check_band, signal_of
+from etude.systems.machinery.signals.values import Signal, check_band, exact_product, signal_of
 
 
 class TimeFrequency(NamedTuple):
@@ -120,7 +120,7 @@ def log_spectrogram(
     linear = spectrogram(signal, sample_rate, window=window, hop=hop)
     centres = np.geomspace(low, top, bands)
     weights = _triangles(linear.frequencies, centres, width)
-    rows = jnp.asarray(weights, linear.values.dtype) @ linear.values
+    rows = exact_product(jnp.asarray(weights, linear.values.dtype), linear.values)
     return TimeFrequency(rows, centres, linear.times)
 
 

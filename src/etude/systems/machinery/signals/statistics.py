@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from etude.systems.machinery.signals.envelopes import analytic_signal, squared_envelope_spectrum
-from etude.systems.machinery.signals.values import Signal, signal_of
+from etude.systems.machinery.signals.values import Signal, exact_product, signal_of
 
 _TIME = (
     "mean",
@@ -118,7 +118,7 @@ def _of_spectrum(values: Array, sample_rate: float) -> list[Array]:
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     share = _ratio(power, jnp.sum(power, axis=-1, keepdims=True))
     bins = np.fft.rfftfreq(values.shape[-1], 1 / sample_rate)[1:].astype(values.dtype)
-    centroid = share @ bins
+    centroid = exact_product(share, jnp.asarray(bins))
     away = jnp.asarray(bins) - centroid[..., None]
     spread = jnp.sqrt(jnp.sum(share * jnp.square(away), axis=-1))
     scaled = _ratio(away, spread[..., None])
@@ -154,7 +154,7 @@ def _of_envelope(values: Array, sample_rate: float) -> list[Array]:
         _ratio(jnp.max(envelope, axis=-1), rms),
         jnp.asarray(bins)[jnp.argmax(amplitudes, axis=-1)],
         jnp.max(share, axis=-1) * share.shape[-1],
-        share @ bins,
+        exact_product(share, jnp.asarray(bins)),
         _moments(amplitudes)[3],
         _entropy(share),
     ]

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Inexact
 from scipy.fft import next_fast_len
 
 import etude as et
@@ -39,6 +39,11 @@ def check_band(owner: str, low: float, high: float, sample_rate: float) -> None:
 def weighted(spectrum: Complex[Array, "..."], weights: Any) -> Complex[Array, "..."]:
     """A complex array times real or complex weights, in its own precision."""
     return spectrum * jnp.asarray(weights).astype(spectrum.dtype)
+
+
+def exact_product(a: Inexact[Array, "..."], b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """The matrix product in full precision, which accelerators round to 10 bits by default."""
+    return jnp.matmul(a, b, precision="highest")
 
 
 def fast_length(samples: int, multiple_of: int = 1) -> int:

@@ -18,7 +18,7 @@ from scipy.signal import windows
 import etude as et
 from etude.systems.machinery.signals.envelopes import analytic_signal
 from etude.systems.machinery.signals.spectrograms import TimeFrequency
-from etude.systems.machinery.signals.values import Signal, signal_of, weighted
+from etude.systems.machinery.signals.values import Signal, exact_product, signal_of, weighted
 
 
 def wigner_ville(
@@ -71,8 +71,8 @@ def _wigner_ville(z: Array, bins: int, smoothing: int, hop: int) -> Array:
     g = windows.hann(smoothing + 2)[1:-1]
     g = jnp.asarray(g / g.sum()).reshape(parts, hop).astype(z.dtype)
     smooth = sum(
-        (products[..., i : i + columns, :] @ g[i] for i in range(1, parts)),
-        products[..., :columns, :] @ g[0],
+        (exact_product(products[..., i : i + columns, :], g[i]) for i in range(1, parts)),
+        exact_product(products[..., :columns, :], g[0]),
     )
     h = windows.hann(2 * lags + 3)[lags + 1 : -1]
     h[0] /= 2  # half of lag 0, for it comes twice
