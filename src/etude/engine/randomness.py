@@ -24,7 +24,7 @@ def visit_keys(seed: int, phase: str, visit: int, attempt: int = 0) -> Keys:
     """
     numbers = np.array([zlib.crc32(phase.encode()), visit, attempt], np.uint32)
     # Put there explicitly, for those who guard against what moves by itself.
-    return _visit_keys(root_key(seed), Place().put(numbers))
+    return _visit_keys(_number_of(seed), Place().put(numbers), setting("default_prng_impl"))
 
 
 def phase_key(seed: int, phase: str, visit: int, attempt: int = 0) -> Key[Array, ""]:
@@ -34,10 +34,14 @@ def phase_key(seed: int, phase: str, visit: int, attempt: int = 0) -> Key[Array,
 
 def root_key(seed: int) -> Key[Array, ""]:
     """The key of a seed, made without moving anything to the device."""
+    # Named, because the caches of `jax.jit` do not tell the kinds of keys apart.
+    return _root(_number_of(seed), setting("default_prng_impl"))
+
+
+def _number_of(seed: int) -> Int[Array, ""]:
     # As JAX takes a seed: of 64 bits, of which the lower 32 count in single precision.
     number = np.int64(seed) if setting("enable_x64") else np.int64(seed).astype(np.int32)
-    # Named, because the caches of `jax.jit` do not tell the kinds of keys apart.
-    return _root(Place().put(number), setting("default_prng_impl"))
+    return Place().put(number)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -45,8 +49,9 @@ def _root(seed: Int[Array, ""], impl: str) -> Key[Array, ""]:
     return jax.random.key(seed, impl=impl)
 
 
-@jax.jit
-def _visit_keys(root: Key[Array, ""], numbers: UInt32[Array, "3"]) -> Keys:
+@partial(jax.jit, static_argnums=2)
+def _visit_keys(seed: Int[Array, ""], numbers: UInt32[Array, "3"], impl: str) -> Keys:
+    root = jax.random.key(seed, impl=impl)
     phase, visit, attempt = numbers
     zero, order = jnp.uint32(0), jnp.uint32(ORDER)
     # Both side by side in a loop: written out, five hashes take long to compile.
