@@ -23,6 +23,10 @@ from etude.systems.machinery.bearings import (
     bearing,
     with_slip,
 )
+from etude.systems.machinery.downloads import (
+    MFPT_CLASSES,
+    mfpt,
+)
 from etude.systems.machinery.journal import (
     FLOW,
     LUBRICATION,
@@ -102,6 +106,7 @@ __all__ = [
     "JOURNAL_FAULTS",
     "LEVELS",
     "LUBRICATION",
+    "MFPT_CLASSES",
     "ROLLING_CLASSES",
     "SEVERITIES",
     "SLIP",
@@ -143,6 +148,7 @@ __all__ = [
     "journal_faults",
     "log_spectrogram",
     "lubrication_regime",
+    "mfpt",
     "prominence",
     "purity",
     "read_recording",
