@@ -14,6 +14,7 @@ from etude.systems.machinery.losses import (
     SommerfeldConsistencyLoss,
     TemporalSmoothnessLoss,
 )
+from etude.systems.machinery.simulation import JOURNAL_LINES, JournalSimulation, simulate
 
 RATE, SAMPLES = 4000, 4800
 ORDERS = BEARINGS["NICE"].orders
@@ -123,6 +124,37 @@ def test_bands_in_hertz_are_filled_or_not():
     hiss = struck(0) + 3 * np.sin(2 * np.pi * 1300 * np.arange(SAMPLES) / RATE).astype(np.float32)
     found = loss.penalties(jnp.stack([jnp.asarray(hiss), SIGNALS[0]]), SPEED[:2], classes=2)
     np.testing.assert_allclose(found, [[1, 0], [0, 1]], atol=0.15)
+
+
+def test_what_every_shaft_shows_counts_only_beyond_what_is_usual():
+    time = np.arange(SAMPLES) / RATE
+    tone = lambda size: size * np.sin(2 * np.pi * 25 * time)  # noqa: E731
+    healthy = jnp.asarray([struck(0, i) + tone(0.2 + 0.02 * i) for i in range(10)], jnp.float32)
+    loud = jnp.asarray([struck(0, 20) + tone(2.0), struck(0, 21) + tone(0.2)], jnp.float32)
+    plain = FrequencyConsistencyLoss({1: [1.0]}, RATE, 0.05, speeds=(20.0, 30.0), spectrum="raw")
+    np.testing.assert_allclose(plain.penalties(loud, SPEED[:2], classes=2)[:, 1], 0, atol=0.01)
+    fitted = plain.calibrated(healthy, jnp.full(10, 25.0))
+    found = jax.jit(lambda x: fitted.penalties(x, SPEED[:2], classes=2))(loud)
+    np.testing.assert_allclose(found, [[1, 0], [0, 1]], atol=0.01)
+    with pytest.raises(et.DataError, match="not finite"):
+        plain.calibrated(healthy, jnp.full(10, 35.0))
+
+
+def test_simulated_states_show_what_they_are_expected_to():
+    records = simulate(JournalSimulation(duration=1.0), 24).records
+    loss = FrequencyConsistencyLoss(
+        JOURNAL_LINES, 20480, 0.06, speeds=(54.0, 66.0), spectrum="raw", threshold=6.0
+    )
+    signals, speed = jnp.asarray(records.signals), jnp.asarray(records.metadata["speed"])
+    healthy = records.labels == 0
+    found = loss.calibrated(signals[healthy], speed[healthy]).penalties(signals, speed, classes=11)
+    own = np.array([found[records.labels == k, k].mean() for k in range(11)])
+    others = np.array([found[records.labels != k, k].mean() for k in range(11)])
+    rare = np.isin(np.arange(11), [5, 10])  # of cavitation, many windows show nothing
+    assert (own[~rare] < 0.15).all()
+    assert (own[rare] < 0.8).all()
+    assert ((others - own)[~rare] > 0.4).all()
+    assert (others > own).all()
 
 
 def test_short_windows_are_refused_with_the_length_that_is_needed():

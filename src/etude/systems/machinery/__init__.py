@@ -78,6 +78,7 @@ from etude.systems.machinery.signals import (
 from etude.systems.machinery.simulation import (
     JOURNAL_CLASSES,
     JOURNAL_FAULTS,
+    JOURNAL_LINES,
     ROLLING_CLASSES,
     SEVERITIES,
     JournalSimulation,
@@ -104,6 +105,7 @@ __all__ = [
     "FLOW",
     "JOURNAL_CLASSES",
     "JOURNAL_FAULTS",
+    "JOURNAL_LINES",
     "LEVELS",
     "LUBRICATION",
     "MFPT_CLASSES",

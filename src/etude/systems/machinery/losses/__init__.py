@@ -4,8 +4,10 @@ from etude.systems.machinery.losses.constraint import (
     PhysicalConstraintLoss as PhysicalConstraintLoss,
     PhysicsInformedLoss as PhysicsInformedLoss,
 )
-from etude.systems.machinery.losses.frequency import (
+from etude.systems.machinery.losses.expectations import (
     Expected as Expected,
+)
+from etude.systems.machinery.losses.frequency import (
     FrequencyConsistencyLoss as FrequencyConsistencyLoss,
     expected_penalty as expected_penalty,
 )

@@ -85,7 +85,7 @@ class PhysicalConstraintLoss(eqx.Module):
         terms: dict[str, Array] = {}
         if self.frequency is not None:
             speed = _of(metadata, "speed", "frequency")
-            orders = metadata.get("orders") if self.frequency.named else None
+            orders = metadata.get("orders") if self.frequency.expectations.named else None
             terms["freq"] = self.frequency(logits, signals, speed, orders)
         if self.sommerfeld is not None:
             number = _of(metadata, "sommerfeld", "sommerfeld")

@@ -13,7 +13,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -22,15 +22,20 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import etude as et
-from etude.errors import suggest
-from etude.systems.machinery.bearings import CHARACTERISTIC, SLIP, Orders
+from etude.inputs import one_of
+from etude.systems.machinery.bearings import SLIP, Orders
+from etude.systems.machinery.losses.expectations import Expectations, Expected
 from etude.systems.machinery.quantities import check_positive
-from etude.systems.machinery.signals import prominence, squared_envelope_spectrum
+from etude.systems.machinery.signals import (
+    background,
+    peak_power,
+    prominence,
+    squared_envelope_spectrum,
+)
 
-#: What a class shows: a line at a multiple of the shaft's speed (a number), a characteristic
-#: frequency of the bearing and its harmonics (its name), or power from one frequency to another
-#: (two numbers, Hz).
-Expected: TypeAlias = float | str | tuple[float, float]
+SpectrumOf = Literal["envelope", "raw"]
+
+_USUAL = 0.95  # quantile of healthy windows, above which a line is unusual
 
 
 class FrequencyConsistencyLoss(eqx.Module):
@@ -46,9 +51,11 @@ class FrequencyConsistencyLoss(eqx.Module):
 
     Impulses of a rolling bearing repeat at its characteristic frequencies, but ring at those of
     the structure: in the raw spectrum there is often nothing at the former. Their lines are in the
-    spectrum of the squared envelope; tones of the shaft itself are in the raw one.
+    spectrum of the squared envelope; tones of the shaft itself are in the raw one. Every shaft has
+    some of these, so what counts is how much louder they are than in a healthy machine: see
+    `calibrated`.
 
-    Attributes:
+    Args:
         expected_freqs: class number -> what it shows, see `Expected`; a class that is not listed
             shows nothing.
         sample_rate: Hz.
@@ -62,18 +69,15 @@ class FrequencyConsistencyLoss(eqx.Module):
 
     Raises:
         ConfigurationError: nothing expected of any class, the same of two classes, an unknown
-            name, a name without bearings, a line past half the sample rate, or a setting that is
-            no positive number.
+            name, a name without bearings, or a line past half the sample rate.
+        DataError: a setting that is no positive number.
+        ValueError: an unknown spectrum.
     """
 
-    expected_freqs: tuple[tuple[int, tuple[Expected, ...]], ...] = eqx.field(static=True)
-    sample_rate: float = eqx.field(static=True)
-    tolerance: float = eqx.field(static=True)
-    speeds: tuple[float, float] = eqx.field(static=True)
-    bearings: tuple[Orders, ...] = eqx.field(static=True)
-    spectrum: Literal["envelope", "raw"] = eqx.field(static=True)
-    harmonics: int = eqx.field(static=True)
+    expectations: Expectations = eqx.field(static=True)
+    spectrum: SpectrumOf = eqx.field(static=True)
     threshold: float = eqx.field(static=True)
+    usual: Float[Array, " shown"] | None
 
     def __init__(
         self,
@@ -83,21 +87,19 @@ class FrequencyConsistencyLoss(eqx.Module):
         *,
         speeds: tuple[float, float],
         bearings: Sequence[Orders] = (),
-        spectrum: Literal["envelope", "raw"] = "envelope",
+        spectrum: SpectrumOf = "envelope",
         harmonics: int = 3,
         threshold: float = 10.0,
     ):
-        self.expected_freqs = tuple(
-            (number, tuple(shown)) for number, shown in sorted(expected_freqs.items()) if shown
+        shown = tuple((number, tuple(e)) for number, e in sorted(expected_freqs.items()) if e)
+        self.expectations = Expectations(
+            shown, sample_rate, tolerance, speeds, tuple(bearings), harmonics
         )
-        self.sample_rate = sample_rate
-        self.tolerance = tolerance
-        self.speeds = speeds
-        self.bearings = tuple(bearings)
+        one_of("FrequencyConsistencyLoss", "spectrum", spectrum, SpectrumOf)
+        check_positive("FrequencyConsistencyLoss", threshold=threshold)
         self.spectrum = spectrum
-        self.harmonics = harmonics
         self.threshold = threshold
-        self._check()
+        self.usual = None
 
     def __call__(
         self,
@@ -132,44 +134,43 @@ class FrequencyConsistencyLoss(eqx.Module):
         classes: int,
     ) -> Float[Array, "batch classes"]:
         """The penalty of each class for each window, 0 to 1; arguments and errors as the call."""
-        self.check_length(signals.shape[-1])
-        listed = [number for number, _ in self.expected_freqs]
+        self._check(signals, orders)
+        listed = self.expectations.classes
         if listed[-1] >= classes or listed[0] < 0:
             raise et.ConfigurationError(
                 f"FrequencyConsistencyLoss: expected_freqs has classes {listed} for {classes} "
                 f"logits; expected 0 to {classes - 1}."
             )
-        if orders is None and self.named and len(self.bearings) > 1:
-            raise et.ConfigurationError(
-                f"FrequencyConsistencyLoss: {len(self.bearings)} bearings, but no orders for each "
-                "recording. Pass orders=."
-            )
-        if orders is not None and not self.named:
-            raise et.ConfigurationError(
-                "FrequencyConsistencyLoss: got orders, but expected_freqs names no frequency of a "
-                "bearing. Leave them out."
-            )
-        return self._penalties(signals, speed, orders, classes)
+        return _penalties(self, signals, speed, orders, classes)
 
-    @eqx.filter_jit
-    def _penalties(
-        self, signals: Array, speed: Array, orders: Array | None, classes: int
-    ) -> Float[Array, "batch classes"]:
-        power, resolution = self._power(signals)
-        speed = jnp.asarray(speed, power.dtype)
-        listed = [number for number, _ in self.expected_freqs]
-        evidence = self._evidence(power, resolution, speed, self._orders(orders, power))
-        best = jnp.max(evidence, axis=-1, keepdims=True)
-        found = (
-            jnp.broadcast_to(best, (len(power), classes)).at[:, np.array(listed)].set(1 - evidence)
-        )
-        low, high = self.speeds
-        known = (speed >= low * (1 - 1e-6)) & (speed <= high * (1 + 1e-6))
-        if orders is not None:
-            table = np.array([list(bearing) for bearing in self.bearings], power.dtype)
-            known &= jnp.all(orders >= table.min(0) * (1 - 1e-3), axis=1)
-            known &= jnp.all(orders <= table.max(0) * (1 + 1e-3), axis=1)
-        return jax.lax.stop_gradient(jnp.where(known[:, None], found, jnp.nan))
+    def calibrated(
+        self,
+        signals: Float[Array, "batch samples"],
+        speed: Float[Array, " batch"],
+        orders: Float[Array, "batch 4"] | None = None,
+    ) -> "FrequencyConsistencyLoss":
+        """The same loss, with what is usual in these healthy windows in the place of the noise.
+
+        A line is then missing where it is no louder than in 95 of 100 of them, and there beyond
+        doubt `threshold` dB above. Take the healthy windows of the training set, and no others:
+        what is usual is learnt from them. Arguments and errors as the call.
+
+        >>> loss = FrequencyConsistencyLoss({1: [1.0]}, 1000, 0.1, speeds=(20.0, 50.0))
+        >>> hum = jnp.sin(2 * jnp.pi * 25 * jnp.arange(1000.0) / 1000)[None]
+        >>> loss.calibrated(hum, jnp.array([25.0])).penalties(
+        ...     hum, jnp.array([25.0]), classes=2
+        ... ).tolist()
+        [[0.0, 1.0]]
+        """
+        self._check(signals, orders)
+        levels = _levels(self, signals, speed, orders, True)
+        usual = jnp.quantile(levels, _USUAL, axis=0)
+        if not bool(jnp.all(jnp.isfinite(usual))):
+            raise et.DataError(
+                "FrequencyConsistencyLoss: the levels of the healthy windows are not finite. Check "
+                f"their samples, and that all speeds are in {self.expectations.speeds} Hz."
+            )
+        return eqx.tree_at(lambda loss: loss.usual, self, usual, is_leaf=lambda x: x is None)
 
     def check_length(self, samples: int) -> None:
         """Raises ConfigurationError for a window whose bins are wider than a band.
@@ -177,130 +178,26 @@ class FrequencyConsistencyLoss(eqx.Module):
         >>> loss = FrequencyConsistencyLoss({1: [1.0]}, 1000, 0.1, speeds=(20.0, 50.0))
         >>> loss.check_length(500)
         """
-        narrowest = min(self._widths())
-        needed = int(np.ceil(self.sample_rate / narrowest - 1e-6))
+        needed, rate = self.expectations.needed_samples, self.expectations.sample_rate
         if samples < needed:
             raise et.ConfigurationError(
-                f"FrequencyConsistencyLoss: windows of {samples} samples at {self.sample_rate:g} "
-                f"Hz have bins of {self.sample_rate / samples:.3g} Hz, but a band is only "
-                f"{narrowest:.3g} Hz to either side of its line; expected {needed} samples or "
-                "more. Take longer windows, or a larger tolerance."
+                f"FrequencyConsistencyLoss: windows of {samples} samples at {rate:g} Hz have bins "
+                f"of {rate / samples:.3g} Hz, wider than the narrowest band; expected {needed} "
+                "samples or more. Take longer windows, or a larger tolerance."
             )
 
-    def _power(self, signals: Array) -> tuple[Array, float]:
-        """Squared amplitudes, and the width of a bin in Hz."""
-        if self.spectrum == "envelope":
-            found = squared_envelope_spectrum(signals, self.sample_rate)
-            return jnp.square(found.amplitudes), float(found.frequencies[1])
-        values = et.widened(signals)
-        taper = jnp.asarray(np.hanning(values.shape[-1] + 2)[1:-1], values.dtype)
-        half = jnp.fft.rfft((values - jnp.mean(values, axis=-1, keepdims=True)) * taper)
-        return jnp.square(half.real) + jnp.square(half.imag), self.sample_rate / values.shape[-1]
-
-    def _evidence(
-        self, power: Array, resolution: float, speed: Array, orders: Array | None
-    ) -> Array:
-        """How far the lines of each listed class are there, 0 to 1: [batch, listed classes]."""
-        lines: list[Array] = []
-        bands: list[Array] = []
-        places: list[tuple[slice, slice]] = []
-        for _, shown in self.expected_freqs:
-            first_line, first_band = len(lines), len(bands)
-            for entry in shown:
-                if isinstance(entry, tuple):
-                    bands.append(_band_level(power, resolution, *entry))
-                elif isinstance(entry, str):
-                    assert orders is not None  # or it would have been refused
-                    order = orders[:, CHARACTERISTIC.index(entry)]
-                    lines += [speed * order * k for k in range(1, self.harmonics + 1)]
-                else:
-                    lines.append(speed * entry)
-            places.append((slice(first_line, len(lines)), slice(first_band, len(bands))))
-        empty = jnp.zeros((len(power), 0), power.dtype)
-        of_bands = jnp.stack(bands, axis=-1) if bands else empty
-        of_lines = empty
-        if lines:
-            centres = jnp.stack(lines, axis=-1)
-            of_lines = prominence(power, resolution, centres, self.tolerance)
-        columns = []
-        for at_lines, at_bands in places:
-            level = jnp.concatenate([of_lines[:, at_lines], of_bands[:, at_bands]], axis=-1)
-            columns.append(jnp.mean(jnp.clip(level / self.threshold, 0, 1), axis=-1))
-        return jnp.stack(columns, axis=-1)
-
-    def _orders(self, orders: Array | None, power: Array) -> Array | None:
-        if orders is not None:
-            return jnp.asarray(orders, power.dtype)
-        if not self.named:
-            return None
-        row = jnp.asarray(list(self.bearings[0]), power.dtype)
-        return jnp.broadcast_to(row, (len(power), 4))
-
-    @property
-    def named(self) -> list[str]:
-        """The characteristic frequencies that are expected, which need the orders of a bearing."""
-        entries = [entry for _, shown in self.expected_freqs for entry in shown]
-        return [entry for entry in entries if isinstance(entry, str)]
-
-    def _multiples(self) -> list[float]:
-        """The multiples of the speed at which lines may lie."""
-        entries = [entry for _, shown in self.expected_freqs for entry in shown]
-        found = [float(entry) for entry in entries if not isinstance(entry, (str, tuple))]
-        for name in self.named:
-            at = CHARACTERISTIC.index(name)
-            for bearing in self.bearings:
-                found += [tuple(bearing)[at] * k for k in (1, self.harmonics)]
-        return found
-
-    def _widths(self) -> list[float]:
-        """Hz; for a line to either side, for a band half of its width."""
-        entries = [entry for _, shown in self.expected_freqs for entry in shown]
-        bands = [(entry[1] - entry[0]) / 2 for entry in entries if isinstance(entry, tuple)]
-        return bands + [self.tolerance * self.speeds[0] * order for order in self._multiples()]
-
-    def _check(self) -> None:
-        owner = "FrequencyConsistencyLoss"
-        low, high = self.speeds
-        check_positive(
-            owner,
-            sample_rate=self.sample_rate,
-            tolerance=self.tolerance,
-            speed=np.array(self.speeds),
-            harmonics=self.harmonics,
-            threshold=self.threshold,
-        )
-        problems = []
-        if low > high:
-            problems.append(f"got speeds={self.speeds}, expected the slower first.")
-        if self.tolerance >= 0.5:
-            problems.append(f"got tolerance={self.tolerance}, expected a fraction below 0.5.")
-        if self.spectrum not in ("envelope", "raw"):
-            problems.append(f"got spectrum={self.spectrum!r}, expected 'envelope' or 'raw'.")
-        if not self.expected_freqs:
-            problems.append("got expected_freqs without a single line.")
-        for name in set(self.named) - set(CHARACTERISTIC):
-            problems.append(f"there is no frequency {name!r}. {suggest(name, CHARACTERISTIC)}")
-        if self.named and not self.bearings:
-            problems.append(
-                "the frequencies are named; pass bearings=[...], whose orders they have."
-            )
-        seen: dict[tuple[Expected, ...], int] = {}
-        for number, shown in self.expected_freqs:
-            if shown in seen:
-                problems.append(
-                    f"classes {seen[shown]} and {number} show the same, {list(shown)}: nothing "
-                    "tells them apart."
-                )
-            seen[shown] = number
-        if problems:
-            raise et.ConfigurationError("\n".join(f"{owner}: {text}" for text in problems))
-        top = max([order * high for order in self._multiples()] + [0.0]) * (1 + self.tolerance)
-        entries = [entry for _, shown in self.expected_freqs for entry in shown]
-        top = max([top] + [entry[1] for entry in entries if isinstance(entry, tuple)])
-        if top > self.sample_rate / 2 or min(self._widths()) <= 0:
+    def _check(self, signals: Array, orders: Array | None) -> None:
+        self.check_length(signals.shape[-1])
+        named, count = self.expectations.named, len(self.expectations.bearings)
+        if orders is None and named and count > 1:
             raise et.ConfigurationError(
-                f"{owner}: a line lies at up to {top:g} Hz, expected above 0 and at most "
-                f"{self.sample_rate / 2:g}, half the sample rate. Take fewer harmonics."
+                f"FrequencyConsistencyLoss: {count} bearings, but no orders for each recording. "
+                "Pass orders=."
+            )
+        if orders is not None and not named:
+            raise et.ConfigurationError(
+                "FrequencyConsistencyLoss: got orders, but expected_freqs names no frequency of a "
+                "bearing. Leave them out."
             )
 
 
@@ -317,11 +214,66 @@ def expected_penalty(
     return jnp.mean(jnp.sum(probabilities * penalties.astype(logits.dtype), axis=-1))
 
 
-def _band_level(power: Array, resolution: float, low: float, high: float) -> Array:
-    """The mean power of a band over that of the noise, in dB."""
-    at = np.arange(power.shape[-1]) * resolution
-    inside = (at >= low) & (at <= high)
-    noise = jnp.median(power[..., 1:], axis=-1) / np.log(2).astype(power.dtype)
-    mean = jnp.mean(power[..., inside], axis=-1)
-    tiny = jnp.finfo(power.dtype).tiny
-    return 10 * jnp.log10(jnp.maximum(mean / jnp.maximum(noise, tiny), 1e-12))
+@eqx.filter_jit
+def _penalties(
+    loss: FrequencyConsistencyLoss,
+    signals: Array,
+    speed: Array,
+    orders: Array | None,
+    classes: int,
+) -> Float[Array, "batch classes"]:
+    level = _levels(loss, signals, speed, orders, loss.usual is not None)
+    if loss.usual is not None:
+        level = level - loss.usual
+    shown = jnp.clip(level / loss.threshold, 0, 1)
+    columns = [jnp.mean(shown[:, places], axis=-1) for places in loss.expectations.columns]
+    evidence = jnp.stack(columns, axis=-1)
+    found = jnp.broadcast_to(jnp.max(evidence, axis=-1, keepdims=True), (len(level), classes))
+    found = found.at[:, np.array(loss.expectations.classes)].set(1 - evidence)
+    return jax.lax.stop_gradient(found)
+
+
+@eqx.filter_jit
+def _levels(
+    loss: FrequencyConsistencyLoss,
+    signals: Array,
+    speed: Array,
+    orders: Array | None,
+    absolute: bool,
+) -> Float[Array, "batch shown"]:
+    """dB of each line and band, over the noise or over 1; NaN for recordings not foreseen."""
+    expected = loss.expectations
+    power, width = _power(signals, expected.sample_rate, loss.spectrum)
+    speed = jnp.asarray(speed, power.dtype)
+    low, high = expected.speeds
+    known = (speed >= low * (1 - 1e-6)) & (speed <= high * (1 + 1e-6))
+    if expected.named:
+        table = np.array([list(bearing) for bearing in expected.bearings], power.dtype)
+        orders = jnp.broadcast_to(table[0], (len(power), 4)) if orders is None else orders
+        orders = jnp.asarray(orders, power.dtype)
+        known &= jnp.all(orders >= table.min(0) * (1 - 1e-3), axis=1)
+        known &= jnp.all(orders <= table.max(0) * (1 + 1e-3), axis=1)
+    levels = [jnp.zeros((len(power), 0), power.dtype)]
+    lines = expected.lines(speed, orders)
+    if lines:
+        of = peak_power if absolute else prominence
+        levels.append(of(power, width, jnp.stack(lines, axis=-1), expected.tolerance))
+    noise = jnp.ones_like(power[:, 0]) if absolute else jnp.median(background(power), axis=-1)
+    for first, last in expected.bands:
+        at = np.arange(power.shape[-1]) * width
+        mean = jnp.mean(power[:, (at >= first) & (at <= last)], axis=-1)
+        tiny = jnp.finfo(power.dtype).tiny
+        levels.append(10 * jnp.log10(jnp.maximum(mean / jnp.maximum(noise, tiny), tiny))[:, None])
+    return jnp.where(known[:, None], jnp.concatenate(levels, axis=-1), jnp.nan)
+
+
+def _power(signals: Array, sample_rate: float, spectrum: SpectrumOf) -> tuple[Array, float]:
+    """Squared amplitudes, and the width of a bin in Hz."""
+    if spectrum == "envelope":
+        found = squared_envelope_spectrum(signals, sample_rate)
+        return jnp.square(found.amplitudes), float(found.frequencies[1])
+    values = et.widened(signals)
+    taper = np.hanning(values.shape[-1] + 2)[1:-1]
+    taper = jnp.asarray(2 * taper / taper.sum(), values.dtype)
+    half = jnp.fft.rfft((values - jnp.mean(values, axis=-1, keepdims=True)) * taper)
+    return jnp.square(half.real) + jnp.square(half.imag), sample_rate / values.shape[-1]

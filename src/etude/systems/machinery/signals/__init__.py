@@ -16,6 +16,7 @@ from etude.systems.machinery.signals.kurtogram import (
 )
 from etude.systems.machinery.signals.lines import (
     background as background,
+    peak_power as peak_power,
     prominence as prominence,
 )
 from etude.systems.machinery.signals.resampling import (

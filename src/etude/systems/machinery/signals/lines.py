@@ -65,23 +65,48 @@ def prominence(
         dB; NaN for a line whose band lies past the end of the spectrum, or in no bin.
     """
     power = et.widened(jnp.asarray(power))
-    frequencies = jnp.asarray(frequencies, power.dtype)
+    ratio = power / jnp.maximum(background(power), jnp.finfo(power.dtype).tiny)
+    largest, count = _largest(ratio, resolution, frequencies, tolerance)
+    expected = jnp.log(jnp.maximum(count, 1)) + _EULER + 1 / (2 * jnp.maximum(count, 1))
+    return _decibels(largest / expected, count)
+
+
+@partial(jax.jit, static_argnums=(1, 3), static_argnames=("resolution", "tolerance"))
+def peak_power(
+    power: Float[Array, "*batch bins"] | Float[np.ndarray, "*batch bins"],
+    resolution: float,
+    frequencies: Float[Array, "*rows lines"] | Float[np.ndarray, "*rows lines"],
+    tolerance: float,
+) -> Float[Array, "*all lines"]:
+    """The largest power near each frequency, in dB over 1; arguments as `prominence`.
+
+    >>> peak_power(jnp.full(100, 1.0), 1.0, jnp.array([50.0]), 0.02)
+    Array([0.], dtype=float32)
+    """
+    power = et.widened(jnp.asarray(power))
+    return _decibels(*_largest(power, resolution, frequencies, tolerance))
+
+
+def _largest(
+    power: Array, resolution: float, lines: Array | np.ndarray, tolerance: float
+) -> tuple[Array, Array]:
+    """The largest power in the band of each line, and the number of its bins."""
+    frequencies = jnp.asarray(lines, power.dtype)
     bins = power.shape[-1]
     rows = np.broadcast_shapes(power.shape[:-1], frequencies.shape[:-1])
-    frequencies = jnp.broadcast_to(frequencies, (*rows, frequencies.shape[-1]))
-    ratio = power / jnp.maximum(background(power), jnp.finfo(power.dtype).tiny)
+    frequencies = jnp.broadcast_to(frequencies, (*rows, frequencies.shape[-1]))[..., None]
     # Enough bins for the widest band that there can be.
     reach = int(np.ceil(tolerance * bins)) + 1
-    at = jnp.round(frequencies / resolution)[..., None] + np.arange(-reach, reach + 1).astype(
-        power.dtype
-    )
-    inside = jnp.abs(at * resolution - frequencies[..., None]) <= tolerance * frequencies[..., None]
-    inside &= (at > 0) & (frequencies[..., None] * (1 + tolerance) <= (bins - 1) * resolution)
+    at = jnp.round(frequencies / resolution) + np.arange(-reach, reach + 1).astype(power.dtype)
+    inside = jnp.abs(at * resolution - frequencies) <= tolerance * frequencies
+    inside &= (at > 0) & (frequencies * (1 + tolerance) <= (bins - 1) * resolution)
     places = jnp.clip(at, 0, bins - 1).astype(jnp.int32)
-    ratio = jnp.broadcast_to(ratio, (*rows, bins))
-    flat = jnp.take_along_axis(ratio, places.reshape(*places.shape[:-2], -1), axis=-1)
+    power = jnp.broadcast_to(power, (*rows, bins))
+    flat = jnp.take_along_axis(power, places.reshape(*rows, -1), axis=-1)
     largest = jnp.max(jnp.where(inside, flat.reshape(places.shape), 0), axis=-1)
-    count = jnp.sum(inside, axis=-1).astype(power.dtype)
-    expected = jnp.log(jnp.maximum(count, 1)) + _EULER + 1 / (2 * jnp.maximum(count, 1))
-    level = 10 * jnp.log10(jnp.maximum(largest, 1e-12) / expected)
+    return largest, jnp.sum(inside, axis=-1).astype(power.dtype)
+
+
+def _decibels(power: Array, count: Array) -> Array:
+    level = 10 * jnp.log10(jnp.maximum(power, jnp.finfo(power.dtype).tiny))
     return jnp.where(count > 0, level, jnp.nan)

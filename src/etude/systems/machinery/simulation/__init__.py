@@ -7,6 +7,7 @@ from etude.systems.machinery.simulation.drawing import (
 from etude.systems.machinery.simulation.journal import (
     JOURNAL_CLASSES as JOURNAL_CLASSES,
     JOURNAL_FAULTS as JOURNAL_FAULTS,
+    JOURNAL_LINES as JOURNAL_LINES,
     SEVERITIES as SEVERITIES,
     JournalSimulation as JournalSimulation,
     journal_faults as journal_faults,

@@ -39,6 +39,21 @@ _CONTENT: tuple[tuple[str, ...], ...] = ((), *((fault,) for fault in JOURNAL_FAU
 #: The states: healthy, each fault, and three pairs of faults.
 JOURNAL_CLASSES = tuple("+".join(faults) or "healthy" for faults in _CONTENT)
 
+#: What each state shows in the raw spectrum, for `FrequencyConsistencyLoss`: multiples of the
+#: speed, and bands in Hz. To be calibrated on healthy windows, for these have a little of it, too.
+JOURNAL_LINES: dict[int, tuple[float | tuple[float, float], ...]] = {
+    1: (2.0, 3.0),
+    2: (1.0,),
+    3: (0.455, 1.0, 2.0),
+    4: ((1.0, 6.0),),
+    5: ((1500.0, 2500.0),),
+    6: ((4000.0, 9000.0),),
+    7: (0.45,),
+    8: (1.0, 2.0, 3.0),
+    9: ((4000.0, 9000.0), (1.0, 6.0)),
+    10: ((1500.0, 2500.0), 0.455),
+}
+
 #: Levels of severity, each a range of the factor of the amplitudes.
 SEVERITIES = {
     "incipient": (0.2, 0.45),
