@@ -243,3 +243,21 @@ def test_prominence_finds_a_line_within_the_tolerance_only_and_not_past_the_end(
     assert (found[:2] > 20).all()
     assert found[2] < 0
     assert np.isnan(found[3])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: analytic_signal(x).real,
+        lambda x: squared_envelope_spectrum(x, RATE, (100.0, 4000.0)).amplitudes,
+        lambda x: fast_kurtogram(x, RATE, 2).kurtosis,
+        lambda x: cepstrum_prewhitening(x),
+        lambda x: resample(x, RATE, 4000.0),
+        lambda x: features(x, RATE),
+        lambda x: prominence(jnp.square(x), 1.0, jnp.array([100.0]), 0.02),
+    ],
+    ids=["hilbert", "envelope", "kurtogram", "whitening", "resample", "features", "lines"],
+)
+def test_double_precision_stays(call):
+    with jax.enable_x64(True):
+        assert call(jnp.asarray(noise(1000), jnp.float64)).dtype == jnp.float64

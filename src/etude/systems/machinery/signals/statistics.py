@@ -7,6 +7,7 @@
 3
 """
 
+import math
 from functools import partial
 from itertools import pairwise
 
@@ -172,7 +173,7 @@ def _moments(values: Array) -> tuple[Array, Array, Array, Array]:
 def _entropy(share: Array) -> Array:
     """Entropy of shares that add up to 1, relative to that of equal shares."""
     log = jnp.log(jnp.where(share > 0, share, 1))
-    return -jnp.sum(share * log, axis=-1) / np.log(share.shape[-1])
+    return -jnp.sum(share * log, axis=-1) / math.log(share.shape[-1])
 
 
 def _ratio(a: Array, b: Array) -> Array:
