@@ -14,6 +14,7 @@ from etude.systems.machinery.simulation import (
     RollingSimulation,
     Traces,
     journal_faults,
+    run,
     simulate,
 )
 from etude.systems.machinery.splits import purity
@@ -237,7 +238,7 @@ def test_simulations_that_cannot_be_are_refused(make, said):
         make()
 
 
-def test_a_file_gives_back_what_was_simulated_and_nothing_else(tmp_path):
+def test_a_file_gives_back_what_was_simulated_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "kept" / "rolling.h5"
     simulation = RollingSimulation(duration=0.1, orders=BEARINGS["6203"].orders)
     made = simulate(simulation, 2, path=path)
@@ -252,6 +253,9 @@ def test_a_file_gives_back_what_was_simulated_and_nothing_else(tmp_path):
         simulate(simulation, 3, path=path)
     with pytest.raises(et.DataError, match="seed: got 0, expected 1"):
         simulate(RollingSimulation(duration=0.1, seed=1), 2, path=path)
+    monkeypatch.setattr(run, "_REVISION", 0)
+    with pytest.raises(et.DataError, match="revision"):
+        simulate(simulation, 2, path=path)
     path.write_bytes(b"no HDF5")
     with pytest.raises(et.DataError, match="cannot be read as HDF5"):
         simulate(simulation, 2, path=path)

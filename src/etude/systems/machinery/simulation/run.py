@@ -20,6 +20,8 @@ from etude.systems.machinery.simulation.drawing import Simulation
 from etude.systems.machinery.simulation.traces import Traces
 from etude.systems.machinery.splits import Groups
 
+_REVISION = 1  # one more whenever a recording of the same settings becomes another
+
 
 class Simulated(NamedTuple):
     """Simulated recordings, and what their faults leave in them."""
@@ -49,23 +51,25 @@ def simulate(
     """
     if per_class < 1:
         raise et.DataError(f"simulate: got per_class={per_class}, expected 1 or more.")
-    file = None if path is None else Path(path)
-    wanted = _fingerprint(simulation, per_class)
-    if file is not None and file.exists():
+    if path is None:
+        return _draw(simulation, per_class, progress)
+    file, wanted = Path(path), _fingerprint(simulation, per_class)
+    if file.exists():
         return _read(file, wanted)
     simulated = _draw(simulation, per_class, progress)
-    if file is not None:
-        _write(file, simulated, wanted)
+    _write(file, simulated, wanted)
     return simulated
 
 
 def _draw(simulation: Simulation, per_class: int, progress: bool) -> Simulated:
+    from rich.console import Console
     from rich.progress import track
 
     count = per_class * len(simulation.classes)
     signals = np.empty((count, simulation.samples), np.float32)
     others: list[Any] = []
-    for index in track(range(count), "simulating", disable=not progress):
+    console = Console(stderr=True)
+    for index in track(range(count), "simulating", console=console, disable=not progress):
         signal, *rest = simulation.draw(index)
         signals[index] = signal
         others.append(rest)
@@ -80,7 +84,7 @@ def _draw(simulation: Simulation, per_class: int, progress: bool) -> Simulated:
 
 def _fingerprint(simulation: Any, per_class: int) -> str:
     settings = {"simulation": type(simulation).__name__, **asdict(simulation)}
-    return json.dumps({**settings, "per_class": per_class}, sort_keys=True)
+    return json.dumps({**settings, "per_class": per_class, "revision": _REVISION}, sort_keys=True)
 
 
 def _write(path: Path, simulated: Simulated, fingerprint: str) -> None:
