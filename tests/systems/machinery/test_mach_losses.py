@@ -236,6 +236,14 @@ def test_the_gradient_of_the_film_is_numeric_and_zero_in_the_middle():
     assert np.isnan(loss(logits, jnp.array([0.0, 1.0])))
 
 
+def test_no_simulated_recording_is_in_a_condition_that_speaks_against_it():
+    drawn = [JournalSimulation(duration=0.05).draw(index) for index in range(220)]
+    film = jnp.array([one.known["sommerfeld"] for one in drawn])
+    found = np.asarray(SommerfeldConsistencyLoss().penalties(film, classes=11))
+    assert found.max() > 0.5
+    assert not found[np.arange(220), [one.label for one in drawn]].any()
+
+
 def test_film_orders_that_say_nothing_are_refused():
     for order in ([1], [1, 1]):
         with pytest.raises(et.ConfigurationError, match="two or more different"):

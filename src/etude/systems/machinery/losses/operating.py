@@ -18,17 +18,18 @@ import etude as et
 from etude.systems.machinery.journal import LUBRICATION_LIMITS
 from etude.systems.machinery.losses.frequency import expected_penalty
 
-#: Of the eleven simulated classes: faults of a starved film, wear, and whirl at a light load.
-_DEFAULT_ORDER = (4, 9, 6, 7)
+#: Of the eleven simulated classes: a starved film, that with wear, and whirl at a light load.
+_DEFAULT_ORDER = (4, 9, 7)
 
 
 class SommerfeldConsistencyLoss(eqx.Module):
     """The expected penalty of faults that the operating condition speaks against.
 
-    Faults of lubrication and wear belong to thin films, at a small Sommerfeld number (heavy load,
-    slow shaft, thin oil); oil whirl to thick ones, at a large number. A class that is not in the
-    order, as healthy, misaligned or unbalanced, may occur anywhere, and costs nothing. Others cost
-    as far as the film is on the other side of the middle of the regimes; none does at the middle.
+    Starved lubrication belongs to thin films, at a small Sommerfeld number (heavy load, slow
+    shaft, thin oil); oil whirl to thick ones, at a large number. A class that is not in the order,
+    as healthy, misaligned or unbalanced, may occur anywhere, and costs nothing; nor does one in
+    the middle of the order. Others cost as far as the film is on the other side of the middle of
+    the regimes; none does at the middle.
     The penalty depends on logits and number of one recording alone.
 
     Attributes:
