@@ -7,6 +7,7 @@ and the growth of the process.
 import resource
 import sys
 import threading
+from pathlib import Path
 
 import jax
 
@@ -52,7 +53,7 @@ def main(peer: str) -> None:
     make = next(p.make for p in peers.loops() if p.name == peer)
     data = problem()
     jax.block_until_ready(jax.numpy.zeros(1) + 1)
-    before = _peak()
+    before = peak()
     training, live, done = make(data), [0], threading.Event()
 
     def watch() -> None:
@@ -64,7 +65,7 @@ def main(peer: str) -> None:
     training.train(2)
     done.set()
     watcher.join()
-    print(max(live) - data.x.nbytes - data.y.nbytes, _peak() - before)
+    print(max(live) - data.x.nbytes - data.y.nbytes, peak() - before)
 
 
 def _living() -> int:
@@ -78,9 +79,18 @@ def _living() -> int:
     return sum(buffers.values())
 
 
-def _peak() -> int:
+def peak() -> int:
+    """Bytes that the process has had in memory at most."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def resident() -> int:
+    """Bytes of the process that are in memory now; where the system does not tell, at most."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return peak()
+    return int(status.read_text().split()[1]) * resource.getpagesize()
 
 
 if __name__ == "__main__":

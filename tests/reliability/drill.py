@@ -80,7 +80,11 @@ class Slow(et.Callback):
 
 
 def trainer(
-    folder: Path, kind: str = "loop", callbacks: tuple[et.Callback, ...] = (), **options: Any
+    folder: Path,
+    kind: str = "loop",
+    callbacks: tuple[et.Callback, ...] = (),
+    keep_last: int = 2,
+    **options: Any,
 ) -> et.Trainer:
     """Three phases with two learners, an average, noise, patience, the best, and a rescue.
 
@@ -123,7 +127,7 @@ def trainer(
     ]
     listed = [
         et.EarlyStopping("valid/loss", patience=2, phase="first"),
-        et.ModelCheckpoint(et.Steps(3), monitor="valid/loss", top_k=2),
+        et.ModelCheckpoint(et.Steps(3), monitor="valid/loss", top_k=2, keep_last=keep_last),
         *callbacks,
     ]
     executor = None if kind == "hosted" else kind

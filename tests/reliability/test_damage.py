@@ -35,9 +35,8 @@ def newest(folder):
     return max((folder / "checkpoints").iterdir(), key=lambda path: path.name)
 
 
-def largest(folder):
-    files = [path for path in next(newest(folder).glob("arrays-*")).rglob("*") if path.is_file()]
-    return max(files, key=lambda path: path.stat().st_size)
+def arrays(folder):
+    return next(newest(folder).glob("arrays-*"))
 
 
 def truncate(path):
@@ -51,13 +50,12 @@ def flip(path):
 
 
 DAMAGES = {
-    "truncated arrays": lambda folder: truncate(largest(folder)),
-    "flipped arrays": lambda folder: flip(largest(folder)),
-    "missing arrays": lambda folder: largest(folder).unlink(),
+    "truncated arrays": lambda folder: truncate(arrays(folder)),
+    "flipped arrays": lambda folder: flip(arrays(folder)),
+    "missing arrays": lambda folder: arrays(folder).unlink(),
     "truncated manifest": lambda folder: truncate(newest(folder) / "manifest.json"),
     "flipped manifest": lambda folder: flip(newest(folder) / "manifest.json"),
     "missing manifest": lambda folder: (newest(folder) / "manifest.json").unlink(),
-    "missing arrays folder": lambda folder: shutil.rmtree(next(newest(folder).glob("arrays-*"))),
 }
 
 

@@ -127,7 +127,7 @@ def test_a_new_save_under_an_old_name_leaves_only_its_own_files(tmp_path):
     for value in (1, 2):
         store.save("last", state(value), {})
     store.wait()
-    assert sorted(os.listdir(tmp_path / "last")) == ["arrays-000002", "manifest.json"]
+    assert sorted(os.listdir(tmp_path / "last")) == ["arrays-000002.bin", "manifest.json"]
     assert store.restore("last").arrays["step"] == 2
 
 
@@ -154,7 +154,7 @@ def test_damage_to_any_file_is_named_and_the_older_one_used(damage, tmp_path):
     two_checkpoints(tmp_path / "whole")
     newest = tmp_path / "whole" / "new"
     files = [path.relative_to(newest) for path in newest.rglob("*") if path.is_file()]
-    assert len(files) > 5
+    assert len(files) == 2
     for number, file in enumerate(files):
         folder = tmp_path / str(number)
         shutil.copytree(tmp_path / "whole", folder)
@@ -187,21 +187,21 @@ def test_a_flip_of_any_manifest_byte_is_seen_or_harmless(tmp_path):
             assert restored.arrays["step"] == 2
 
 
-@pytest.mark.parametrize("part", ["", "arrays-000002", "arrays-000002/d"])
-def test_a_missing_directory_is_passed_over(part, tmp_path):
+def test_a_missing_folder_is_passed_over(tmp_path):
     store = two_checkpoints(tmp_path)
-    shutil.rmtree(tmp_path / "new" / part)
+    shutil.rmtree(tmp_path / "new")
     assert store.restore().name == "old"
-    assert len(store.restore().skipped) == (0 if part == "" else 1)
+    assert store.restore().skipped == []
 
 
 def test_a_half_written_save_is_passed_over_and_cleaned_by_the_next(tmp_path):
     store = two_checkpoints(tmp_path)
-    cut_off = tmp_path / "cut-off" / "arrays-000003.orbax-checkpoint-tmp"
-    cut_off.mkdir(parents=True)
-    (cut_off / "junk").write_bytes(b"half")
+    for name in ("cut-off", "cut-off-long-ago"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "cut-off" / "arrays-000004.bin").write_bytes(b"half")
+    (tmp_path / "cut-off-long-ago" / "arrays-000003.orbax-checkpoint-tmp").mkdir()
     (tmp_path / "new" / "manifest.json.tmp").write_bytes(b"{")
-    (tmp_path / "new" / "arrays-000004.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "new" / "arrays-000004.bin").write_bytes(b"half")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("keep me")
     assert store.names() == ["old", "new"]
@@ -211,7 +211,7 @@ def test_a_half_written_save_is_passed_over_and_cleaned_by_the_next(tmp_path):
     store.save("next", state(3), {})
     store.wait()
     assert sorted(os.listdir(tmp_path)) == ["new", "next", "notes", "old"]
-    assert sorted(os.listdir(tmp_path / "new")) == ["arrays-000002", "manifest.json"]
+    assert sorted(os.listdir(tmp_path / "new")) == ["arrays-000002.bin", "manifest.json"]
     assert store.restore("new").arrays["step"] == 2
 
 
@@ -220,7 +220,7 @@ def test_a_damaged_manifest_is_not_deleted_by_the_next_save(tmp_path):
     flip(tmp_path / "old" / "manifest.json")
     store.save("next", state(3), {})
     store.wait()
-    assert (tmp_path / "old" / "arrays-000001").is_dir()
+    assert (tmp_path / "old" / "arrays-000001.bin").is_file()
     assert store.names() == ["new", "next"]
 
 
@@ -279,7 +279,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(tmp_path):
 def test_saving_is_quiet_and_leaks_no_thread(tmp_path, capfd, caplog):
     store = store_at(tmp_path)
     megabyte = {f"layer{i}": np.random.default_rng(i).random(8192, np.float32) for i in range(32)}
-    for count in range(4):  # imports, and pools of threads that Orbax keeps
+    for count in range(4):
         store.save(f"warm{count}", megabyte, {})
     store.wait()
     threads = threading.active_count()
@@ -288,7 +288,7 @@ def test_saving_is_quiet_and_leaks_no_thread(tmp_path, capfd, caplog):
         store.wait()
     assert threading.active_count() <= threads
     assert capfd.readouterr() == ("", "")
-    assert [record for record in caplog.records if "orbax" in record.pathname] == []
+    assert caplog.records == []
 
 
 LOOP = """

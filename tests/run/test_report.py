@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from etude.run.directory import Run
+from etude.run.figures import POINTS, thinned
 from etude.run.history import History
 from etude.run.report import write_report
 from etude.run.stretches import Stretch
@@ -59,3 +60,12 @@ def test_a_rescue_is_a_span_of_its_own(tmp_path):
     spans = History.open(tmp_path / "run").spans
     assert [span[0] for span in spans] == ["pretrain", "gan", "reclassify", "gan"]
     assert [span[2:] for span in spans] == [(0, 299), (300, 499), (500, 559), (560, 799)]
+
+
+def test_a_long_curve_is_drawn_by_few_points():
+    value = np.tile([1, 5, np.nan], 2 * POINTS)
+    value[:30] = np.nan
+    step, lines = thinned(np.arange(len(value)), value)
+    assert len(step) <= POINTS
+    assert np.isnan(lines[0]).all()
+    np.testing.assert_array_equal(lines[-1], [1, 3, 5])

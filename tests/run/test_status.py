@@ -50,7 +50,8 @@ def test_it_says_how_a_training_stands_and_ends(tmp_path):
     folder = tmp_path / "run"
     look = At(4, lambda event: seen.append(stands(event.folder)))
     trainer(folder, look).fit()
-    assert seen == [("training", "", 2)]
+    assert seen[0][:2] == ("training", "")
+    assert seen[0][2] in (0, 2)  # with the checkpoint at step 2, once it is written
     assert stands(folder) == ("finished", "LENGTH", 6)
     trainer(folder).resume()  # nothing to do
     assert stands(folder) == ("finished", "LENGTH", 6)

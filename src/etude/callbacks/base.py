@@ -50,9 +50,14 @@ class Stop:
 
 @dataclass(frozen=True)
 class Save:
-    """Asks for a checkpoint, named by what it is for."""
+    """Asks for a checkpoint, named by what it is for.
+
+    An `optional` one may be left out where a newer one is asked for while an older one is still
+    being written.
+    """
 
     metrics: Mapping[str, float] | None = None
+    optional: bool = False
 
 
 Request = Stop | Save | None

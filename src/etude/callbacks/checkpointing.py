@@ -1,7 +1,7 @@
 """When to save, and which checkpoints to keep."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from etude.callbacks.base import Callback, Event, Request, Save
@@ -11,6 +11,8 @@ from etude.engine.phase import Epochs, Seconds, Steps
 from etude.errors import ConfigurationError
 
 MINUTE = Seconds(60)
+#: The last checkpoint, and one to spare if it is damaged.
+SPARE = 2
 
 
 class ModelCheckpoint(Callback):
@@ -22,7 +24,11 @@ class ModelCheckpoint(Callback):
         mode: "min" if small values are better, "max" if large ones are. Of a metric called
             "loss" it is "min"; of any other it must be said.
         top_k: how many of the best to keep.
-        keep_last: how many of the last to keep.
+        keep_last: how many of the last to keep. Up to 2 are for going on, and training does not
+            wait for the disk: where checkpoints come faster than they are written, the newest
+            waits, and those between are left out, which `checkpoints.log` of the run says. More
+            than 2 are a series, of which each is written. Those of the end of a phase, of the
+            best, and of an interruption are written in any case.
 
     Raises `ConfigurationError` for values outside their range.
 
@@ -71,15 +77,19 @@ class ModelCheckpoint(Callback):
 
     def on_train_begin(self, event: Event) -> Request:
         self._saved = time.monotonic()
+        if event.folder is not None:  # of those that a resume goes back to, some may be gone
+            manifests = event.folder.glob("checkpoints/*/manifest.json")
+            self.forget_all_but([path.parent.name for path in manifests])
         return None
 
     def on_steps_end(self, event: Event, metrics: Any) -> Request:
         interval = self._interval(event)
+        save = Save(optional=self.keep_last <= SPARE)
         if interval is not None:
-            return Save() if event.step % interval == 0 else None
+            return save if event.step % interval == 0 else None
         if not isinstance(self.every, Seconds):
             return None
-        return Save() if time.monotonic() - self._saved >= self.every.count else None
+        return save if time.monotonic() - self._saved >= self.every.count else None
 
     def on_validation_end(self, event: Event, metrics: Mapping[str, Any]) -> Request:
         if self.monitor is None or self.monitor not in metrics:
@@ -102,13 +112,14 @@ class ModelCheckpoint(Callback):
             self.best = {n: self.best[n] for n in ranked[: self.top_k]}
         return None
 
-    def superfluous(self, names: list[str]) -> list[str]:
-        """Which of the checkpoints, oldest first, are neither among the last nor the best.
-
-        One that could not be written, or is gone, is not among the best.
-        """
+    def forget_all_but(self, names: Collection[str]) -> None:
+        """One that could not be written, or is gone, is not among the best."""
         self.best = {name: value for name, value in self.best.items() if name in names}
-        return [name for name in names[: -self.keep_last] if name not in self.best]
+
+    def keeper(self) -> Callable[[list[str]], set[str]]:
+        """Says which of the checkpoints, oldest first, are among the last or the best as of now."""
+        best, last = set(self.best), self.keep_last
+        return lambda names: best.intersection(names).union(names[-last:])
 
     def problems(self, phases: Mapping[str, Reported]) -> list[str]:
         if self.monitor is None:

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from etude.run.history import Column, History
 
+#: Points of a curve: more than pixels to draw them on.
+POINTS = 4000
 TRAIN, VALID, RESCUE = "#2563a8", "#d9730d", "#b3261e"
 STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
@@ -68,6 +71,26 @@ def smooth(values: np.ndarray, weight: float) -> np.ndarray:
     return out
 
 
+def thinned(
+    step: Int[np.ndarray, " n"], value: Float[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " few"], Float[np.ndarray, "few lines"]]:
+    """A curve of at most `POINTS` points: itself, or lowest, mean and highest of groups of steps.
+
+    >>> thinned(np.array([1, 2]), np.array([0.5, 0.25]))
+    (array([1, 2]), array([[0.5 ],
+           [0.25]]))
+    """
+    if len(step) <= POINTS:
+        return step, value[:, None]
+    first = np.arange(0, len(step), -(-len(step) // POINTS))
+    finite = np.isfinite(value)
+    count = np.add.reduceat(finite.astype(float), first)
+    total = np.add.reduceat(np.where(finite, value, 0).astype(float), first)
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    ends = np.fmin.reduceat(value, first), np.fmax.reduceat(value, first)  # without NaN
+    return step[first], np.stack([ends[0], mean, ends[1]], axis=1)
+
+
 def _draw_metric(
     axes: Any, metric: str, train: Column | None, valid: Column | None, spans: Sequence[Any]
 ) -> None:
@@ -86,12 +109,16 @@ def _draw_metric(
     if train is not None:
         noisy = len(train.step) > 20 and "learning_rate" not in metric
         width, alpha = (0.6, 0.35) if noisy else (1.6, 1.0)
-        axes.plot(train.step, train.value, color=TRAIN, lw=width, alpha=alpha)
+        steps, lines = thinned(train.step, train.value)
+        for line in lines.T[::2]:
+            axes.plot(steps, line, color=TRAIN, lw=width, alpha=alpha)
         if noisy:
             for _, _, first, last in spans:  # never smooth over the end of a phase
-                inside = (train.step >= first) & (train.step <= last)
-                weight = 1 - 1 / max(2, inside.sum() / 25)
-                axes.plot(train.step[inside], smooth(train.value[inside], weight), TRAIN, lw=1.6)
+                inside = slice(*np.searchsorted(train.step, [first, last + 1]))
+                steps, lines = thinned(train.step[inside], train.value[inside])
+                weight = 1 - 1 / max(2, len(steps) / 25)
+                middle = lines[:, lines.shape[1] // 2]
+                axes.plot(steps, smooth(middle, weight), TRAIN, lw=1.6)
         axes.plot([], [], color=TRAIN, label="train")
     if valid is not None:
         axes.plot(valid.step, valid.value, "o", color=VALID, ms=4, label="validation")

@@ -28,7 +28,7 @@ from etude.errors import RunError
 #: The key of a line that is the head of a stretch.
 HEAD = "stretch"
 #: Bytes that are read at once.
-PIECE = 1 << 22
+PIECE = 1 << 20
 
 
 @runtime_checkable

@@ -52,10 +52,11 @@ class Endings:
         self.telling.journal.event(visit, "rollback", attempt=visit.attempt, fault=fault.sentence)
         self.save()
 
-    def save(self) -> None:
-        """Hands a checkpoint of everything to the writer."""
+    def save(self, *, optional: bool = False) -> None:
+        """Hands a checkpoint of everything to the writer, which may leave out an `optional` one."""
         root = self.session.root
-        self.saving.save(root, self.telling.event(root.innermost), self.session.as_json)
+        event = self.telling.event(root.innermost)
+        self.saving.save(root, event, self.session.as_json, optional=optional)
 
     def badly(self, error: BaseException) -> None:
         """Saves what can be saved, says how to go on, and closes callbacks and files."""

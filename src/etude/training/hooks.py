@@ -29,13 +29,13 @@ class Hooks:
             overrides(c, "on_epoch_begin") or overrides(c, "on_epoch_end") for c in callbacks
         )
         self.stop: Stop | None = None
-        self.save = False
+        self.save: Save | None = None
         self._initial = json.dumps(self.states())
 
     @property
     def requested(self) -> bool:
         """Whether anything was asked for since it was last dealt with."""
-        return self.save or self.stop is not None
+        return self.save is not None or self.stop is not None
 
     @property
     def probes(self) -> tuple[Probe, ...]:
@@ -44,7 +44,7 @@ class Hooks:
 
     def begin(self) -> None:
         """A training begins: what callbacks remember of another one is forgotten."""
-        self.stop, self.save = None, False
+        self.stop = self.save = None
         self.restore(json.loads(self._initial))
 
     def call(self, hook: str, event: Event, *arguments: Any) -> None:
@@ -56,8 +56,8 @@ class Hooks:
             request = getattr(callback, hook)(event, *own)
             if isinstance(request, Stop):
                 self.stop = self.stop or request
-            elif isinstance(request, Save):
-                self.save = True
+            elif isinstance(request, Save) and (self.save is None or self.save.optional):
+                self.save = request
 
     def fail(self, event: Event, error: BaseException) -> None:
         """Training ends by an exception: every callback closes, also if another one cannot."""
@@ -79,9 +79,9 @@ class Hooks:
         wanted = [step for c in self.callbacks if (step := c.next_step(event)) is not None]
         return min(wanted, default=None)
 
-    def take_save(self) -> bool:
-        """Whether a checkpoint was asked for; asks no more."""
-        asked, self.save = self.save, False
+    def take_save(self) -> Save | None:
+        """The checkpoint that was asked for, if any; asks no more."""
+        asked, self.save = self.save, None
         return asked
 
     def take_stop(self) -> Stop | None:

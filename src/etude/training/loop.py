@@ -86,8 +86,8 @@ class Training:
             # Decided before the checkpoint is made, so that a resume need not decide again.
             self._decide(visit, measured, ending)
             visit.processed = visit.step
-            if self.hooks.take_save():
-                self.endings.save()
+            if asked := self.hooks.take_save():
+                self.endings.save(optional=asked.optional)
         self._close(visit)
 
     def _validate(self, visit: Visit, *, last: bool) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import Any
 from etude.callbacks.base import Event
 from etude.callbacks.checkpointing import ModelCheckpoint
 from etude.errors import CheckpointError, NonFiniteError, RunLostError
-from etude.run import Run, way_on
+from etude.run import Run, Status, way_on
 from etude.run.checkpoints import Shared
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
@@ -29,15 +29,24 @@ class Saving:
         #: why the last phase ended, as the newest checkpoint has it
         self._reason = ""
 
-    def save(self, root: Visit, event: Event, session: SessionJson) -> None:
-        """Hands a checkpoint of everything to the writer."""
+    def save(
+        self, root: Visit, event: Event, session: SessionJson, *, optional: bool = False
+    ) -> None:
+        """Hands a checkpoint of everything to the writer.
+
+        An `optional` one does not hold the training up: where the one before is still being
+        written, it waits, and is left out if another one comes meanwhile.
+        """
         if self.run is None:
             return
-        self.wait()
         try:
-            self._hand_over(self.run, root, event, session)
+            self.run.checkpoints.poll() if optional else self.run.checkpoints.wait()
+        except CheckpointError as error:
+            self._failed(self.run, error)
+        try:
+            self._hand_over(self.run, root, event, session, optional=optional)
         except (CheckpointError, OSError) as error:
-            self.journal.failed(error)
+            self._failed(self.run, error)
 
     def wait(self) -> None:
         """Returns when the last checkpoint is on the disk, and those nobody needs are gone."""
@@ -45,9 +54,8 @@ class Saving:
             return
         try:
             self.run.checkpoints.wait()
-            self._prune(self.run)
-        except (CheckpointError, OSError) as error:
-            self.journal.failed(error)
+        except CheckpointError as error:
+            self._failed(self.run, error)
 
     def for_later(self, root: Visit, event: Event, session: SessionJson) -> str:
         """Saves the state at an interruption; says what came of it."""
@@ -84,7 +92,8 @@ class Saving:
             return
         if error is None:
             self.run.ensure_in_place()
-        for last in (lambda: self._tell_end(error), self.run.close):
+        # The end is told when nothing is written any more that says how the training stands.
+        for last in (self.run.checkpoints.wait, lambda: self._tell_end(error), self.run.close):
             try:
                 last()
             except (CheckpointError, RunLostError, OSError) as failure:
@@ -104,31 +113,51 @@ class Saving:
             else:
                 self.journal.stands("failed", f"{type(error).__name__}: {first}")
 
-    def _hand_over(self, run: Run, root: Visit, event: Event, session: SessionJson) -> None:
+    @property
+    def _keepers(self) -> list[ModelCheckpoint]:
+        return [c for c in self.hooks.callbacks if isinstance(c, ModelCheckpoint)]
+
+    def _failed(self, run: Run, error: Exception) -> None:
+        """One could not be written: told, unless that ends the training."""
+        self.journal.failed(error)
+        names = run.checkpoints.names()
+        for keeper in self._keepers:
+            keeper.forget_all_but(names)
+
+    def _hand_over(
+        self, run: Run, root: Visit, event: Event, session: SessionJson, *, optional: bool = False
+    ) -> None:
         began = time.perf_counter()
         name = f"{event.global_step:09d}-{event.phase}"
         # Callbacks run first: their state belongs to this checkpoint.
         self.hooks.call("on_checkpoint", event, name)
         run.ensure_in_place()
         content = session()
-        _save_visits(run, name, root, content)
+        keepers = [callback.keeper() for callback in self._keepers]
+
+        def superfluous(names: list[str]) -> list[str]:
+            return [name for name in names if not any(name in keep(names) for keep in keepers)]
+
         self.journal.steps_made = event.global_step
         self._reason = content["reasons"][-1][1] if content["reasons"] else ""
-        self.journal.stands("training")
+
+        def settle() -> None:
+            # A power cut must not leave a checkpoint of records that are gone.
+            run.history.settle()
+            Status("training", "", event.global_step).write(run.path)
+
+        run.history.flush()
+        run.checkpoints.save(
+            name, **_content(run, root, content), optional=optional, settle=settle,
+            superfluous=superfluous if keepers else None,
+        )  # fmt: skip
         seconds = time.perf_counter() - began
         self.journal.took(root, "checkpoint", seconds)
         self.hooks.call("on_time", event, "checkpoint", seconds, 0)
 
-    def _prune(self, run: Run) -> None:
-        keepers = [c for c in self.hooks.callbacks if isinstance(c, ModelCheckpoint)]
-        names = run.checkpoints.names()
-        unwanted = [set(keeper.superfluous(names)) for keeper in keepers]
-        for name in names:
-            if all(name in some for some in unwanted):
-                run.checkpoints.remove(name)
 
-
-def _save_visits(run: Run, name: str, root: Visit, session: dict[str, Any]) -> None:
+def _content(run: Run, root: Visit, session: dict[str, Any]) -> dict[str, Any]:
+    """`arrays`, `meta` and `shared` of a checkpoint."""
     visits = [root]
     while (child := visits[-1].child) is not None:
         visits.append(child)
@@ -137,8 +166,9 @@ def _save_visits(run: Run, name: str, root: Visit, session: dict[str, Any]) -> N
     for depth, visit in enumerate(visits):
         arrays |= visit.arrays(f"{depth}/")
         shared |= visit.shared(f"{depth}/")
-    meta = {"visits": [visit.position() for visit in visits], **session}
-    run.history.flush()
-    run.history.settle()  # a power cut must not leave a checkpoint of lines that are gone
-    meta["history"] = run.history.mark()
-    run.checkpoints.save(name, arrays, meta, shared)
+    meta = {
+        "visits": [visit.position() for visit in visits],
+        **session,
+        "history": run.history.mark(),
+    }
+    return {"arrays": arrays, "meta": meta, "shared": shared}

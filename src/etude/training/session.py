@@ -117,4 +117,4 @@ class Session:
         hooks.restore(meta["callbacks"])
         stop = meta["stop"]
         hooks.stop = None if stop is None else Stop(Reason[stop[0]], stop[1])
-        hooks.save = False
+        hooks.save = None

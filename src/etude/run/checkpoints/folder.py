@@ -8,23 +8,27 @@ True
 """
 
 import contextlib
+import math
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from etude.run.checkpoints.array_files import read_arrays, write_arrays
+from etude.run.checkpoints.array_file import digests_in, read_arrays, write_arrays
 from etude.run.checkpoints.host_array import HostArray, Shard
 from etude.run.checkpoints.manifest import (
     FILE_NAME,
-    FileEntry,
+    SMALL,
     Manifest,
     ManifestError,
+    entries_of,
     sync_directory,
 )
+from etude.run.checkpoints.orbax_files import read_packed
 
 #: Folder of the arrays that checkpoints share, beside them.
 SHARED = "shared"
@@ -34,19 +38,30 @@ class ReplacedError(Exception):
     """A checkpoint was removed or saved anew while it was being read."""
 
 
-def write_folder(folder: Path, manifest: Manifest, arrays: Mapping[str, HostArray]) -> None:
-    """Write arrays, and then the manifest with the digests of their files."""
-    place = folder / manifest.arrays_folder
-    stored = {
-        entry.key: shard.data
-        for path, array in arrays.items()
-        for entry, shard in zip(manifest.arrays[path].shards, array.shards, strict=True)
-    }
-    write_arrays(place, stored)
-    files = {path: FileEntry.of(place / path) for path in _files_of(place)}
-    for directory in (place, folder, folder.parent):
-        sync_directory(directory)
-    replace(manifest, files=files).write(folder)
+def write_folder(
+    folder: Path,
+    manifest: Manifest,
+    arrays: Mapping[str, HostArray],
+    settle: Callable[[], None] | None = None,
+) -> None:
+    """Write arrays, and then the manifest, with their digests unless it has them.
+
+    `settle` is called before the manifest is written: what must be on the disk by then.
+    """
+    shards = [shard.data for array in arrays.values() for shard in array.shards]
+    entries = manifest.arrays
+    if entries or sum(shard.nbytes for shard in shards) < SMALL:
+        write_arrays(folder / manifest.place, shards)
+        entries = entries or entries_of(arrays)
+    else:
+        with ThreadPoolExecutor(1, "etude-digest") as beside:
+            digesting = beside.submit(entries_of, arrays)  # while the system writes
+            write_arrays(folder / manifest.place, shards)
+            entries = digesting.result()
+    if settle is not None:
+        settle()
+    replace(manifest, arrays=entries).write(folder)
+    sync_directory(folder.parent)
 
 
 def write_shared(checkpoints: Path, manifest: Manifest, arrays: Mapping[str, HostArray]) -> None:
@@ -58,9 +73,9 @@ def write_shared(checkpoints: Path, manifest: Manifest, arrays: Mapping[str, Hos
     try:
         known = Manifest.read(folder)
         if known.name == manifest.name:
-            known.verify_files(folder / known.arrays_folder)
+            _verify(folder / known.place, known)
             return
-    except ManifestError:
+    except (ManifestError, OSError):
         pass
     if folder.exists():  # what a kill, or damage, has left
         shutil.rmtree(folder)
@@ -102,10 +117,23 @@ def _read_shared(folder: Path, digest: str) -> dict[str, HostArray]:
 
 
 def _read_arrays(folder: Path, manifest: Manifest) -> dict[str, HostArray]:
-    place = folder / manifest.arrays_folder
-    manifest.verify_files(place)  # first, so that Orbax never parses damaged files
-    keys = [shard.key for entry in manifest.arrays.values() for shard in entry.shards]
-    stored = read_arrays(place, keys)
+    entries = [(entry, shard) for entry in manifest.arrays.values() for shard in entry.shards]
+    for path, entry in manifest.arrays.items():
+        if not entry.complete:
+            raise ManifestError(f"leaf {path!r} lacks a part of its {list(entry.shape)}")
+    place = folder / manifest.place
+    if manifest.packed:
+        manifest.verify_files(place)  # first, so that Orbax never parses damaged files
+        stored = read_packed(place, [shard.key for _, shard in entries])
+    else:
+        kinds = [(shard.shape, np.dtype(entry.dtype)) for entry, shard in entries]
+        try:
+            found = read_arrays(place, kinds)
+        except OSError as error:
+            raise ManifestError(f"{place.name}: {error.strerror}") from None
+        except ValueError as error:
+            raise ManifestError(f"{place.name} {error}") from None
+        stored = {shard.key: one for (_, shard), one in zip(entries, found, strict=True)}
     manifest.verify_arrays(stored)
     return {
         path: HostArray(
@@ -115,6 +143,17 @@ def _read_arrays(folder: Path, manifest: Manifest) -> dict[str, HostArray]:
         )
         for path, entry in manifest.arrays.items()
     }
+
+
+def _verify(place: Path, manifest: Manifest) -> None:
+    """Read arrays without keeping them; ManifestError if they are damaged."""
+    if manifest.packed:
+        manifest.verify_files(place)
+        return
+    entries = [(entry, shard) for entry in manifest.arrays.values() for shard in entry.shards]
+    sizes = [math.prod(one.shape) * np.dtype(entry.dtype).itemsize for entry, one in entries]
+    if digests_in(place, sizes) != [shard.digest for _, shard in entries]:
+        raise ManifestError(f"{place.name} is damaged")
 
 
 def shared_folder(checkpoints: Path, digest: str) -> Path:
@@ -156,16 +195,21 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def _remove_all_but_whole(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()}
+    if len(names) == 2 and FILE_NAME in names and any(map(_ARRAYS.fullmatch, names)):
+        return
     try:
-        keep = Manifest.read(folder).arrays_folder
+        keep = Manifest.read(folder).place
     except ManifestError:
         if (folder / FILE_NAME).exists():
             return  # damaged: left for its owner to look at
         keep = None
     for path in folder.iterdir():
-        if path.is_dir() and path.name != keep:
+        if path.name in (keep, FILE_NAME):
+            continue
+        if path.is_dir():
             shutil.rmtree(path)
-        elif path.name == f"{FILE_NAME}.tmp":
+        else:
             path.unlink()
     if keep is None:
         folder.rmdir()
@@ -199,16 +243,18 @@ def sequence_of(folder: Path) -> int:
     try:
         return Manifest.read(folder).sequence
     except ManifestError:
-        try:
-            matches = [_OURS.fullmatch(path.name) for path in folder.iterdir()]
-        except FileNotFoundError:  # removed meanwhile
-            return 0
-        return max((int(match["sequence"] or 0) for match in matches if match), default=0)
+        return last_sequence(folder)
 
 
-# Orbax writes into arrays-000012.orbax-checkpoint-tmp and renames it.
-_OURS = re.compile(rf"arrays-(?P<sequence>\d+)(\.orbax.*)?|{re.escape(FILE_NAME)}(\.tmp)?")
+def last_sequence(folder: Path) -> int:
+    """The highest sequence number of arrays in a folder, without a look into the manifest."""
+    try:
+        matches = [_ARRAYS.fullmatch(path.name) for path in folder.iterdir()]
+    except FileNotFoundError:  # removed meanwhile
+        return 0
+    return max((int(match["sequence"]) for match in matches if match), default=0)
 
 
-def _files_of(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+# Orbax wrote into arrays-000012.orbax-checkpoint-tmp and renamed it.
+_ARRAYS = re.compile(r"arrays-(?P<sequence>\d+)(\.bin|\.orbax.*)?")
+_OURS = re.compile(rf"{_ARRAYS.pattern}|{re.escape(FILE_NAME)}(\.tmp)?")

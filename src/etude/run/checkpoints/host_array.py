@@ -6,17 +6,26 @@
 ([((0, 4),)], array([0., 1., 2., 3.], dtype=float32))
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import UInt8
 
 if TYPE_CHECKING:
     import jax
 
 #: The part of an array that a shard is: start and stop along every axis.
 Index = tuple[tuple[int, int], ...]
+
+
+#: Gives memory of so many bytes.
+Take = Callable[[int], UInt8[np.ndarray, " _"]]
+
+
+def _fresh(size: int) -> UInt8[np.ndarray, " _"]:
+    return np.empty(size, np.uint8)
 
 
 @runtime_checkable
@@ -46,12 +55,12 @@ class HostArray:
     shards: tuple[Shard, ...]
 
     @classmethod
-    def of(cls, array: ArrayLike) -> "HostArray":
+    def of(cls, array: ArrayLike, take: Take = _fresh) -> "HostArray":
         """`array` on the host. Of a JAX array, each shard is copied by itself, once.
 
-        The copy has memory of its own: on a CPU, `numpy.asarray` would be a view, which keeps the
-        next step from overwriting the array in place. A NumPy array is not copied, and may not
-        change afterwards.
+        The copy has memory of its own, which `take` gives: on a CPU, `numpy.asarray` would be a
+        view, which keeps the next step from overwriting the array in place. A NumPy array is not
+        copied, and may not change afterwards.
 
         Raises TypeError if it holds something else than numbers or booleans.
         """
@@ -60,10 +69,10 @@ class HostArray:
         if isinstance(array, np.ndarray | np.generic):
             data = _native(np.asarray(array))
             return cls(data.shape, data.dtype, _one_shard(data))
-        return cls._of_device(array)
+        return cls._of_device(array, take)
 
     @classmethod
-    def _of_device(cls, array: Any) -> "HostArray":
+    def _of_device(cls, array: Any, take: Take) -> "HostArray":
         import jax
 
         if not isinstance(array, jax.Array):
@@ -75,15 +84,17 @@ class HostArray:
             )
         # Every part once, whichever device holds a copy of it.
         mine = [shard for shard in array.addressable_shards if shard.replica_id == 0]
-        for shard in mine:
-            shard.data.copy_to_host_async()
-        shards = [
-            Shard(
-                _bounds(shard.index, array.shape), np.array(jax.device_get(shard.data), order="C")
-            )
-            for shard in mine
-            if shard.data.size
-        ]
+        parts = [(shard.index, shard.data) for shard in mine if array.size]
+        if len(parts) > 1:
+            for _, part in parts:
+                part.copy_to_host_async()
+        # Said aloud, as by `jax.device_get`, which takes longer than the copy of a small array.
+        with jax.transfer_guard_device_to_host("allow"):
+            shards = [
+                Shard(_bounds(index, array.shape), _copy(np.asarray(part), take))
+                for index, part in parts
+                if part.size
+            ]
         return cls(array.shape, np.dtype(array.dtype), tuple(shards))
 
     @property
@@ -140,6 +151,13 @@ def placed(
         path: arrays[path].whole() if one.sharding is None else arrays[path].placed(one.sharding)
         for path, one in like.items()
     }
+
+
+def _copy(array: np.ndarray, take: Take) -> np.ndarray:
+    """A copy that is contiguous in C order."""
+    memory = take(array.nbytes)
+    memory[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return memory.view(array.dtype).reshape(array.shape)
 
 
 def _one_shard(data: np.ndarray) -> tuple[Shard, ...]:

@@ -1,4 +1,4 @@
-"""The manifest of a folder of arrays: what it holds, with a digest of every shard and file.
+"""The manifest of a folder of arrays: what it holds, with a digest of every shard.
 
 >>> from etude.run.checkpoints.host_array import HostArray
 >>> import numpy as np
@@ -12,17 +12,21 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from etude.run.checkpoints.array_file import bytes_of
 from etude.run.checkpoints.host_array import HostArray, Index
 
-#: Format 1 wrote every array as one; it is read, and no longer written.
-FORMAT = 2
+#: Formats 1 and 2 had their arrays written by Orbax, format 1 every array as one: they are read.
+FORMAT = 3
+#: Bytes below which it costs more to begin threads than to compute digests in this one.
+SMALL = 1 << 22
 FILE_NAME = "manifest.json"
 
 
@@ -35,7 +39,7 @@ class ShardEntry:
     """One shard of an array: which part it is, and the key under which it is stored."""
 
     index: Index
-    key: str  # plain digits: leaf paths may hold any character, storage keys may not
+    key: str  # its number, in the order in which shards are stored
     digest: str  # SHA-256 of the bytes in C order
 
     @property
@@ -60,7 +64,7 @@ class ArrayEntry:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file."""
+    """One file that Orbax wrote."""
 
     size: int
     digest: str
@@ -80,15 +84,21 @@ class Manifest:
     name: str
     sequence: int  # grows with every save of a store: the order of checkpoints
     arrays: Mapping[str, ArrayEntry]  # by leaf path
-    files: Mapping[str, FileEntry]  # by path relative to the folder of the arrays
     meta: Mapping[str, Any]
     shared: Mapping[str, str]  # prefix of leaf paths -> digest of the arrays stored elsewhere
     format: int = FORMAT
+    #: up to format 2: by path relative to the folder of the arrays
+    files: Mapping[str, FileEntry] = field(default_factory=dict)
 
     @property
-    def arrays_folder(self) -> str:
-        """Name of the folder of the arrays, beside the manifest."""
-        return f"arrays-{self.sequence:06d}"
+    def packed(self) -> bool:
+        """Whether Orbax wrote the arrays, into a folder."""
+        return self.format < 3
+
+    @property
+    def place(self) -> str:
+        """Name of the file of the arrays, or of their folder, beside the manifest."""
+        return f"arrays-{self.sequence:06d}{'' if self.packed else '.bin'}"
 
     def write(self, folder: Path) -> None:
         """Put the manifest into `folder`, durably and at once: whole, or as it was before."""
@@ -97,13 +107,12 @@ class Manifest:
             "name": self.name,
             "sequence": self.sequence,
             "arrays": {path: asdict(entry) for path, entry in self.arrays.items()},
-            "files": {path: asdict(entry) for path, entry in self.files.items()},
             "meta": self.meta,
             "shared": dict(self.shared),
         }
         temporary = folder / f"{FILE_NAME}.tmp"
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump({**body, "digest": _digest(body)}, file, indent=1)
+            file.write(json.dumps({**body, "digest": _digest(body)}))
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(folder / FILE_NAME)
@@ -124,22 +133,22 @@ class Manifest:
             raise ManifestError(f"{FILE_NAME} cannot be read ({error})") from None
         if digest != _digest(body):
             raise ManifestError(f"{FILE_NAME} is damaged: its content does not match its digest")
-        entry_of = {1: _whole_entry, FORMAT: _entry}.get(body["format"])
+        entry_of = {1: _whole_entry, 2: _entry, FORMAT: _entry}.get(body["format"])
         if entry_of is None:
             raise ManifestError(
                 f"{FILE_NAME} has format {body['format']}, this version of etude reads formats "
-                f"1 and {FORMAT}: use the version that wrote it"
+                f"1 to {FORMAT}: use the version that wrote it"
             )
         arrays = {path: entry_of(entry) for path, entry in body["arrays"].items()}
-        files = {path: FileEntry(**entry) for path, entry in body["files"].items()}
+        files = {path: FileEntry(**entry) for path, entry in body.get("files", {}).items()}
         return cls(
             body["name"],
             body["sequence"],
             arrays,
-            files,
             body["meta"],
             body.get("shared", {}),
             body["format"],
+            files,
         )
 
     def verify_files(self, folder: Path) -> None:
@@ -158,37 +167,45 @@ class Manifest:
 
     def verify_arrays(self, stored: Mapping[str, np.ndarray]) -> None:
         """Compare what was read, by key, with the manifest; ManifestError names the first bad."""
-        for path, entry in self.arrays.items():
-            if not entry.complete:
-                raise ManifestError(f"leaf {path!r} lacks a part of its {list(entry.shape)}")
-            for shard in entry.shards:
-                found = stored[shard.key]
-                got = found.dtype.name, found.shape, digest_of(found)
-                if got != (entry.dtype, shard.shape, shard.digest):
-                    raise ManifestError(
-                        f"leaf {path!r} is not what was saved: "
-                        f"got {got[0]}{list(got[1])} with digest {got[2][:8]}, expected "
-                        f"{entry.dtype}{list(shard.shape)} with digest {shard.digest[:8]}"
-                    )
+        entries = [
+            (path, entry, shard) for path, entry in self.arrays.items() for shard in entry.shards
+        ]
+        digests = digests_of([stored[shard.key] for _, _, shard in entries])
+        for (path, entry, shard), digest in zip(entries, digests, strict=True):
+            found = stored[shard.key]
+            if (found.dtype.name, found.shape, digest) != (entry.dtype, shard.shape, shard.digest):
+                raise ManifestError(
+                    f"{self.place} is damaged: leaf {path!r} is not what was saved: "
+                    f"got {found.dtype.name}{list(found.shape)} with digest {digest[:8]}, expected "
+                    f"{entry.dtype}{list(shard.shape)} with digest {shard.digest[:8]}"
+                )
 
 
 def entries_of(arrays: Mapping[str, HostArray]) -> dict[str, ArrayEntry]:
     """The entries of arrays, with keys counted through."""
-    keys = map(str, itertools.count())
+    digests = digests_of([shard.data for array in arrays.values() for shard in array.shards])
+    numbered = zip(map(str, itertools.count()), digests, strict=False)
     return {
         path: ArrayEntry(
             array.shape,
             array.dtype.name,
-            tuple(ShardEntry(s.index, next(keys), digest_of(s.data)) for s in array.shards),
+            tuple(ShardEntry(shard.index, *next(numbered)) for shard in array.shards),
         )
         for path, array in arrays.items()
     }
 
 
+def digests_of(arrays: Sequence[np.ndarray]) -> list[str]:
+    """The digests of arrays that are contiguous in C order, large ones in several threads."""
+    if sum(array.nbytes for array in arrays) < SMALL:
+        return [digest_of(array) for array in arrays]
+    with ThreadPoolExecutor(os.cpu_count(), "etude-digest") as threads:
+        return list(threads.map(digest_of, arrays))
+
+
 def digest_of(array: np.ndarray) -> str:
     """SHA-256 of an array that is contiguous in C order."""
-    # The view as bytes is free, and the buffer protocol does not know bfloat16.
-    return hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
+    return hashlib.sha256(bytes_of(array)).hexdigest()
 
 
 def sync_directory(folder: Path) -> None:

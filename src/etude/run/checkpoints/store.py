@@ -1,8 +1,8 @@
 """Checkpoints that are whole or absent.
 
-A checkpoint is a folder: `arrays-<sequence>/`, written by Orbax in a background thread, and
+A checkpoint is a folder: `arrays-<sequence>.bin`, written in a background thread, and
 `manifest.json`, written after it. Without a manifest there is no checkpoint; with one, every
-file and every array has a digest that restoring verifies.
+array has a digest that restoring verifies.
 
 >>> import tempfile
 >>> import numpy as np
@@ -19,17 +19,22 @@ import difflib
 import json
 import re
 import shutil
-import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 from etude.errors import CheckpointError
+from etude.run.checkpoints.background import Background, Job
+from etude.run.checkpoints.buffers import Buffers
 from etude.run.checkpoints.folder import (
     SHARED,
     ReplacedError,
     checkpoint_folders,
+    last_sequence,
     read_whole,
     remove_folder,
     remove_unfinished,
@@ -38,8 +43,8 @@ from etude.run.checkpoints.folder import (
     write_folder,
     write_shared,
 )
-from etude.run.checkpoints.host_array import ArrayLike, HostArray
-from etude.run.checkpoints.manifest import FILE_NAME, Manifest, ManifestError, entries_of
+from etude.run.checkpoints.host_array import ArrayLike, HostArray, Take
+from etude.run.checkpoints.manifest import FILE_NAME, Manifest, ManifestError
 from etude.run.checkpoints.restored import Restored
 from etude.run.checkpoints.shared import Shared
 
@@ -56,7 +61,7 @@ class CheckpointStore:
 
     Others may read meanwhile, with `beside_writer=True`: they pass over what is being written
     without a word. A save runs in the background: its failure is raised by the next `wait`, `poll`
-    or `save`, once, and the store can be used again.
+    or `save`, once, and the store can be used again. Saves take turns with the same memory.
 
     >>> import tempfile
     >>> store = CheckpointStore(Path(tempfile.mkdtemp()))
@@ -81,8 +86,11 @@ class CheckpointStore:
         #: gets the name of each checkpoint once it is whole; outlives the checkpoints
         self._ledger = ledger
         self._beside_writer, self._on_warning = beside_writer, on_warning
-        self._thread: threading.Thread | None = None
+        self._background, self._buffers = Background(), Buffers()
         self._failure: CheckpointError | None = None
+        #: names of checkpoints that gave way to newer ones, and how many the ledger has of them
+        self.left_out: list[str] = []
+        self._told = 0
 
     def save(
         self,
@@ -90,6 +98,10 @@ class CheckpointStore:
         arrays: Mapping[str, ArrayLike],
         meta: Mapping[str, Any],
         shared: Mapping[str, Shared] | None = None,
+        *,
+        optional: bool = False,
+        settle: Callable[[], None] | None = None,
+        superfluous: Callable[[list[str]], Iterable[str]] | None = None,
     ) -> None:
         """Start to save `arrays` (leaf path -> array) and `meta` (JSON) under `name`.
 
@@ -98,32 +110,50 @@ class CheckpointStore:
         by their key and their own path; what is on the disk already is not written again.
 
         An older checkpoint of that name stays whole until the new one is. Waits for the save
-        before, and raises its CheckpointError. Raises ValueError or TypeError for a name, an array
-        or meta that cannot be stored.
+        before, unless this one is `optional`: then it waits itself, without holding the caller up,
+        in the place of an optional one that waits already and is left out (`left_out`).
+
+        In the background, `settle` is called before the checkpoint counts, and `superfluous` after
+        it: of the names of all checkpoints, oldest first, it gives those to remove.
+
+        Raises CheckpointError if a save before has failed, ValueError or TypeError for a name, an
+        array or meta that cannot be stored.
         """
         _check_name(name)
         try:
-            meta = json.loads(json.dumps(dict(meta)))  # a copy: the caller may change its own
+            copied = json.loads(json.dumps(dict(meta)))  # the caller may change its own
         except (TypeError, ValueError) as error:
             raise TypeError(f"checkpoint {name!r}: meta must be JSON, but {error}") from None
-        self.wait()  # before there is a second copy of everything
-        host = {path: _on_host(path, array) for path, array in arrays.items()}
-        self._thread = threading.Thread(
-            target=self._write, args=(name, host, meta, shared or {}), name=f"checkpoint-{name}"
-        )
-        self._thread.start()
+        self._background.withdraw()  # before there is another copy of everything
+        if not optional:
+            self._background.join()
+        self._raise_failure()
+        taken: list[UInt8[np.ndarray, " _"]] = []
+
+        def take(size: int) -> UInt8[np.ndarray, " _"]:
+            taken.append(self._buffers.take(size))
+            return taken[-1]
+
+        host = {path: _on_host(path, array, take) for path, array in arrays.items()}
+
+        def write() -> None:
+            self._write(name, host, copied, shared or {}, settle, superfluous)
+            self._buffers.give_back(taken)
+
+        def withdraw() -> None:
+            self.left_out.append(name)
+            self._buffers.give_back(taken)
+
+        self._background.start(Job(write, withdraw))
 
     def wait(self) -> None:
-        """Return when the last save is on the disk; raise CheckpointError if it failed."""
-        self._join()
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        """Return when all saves are on the disk; raise CheckpointError if one failed."""
+        self._background.join()
+        self._raise_failure()
 
     def poll(self) -> None:
-        """Raise CheckpointError if the last save has failed; return at once otherwise."""
-        if self._thread is None or not self._thread.is_alive():
-            self.wait()
+        """Raise CheckpointError if a save has failed; return at once otherwise."""
+        self._raise_failure()
 
     def close(self) -> None:
         """The same as `wait`: nothing is written after it."""
@@ -131,7 +161,7 @@ class CheckpointStore:
 
     def names(self) -> list[str]:
         """Names of the checkpoints that have a manifest, oldest first."""
-        self._join()
+        self._background.join()
         found = []
         for folder in checkpoint_folders(self._folder):
             try:
@@ -143,7 +173,7 @@ class CheckpointStore:
 
     def empty(self) -> bool:
         """Whether there is none, not even a damaged one: no folder has a manifest."""
-        self._join()
+        self._background.join()
         return not any((one / FILE_NAME).exists() for one in checkpoint_folders(self._folder))
 
     def lost(self) -> bool:
@@ -176,7 +206,7 @@ class CheckpointStore:
         Each damaged one that was passed over is told to `on_warning` and listed in `skipped`.
         Raises CheckpointError if `name` is absent or damaged, or if none is whole.
         """
-        self._join()
+        self._background.join()
         for _ in range(ATTEMPTS):
             try:
                 return self._restore(name)
@@ -216,7 +246,7 @@ class CheckpointStore:
 
         Raises CheckpointError if there is none.
         """
-        self._join()
+        self._background.join()
         if name not in [known.name for known in checkpoint_folders(self._folder)]:
             raise CheckpointError(f"There is no checkpoint {name!r} in {self._folder} to remove.")
         remove_folder(self._folder / name)
@@ -228,10 +258,10 @@ class CheckpointStore:
         for later in reversed(names[names.index(name) + 1 :]):
             self.remove(later)
 
-    def _join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _write(
         self,
@@ -239,37 +269,53 @@ class CheckpointStore:
         arrays: Mapping[str, HostArray],
         meta: dict[str, Any],
         shared: Mapping[str, Shared],
+        settle: Callable[[], None] | None,
+        superfluous: Callable[[list[str]], Iterable[str]] | None,
     ) -> None:
         """The whole save, in the background; leaves its failure behind for `wait`."""
         folder = self._folder / name
         try:
             known = list(checkpoint_folders(self._folder))
-            sequence = 1 + max(map(sequence_of, known), default=0)
+            sequence = 1 + max(map(last_sequence, known), default=0)
             for one in known:
                 remove_unfinished(one)  # what killed saves have left
             for one in shared.values():
-                of_these = Manifest(one.digest, sequence, one.entries, {}, {}, {})
-                write_shared(self._folder, of_these, one.leaves)
+                write_shared(
+                    self._folder, Manifest(one.digest, sequence, one.entries, {}, {}), one.leaves
+                )
             folder.mkdir(exist_ok=True)
             digests = {prefix: one.digest for prefix, one in shared.items()}
-            manifest = Manifest(name, sequence, entries_of(arrays), {}, meta, digests)
-            write_folder(folder, manifest, arrays)
+            write_folder(folder, Manifest(name, sequence, {}, meta, digests), arrays, settle)
             self._write_down(name)
             remove_unfinished(folder)  # the arrays of an older checkpoint of this name
+            if superfluous is not None:
+                self._remove_all(superfluous(self._names_in_order()))
         except Exception as error:
             size = sum(one.nbytes for one in (*arrays.values(), *shared.values()))
-            self._failure = self._explain(name, size, error)
+            self._failure = self._failure or self._explain(name, size, error)
             remove_unfinished(folder)
         remove_unshared(self._folder)
 
+    def _remove_all(self, names: Iterable[str]) -> None:
+        """Remove checkpoints; one that resists is left to the next time."""
+        for name in names:
+            with contextlib.suppress(OSError):
+                remove_folder(self._folder / name)
+
+    def _names_in_order(self) -> list[str]:
+        """As `names`, from the names of files alone."""
+        whole = [one for one in checkpoint_folders(self._folder) if (one / FILE_NAME).exists()]
+        return [one.name for one in sorted(whole, key=last_sequence)]
+
     def _write_down(self, name: str) -> None:
+        new, self._told = self.left_out[self._told :], len(self.left_out)
+        lines = [name, *(f"{one} (left out: saves came faster than the disk)" for one in new)]
         if self._ledger is not None:
             with contextlib.suppress(OSError), self._ledger.open("a", encoding="utf-8") as file:
-                file.write(f"{name}\n")  # the checkpoint is whole also without it
+                file.write("".join(f"{line}\n" for line in lines))  # it is whole also without it
 
     def _explain(self, name: str, size: int, error: Exception) -> CheckpointError:
         reason = " ".join(str(error).split())
-        # TensorStore wraps the system's words into a paragraph of its own.
         full = [
             text
             for text in ("No space left on device", "Disk quota exceeded", "File too large")
@@ -297,8 +343,8 @@ def _check_name(name: str) -> None:
         )
 
 
-def _on_host(path: str, array: ArrayLike) -> HostArray:
+def _on_host(path: str, array: ArrayLike, take: Take) -> HostArray:
     try:
-        return HostArray.of(array)
+        return HostArray.of(array, take)
     except TypeError as error:
         raise TypeError(f"leaf {path!r} {error}") from None

@@ -1,20 +1,9 @@
-"""Arrays on the disk, by Orbax: the only module that knows it, imported at the first save.
-
-Orbax packs all arrays into one OCDBT database: about ten files whatever the number of leaves, where
-one Zarr per array makes two files a leaf. It does not store empty arrays; the manifest does.
-
->>> import tempfile
->>> import numpy as np
->>> folder = Path(tempfile.mkdtemp()) / "arrays"
->>> write_arrays(folder, {"0": np.arange(3), "1": np.zeros((0, 2))})
->>> read_arrays(folder, ["0"])
-{'0': array([0, 1, 2])}
-"""
+"""Arrays of checkpoints up to format 2, which Orbax wrote: the only module that knows it."""
 
 import logging
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -23,24 +12,8 @@ from types import ModuleType
 import numpy as np
 
 
-def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write `arrays` into the new folder `folder` and return when they are on the disk.
-
-    Keys are plain (letters, digits); empty arrays are left out. Raises what Orbax raises, among it
-    ValueError where the disk is full.
-    """
-    ocp = _orbax()
-    item = {key: array for key, array in arrays.items() if array.size}
-    if not item:
-        folder.mkdir()
-        return
-    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=True)
-    with ocp.Checkpointer(handler) as checkpointer, _plain(folder) as path:
-        checkpointer.save(path, args=ocp.args.PyTreeSave(item))
-
-
-def read_arrays(folder: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
-    """Read the arrays named `keys` from what `write_arrays` wrote, on the host."""
+def read_packed(folder: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
+    """Read the arrays named `keys`, on the host."""
     ocp = _orbax()
     restore_args = {key: ocp.RestoreArgs(restore_type=np.ndarray) for key in keys}
     if not restore_args:
