@@ -10,7 +10,8 @@ from etude.run.compare import compare_leaves
 from etude.run.directory import Run
 from etude.run.durations import Durations
 from etude.run.folder import from_recipe, way_on
-from etude.run.history import Column, History, Summary
+from etude.run.history import Column, History
+from etude.run.history_tables import Summary
 from etude.run.report import write_report
 from etude.run.status import Status
 

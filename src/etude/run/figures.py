@@ -34,12 +34,14 @@ def write_figures(folder: Path, history: History, times: Sequence[Mapping[str, A
         figure.savefig(paths[-1])
 
     with mpl.rc_context(STYLE):
-        columns = {name: history[name] for name in history.names}
-        spans = history.spans
-        metrics = dict.fromkeys(key.partition("/")[2] for key in columns)
+        names, spans = history.names, history.spans
+        metrics = dict.fromkeys(name.partition("/")[2] for name in names)
         for metric in metrics:
             figure = Figure(figsize=(8, 3.4))
-            train, valid = columns.get(f"train/{metric}"), columns.get(f"valid/{metric}")
+            train, valid = (
+                history[name] if name in names else None
+                for name in (f"train/{metric}", f"valid/{metric}")
+            )
             _draw_metric(figure.add_subplot(), metric, train, valid, spans)
             save(metric, figure)
         if times:

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 
 from etude.errors import ColumnError, ConfigurationError, RunError, suggest
 from etude.run.folder import HISTORY, is_run, not_a_run
-from etude.run.history_tables import Span, columns_of, spans_of, write_csv
+from etude.run.history_tables import Span, Summary, columns_of, spans_of, summaries, write_csv
 from etude.run.history_writers import Parts, read_file
 from etude.run.stretches import Block
 
@@ -55,24 +55,6 @@ class Column:
 
     step: Int[np.ndarray, " n"]
     value: Float[np.ndarray, " n"]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One metric in numbers; lowest and highest leave out NaN."""
-
-    name: str
-    count: int
-    last: float
-    lowest: float
-    highest: float
-
-    @classmethod
-    def of(cls, name: str, values: Float[np.ndarray, " n"]) -> "Summary":
-        """The summary of at least one value."""
-        numbers = values[~np.isnan(values)]
-        ends = (numbers.min(), numbers.max()) if len(numbers) else (np.nan, np.nan)
-        return cls(name, len(values), float(values[-1]), *map(float, ends))
 
 
 class History(Sequence[dict[str, Any]]):
@@ -129,16 +111,14 @@ class History(Sequence[dict[str, Any]]):
 
     def summary(self) -> list[Summary]:
         """Every column in numbers, by name; also what evaluations after the training found."""
-        found: dict[str, Any] = dict.fromkeys(self.names)
+        found = summaries(self._stretches, self._values)
         for event in self.events:
             metrics = event.get("metrics")
             for name, value in metrics.items() if isinstance(metrics, dict) else ():
                 if isinstance(value, int | float):
-                    found[f"{event.get('split', '')}/{name}"] = np.array([value], np.float64)
-        return [
-            Summary.of(name, self[name].value if found[name] is None else found[name])
-            for name in sorted(found)
-        ]
+                    name = f"{event.get('split', '')}/{name}"
+                    found[name] = Summary(name, 1, value, value, value)
+        return [found[name] for name in sorted(found)]
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A table with a row for every step and every validation, NaN where a metric is missing.

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 import numpy as np
@@ -12,6 +13,52 @@ from etude.run.stretches import Block
 PLACE = ("phase", "visit", "step", "epoch", "global_step")
 #: Phase, visit, first and last global step of consecutive records of one visit.
 Span = tuple[str, int, int, int]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric in numbers; lowest and highest leave out NaN."""
+
+    name: str
+    count: int
+    last: float
+    lowest: float
+    highest: float
+
+
+def summaries(
+    blocks: Sequence[Block], lines: Mapping[str, tuple[Sequence[int], Sequence[float]]]
+) -> dict[str, Summary]:
+    """Every metric in numbers: of steps, which are read once, and of lines, as steps and values.
+
+    >>> summaries([], {"valid/loss": ([1, 2], [3.0, 2.0])})["valid/loss"]
+    Summary(name='valid/loss', count=2, last=2.0, lowest=2.0, highest=3.0)
+    """
+    found: dict[str, Summary] = {}
+    latest: dict[str, int] = {}
+
+    def add(name: str, step: int, new: Summary) -> None:
+        old = found.get(name)
+        if old is not None:
+            lowest, highest = np.fmin(old.lowest, new.lowest), np.fmax(old.highest, new.highest)
+            last = new.last if step >= latest[name] else old.last
+            count = old.count + new.count
+            new = Summary(name, count, last, float(lowest), float(highest))
+        found[name], latest[name] = new, max(step, latest.get(name, step))
+
+    for block in blocks:
+        step = block.global_step - 1
+        for piece in block.pieces():
+            step += len(piece)
+            # Of these, NaN is left out.
+            table = np.stack([piece[-1], np.fmin.reduce(piece), np.fmax.reduce(piece)], axis=1)
+            for name, row in zip(block.stretch.columns, table.tolist(), strict=True):
+                add(name, step, Summary(name, len(piece), *row))
+    for name, (steps, values) in lines.items():
+        if steps:
+            ends = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+            add(name, steps[-1], Summary(name, len(values), float(values[-1]), *ends))
+    return found
 
 
 def columns_of(
