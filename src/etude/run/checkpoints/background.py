@@ -35,11 +35,6 @@ class Background:
         self._running = False
         self._waiting: Job | None = None
 
-    @property
-    def running(self) -> bool:
-        """Whether a job is being done."""
-        return self._running
-
     def withdraw(self) -> None:
         """Forget the job that waits, if one does."""
         with self._lock:
