@@ -82,18 +82,17 @@ class HostArray:
                 f"of dtype {array.dtype} cannot be stored. Store its raw numbers, for a key "
                 "jax.random.key_data(key)"
             )
-        # Every part once, whichever device holds a copy of it.
-        mine = [shard for shard in array.addressable_shards if shard.replica_id == 0]
-        parts = [(shard.index, shard.data) for shard in mine if array.size]
-        if len(parts) > 1:
+        if array.is_fully_replicated and array.is_fully_addressable:  # most are, and it is fast
+            parts = [(tuple((0, size) for size in array.shape), array.addressable_data(0))]
+        else:  # every part once, whichever device holds a copy of it
+            mine = [shard for shard in array.addressable_shards if shard.replica_id == 0]
+            parts = [(_bounds(shard.index, array.shape), shard.data) for shard in mine]
             for _, part in parts:
                 part.copy_to_host_async()
         # Said aloud, as by `jax.device_get`, which takes longer than the copy of a small array.
         with jax.transfer_guard_device_to_host("allow"):
             shards = [
-                Shard(_bounds(index, array.shape), _copy(np.asarray(part), take))
-                for index, part in parts
-                if part.size
+                Shard(index, _copy(np.asarray(part), take)) for index, part in parts if part.size
             ]
         return cls(array.shape, np.dtype(array.dtype), tuple(shards))
 

@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,11 @@ class ArrayEntry:
         """Whether the shards have as many elements as the array."""
         return sum(math.prod(shard.shape) for shard in self.shards) == math.prod(self.shape)
 
+    def as_json(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        shards = [{"index": s.index, "key": s.key, "digest": s.digest} for s in self.shards]
+        return {"shape": self.shape, "dtype": self.dtype, "shards": shards}
+
 
 @dataclass(frozen=True)
 class FileEntry:
@@ -106,7 +111,7 @@ class Manifest:
             "format": FORMAT,
             "name": self.name,
             "sequence": self.sequence,
-            "arrays": {path: asdict(entry) for path, entry in self.arrays.items()},
+            "arrays": {path: entry.as_json() for path, entry in self.arrays.items()},
             "meta": self.meta,
             "shared": dict(self.shared),
         }

@@ -8,7 +8,7 @@ True
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ class Shared:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of their names, shapes, types, shards and bytes."""
-        content = {path: asdict(entry) for path, entry in self.entries.items()}
+        content = {path: entry.as_json() for path, entry in self.entries.items()}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
