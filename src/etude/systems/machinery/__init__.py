@@ -41,6 +41,14 @@ from etude.systems.machinery.losses import (
     TemporalSmoothnessLoss,
     expected_penalty,
 )
+from etude.systems.machinery.models import (
+    CNN1D,
+    WDCNN,
+    AbstractNetwork,
+    HybridNetwork,
+    ResNet1D,
+    SpectrogramCNN,
+)
 from etude.systems.machinery.reading import (
     Recording,
     read_recording,
@@ -101,6 +109,7 @@ from etude.systems.machinery.splits import (
 
 __all__ = [
     "BEARINGS",
+    "CNN1D",
     "FEATURES",
     "FLOW",
     "JOURNAL_CLASSES",
@@ -112,6 +121,8 @@ __all__ = [
     "ROLLING_CLASSES",
     "SEVERITIES",
     "SLIP",
+    "WDCNN",
+    "AbstractNetwork",
     "Bearing",
     "EnvelopeRule",
     "Frequencies",
@@ -119,6 +130,7 @@ __all__ = [
     "Geometry",
     "GroupSplit",
     "Groups",
+    "HybridNetwork",
     "JournalBearing",
     "JournalSimulation",
     "Kurtogram",
@@ -130,9 +142,11 @@ __all__ = [
     "Purity",
     "Recording",
     "Records",
+    "ResNet1D",
     "RollingSimulation",
     "Simulated",
     "SommerfeldConsistencyLoss",
+    "SpectrogramCNN",
     "Spectrum",
     "TemporalSmoothnessLoss",
     "TimeFrequency",
