@@ -152,17 +152,34 @@ def test_a_bad_sample_among_many_alike_is_named():
     for bad, message in [
         (np.zeros(2, np.float32), r"Sample 2 is ragged.*\(2,\)"),
         (x.astype(int), "Sample 2 is ragged.*int32"),
-        (np.array(["a", "b", "c"]), "sample 2, array 0 holds <U1"),
+        (np.array(["a", "b", "c"]), "sample 2: data holds <U1"),
         ((x, x), "Sample 2 has another structure"),
         (np.array([0, np.nan, 0], np.float32), "Sample 2: .*non-finite"),
     ]:
         with pytest.raises(DataError, match=message):
             whole(x, x, bad, x)
-    with pytest.raises(DataError, match="sample 1, array 0 holds integers from"):
+    with pytest.raises(DataError, match="sample 1: data holds integers from"):
         whole(1, 2**40, 3)
+    with pytest.raises(DataError, match="sample 1: data holds integers from"):
+        whole(1, 2**63, 3)  # which NumPy would make floats of
 
 
 def test_tensors_of_other_libraries_are_still_checked_one_by_one():
     with pytest.raises(DataError, match="Sample 1 is ragged"):
         whole(jnp.zeros(3), jnp.zeros(2))
     assert whole(jnp.zeros(3), jnp.ones(3)).tolist() == [[0] * 3, [1] * 3]
+
+
+def test_each_sample_is_read_once_whatever_it_is_made_of():
+    class Counted(Mixed):
+        reads = 0
+
+        def __getitem__(self, index):
+            self.reads += 1
+            return super().__getitem__(index)
+
+    samples = Counted(*(jnp.full(3, i) for i in range(4)))
+    data = AccessData(samples, 4)
+    before = samples.reads
+    next(data.batches((0,), 0, 0))
+    assert samples.reads - before == 4

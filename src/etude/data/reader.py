@@ -1,6 +1,7 @@
 """Makes batches of an indexed data set, and refuses bad samples by their number."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,6 @@ from etude.data.checks import (
     check_labels_in,
     first_nonfinite,
     length_of,
-    name_of,
     named_leaves,
     to_numpy,
 )
@@ -23,25 +23,63 @@ from etude.errors import DataError
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What one array of the first sample is, and of all others must be.
+
+    >>> Kind.of(2, "data").stacked([1, 5])
+    array([1, 5])
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    #: its type on the device
+    dtype: np.dtype
+    #: its type in the data set, and the class of a plain number
+    raw: np.dtype
+    plain: type | None
+
+    @classmethod
+    def of(cls, leaf: Any, name: str) -> "Kind":
+        """That of an array or a number. Raises `DataError` for anything else."""
+        array = to_numpy(leaf, f"sample 0: {name}")
+        plain = type(leaf) if isinstance(leaf, bool | int | float | np.generic) else None
+        return cls(name, array.shape, array.dtype, np.asarray(leaf).dtype, plain)
+
+    def stacked(self, leaves: list[Any]) -> np.ndarray | None:
+        """The leaves of several samples as one new array, in the type that the data set has.
+
+        None unless each is just as the first is; then they are converted one by one.
+        """
+        types = set(map(type, leaves))
+        if types != {self.plain}:
+            if types != {np.ndarray}:
+                try:
+                    leaves = [*map(np.asarray, leaves)]
+                except Exception:
+                    return None
+            if {x.shape for x in leaves} != {self.shape} or {x.dtype for x in leaves} != {self.raw}:
+                return None
+        array = np.array(leaves)
+        return array if array.dtype == self.raw else None  # integers may promote one another
+
+    def converted(self, leaf: Any, index: int) -> np.ndarray:
+        """The leaf of sample `index`. Raises `DataError` unless it is of this kind."""
+        array = to_numpy(leaf, f"sample {index}: {self.name}")
+        if (array.shape, array.dtype) != (self.shape, self.dtype):
+            raise DataError(
+                f"Sample {index} is ragged: {self.name} has shape {array.shape} of {array.dtype}, "
+                f"in sample 0 {self.shape} of {self.dtype}. Pad, crop or cast all to one in "
+                "`transform`."
+            )
+        return array
+
+
+@dataclass(frozen=True)
 class Form:
     """What all samples have in common."""
 
     structure: Any
-    #: shape and type of each array, as it comes to the device
-    kinds: list[tuple[tuple[int, ...], np.dtype]]
-    #: the same as the data set has it: the type of a plain number, shape and type of an array
-    raw: list[Any]
-
-    def of_raw(self, leaves: list[Any], structure: Any) -> bool:
-        """Whether a sample is just as the first is, and can be stacked as it is."""
-        return structure == self.structure and [*map(_raw, leaves)] == self.raw
-
-
-def _raw(leaf: Any) -> Any:
-    if isinstance(leaf, np.ndarray):
-        return leaf.shape, leaf.dtype
-    # Tensors of other libraries are converted one by one: nothing is like them.
-    return type(leaf) if isinstance(leaf, bool | int | float | np.generic) else object()
+    kinds: list[Kind]
 
 
 @dataclass(frozen=True)
@@ -63,12 +101,18 @@ class Reader:
         """The batch of the samples `indices`. Raises `DataError` naming the sample."""
         if self.batched:
             return self._batch(int(indices[0]))
-        form = self._form
-        samples = [self._leaves(index, form) for index in indices.tolist()]
-        columns = [np.stack(column) for column in zip(*samples, strict=True)]
-        batch = jax.tree.unflatten(form.structure, self._converted(columns, indices))
-        if not self.allow_nonfinite:
-            _check_samples(batch, indices)
+        form, numbers = self._form, indices.tolist()
+        # All samples at once: to look at each in turn takes longer than to stack them.
+        samples = tuple(map(self._item, numbers))
+        leaves, structure = jax.tree.flatten(samples)
+        if structure != jax.tree_util.treedef_tuple([form.structure] * len(samples)):
+            raise _other_structure(samples, numbers, form.structure)
+        width = len(form.kinds)
+        columns = [
+            self._column(kind, leaves[place::width], numbers)
+            for place, kind in enumerate(form.kinds)
+        ]
+        batch = jax.tree.unflatten(form.structure, columns)
         if self.classes is not None:
             check_labels_in(batch, self.classes, indices)
         return batch
@@ -110,55 +154,34 @@ class Reader:
 
     def _first_form(self) -> Form:
         sample = self._item(0)
-        arrays = [to_numpy(leaf, name) for name, leaf in named_leaves(sample, "sample 0: data")]
-        if not arrays:
+        kinds = [Kind.of(leaf, name) for name, leaf in named_leaves(sample)]
+        if not kinds:
             raise DataError(f"Sample 0 holds no array; got {sample!r}. Return arrays or numbers.")
-        kinds = [(array.shape, array.dtype) for array in arrays]
-        leaves, structure = jax.tree.flatten(sample)
-        return Form(structure, kinds, [*map(_raw, leaves)])
+        return Form(jax.tree.structure(sample), kinds)
 
-    def _leaves(self, index: int, form: Form) -> list[Any]:
-        """The arrays and numbers of a sample, to be stacked."""
-        leaves, structure = jax.tree.flatten(self._item(index))
-        # Most samples are alike: to look at each array in turn takes longer than to stack them.
-        return leaves if form.of_raw(leaves, structure) else self._arrays(index, form)
-
-    def _converted(self, columns: list[np.ndarray], indices: np.ndarray) -> list[np.ndarray]:
-        """Stacked arrays in the types that they have on the device."""
-        try:
-            return [to_numpy(column, "a batch") for column in columns]
-        except DataError:
-            for index in indices.tolist():  # to name the sample
-                self._arrays(index, self._form)
-            raise
-
-    def _arrays(self, index: int, form: Form) -> list[np.ndarray]:
-        sample = self._item(index)
-        leaves, structure = jax.tree.flatten(sample)
-        if structure != form.structure:
-            raise DataError(
-                f"Sample {index} has another structure than sample 0: {structure} instead of "
-                f"{form.structure}. All samples must have the same."
-            )
-        arrays = []
-        for number, (leaf, kind) in enumerate(zip(leaves, form.kinds, strict=True)):
-            array = to_numpy(leaf, f"sample {index}, array {number}")
-            if (array.shape, array.dtype) != kind:
-                raise DataError(
-                    f"Sample {index} is ragged: {name_of(sample, number)} has shape "
-                    f"{array.shape} of {array.dtype}, in sample 0 {kind[0]} of {kind[1]}. Pad, "
-                    "crop or cast all to one in `transform`."
-                )
-            arrays.append(array)
-        return arrays
-
-
-def _check_samples(batch: PyTree, indices: np.ndarray) -> None:
-    for name, leaf in named_leaves(batch):
-        at = first_nonfinite(leaf)
+    def _column(self, kind: Kind, leaves: list[Any], numbers: list[int]) -> np.ndarray:
+        """One array of the batch, in the type that it has on the device."""
+        stacked, array = kind.stacked(leaves), None
+        if stacked is not None:
+            with suppress(DataError):  # raised below, where the sample is known
+                array = to_numpy(stacked, kind.name)
+        if array is None:
+            array = np.stack([*map(kind.converted, leaves, numbers)])
+        at = None if self.allow_nonfinite else first_nonfinite(array)
         if at is not None:
             inside = f" at index {at[1:]}" if at[1:] else ""
             raise DataError(
-                f"Sample {indices[at[0]]}: {name} holds a non-finite value: {leaf[at]}{inside}. "
-                "Remove or replace such samples, or pass allow_nonfinite=True if they are meant."
+                f"Sample {numbers[at[0]]}: {kind.name} holds a non-finite value: "
+                f"{array[at]}{inside}. Remove or replace such samples, or pass "
+                "allow_nonfinite=True if they are meant."
             )
+        return array
+
+
+def _other_structure(samples: tuple[Any, ...], numbers: list[int], first: Any) -> DataError:
+    structures = [*map(jax.tree.structure, samples)]
+    place = next(place for place, other in enumerate(structures) if other != first)
+    return DataError(
+        f"Sample {numbers[place]} has another structure than sample 0: {structures[place]} "
+        f"instead of {first}. All samples must have the same."
+    )
