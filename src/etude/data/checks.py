@@ -101,13 +101,13 @@ def first_nonfinite(array: Any) -> tuple[int, ...] | None:
     """
     if not _inexact(array.dtype):
         return None
-    if isinstance(array, jax.Array):
-        if jax.device_get(jnp.isfinite(array).all()):
+    if isinstance(array, np.ndarray):
+        finite = np.isfinite(array)
+        if np.count_nonzero(finite) == finite.size:  # in less time than `finite.all()`
             return None
-        array = jax.device_get(array)
-    elif np.isfinite(array).all():
+    elif jax.device_get(jnp.isfinite(array).all()):
         return None
-    found = np.argwhere(~np.isfinite(np.asarray(array)))
+    found = np.argwhere(~np.isfinite(np.asarray(jax.device_get(array))))
     return tuple(int(i) for i in found[0]) if len(found) else None
 
 

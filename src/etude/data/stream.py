@@ -11,6 +11,7 @@ It cannot seek: a resumed run reads up to its position again.
 from collections.abc import Callable, Iterable, Iterator, Sized
 from inspect import signature
 from itertools import count, islice
+from operator import attrgetter
 from typing import Any
 
 import jax
@@ -18,8 +19,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from etude.data.checks import check_finite, first_nonfinite, length_of, named_leaves, to_numpy
-from etude.engine.surroundings import setting
 from etude.errors import DataError
+
+# Whether double precision holds in this thread: asked for every batch, so in the shortest way.
+_double = attrgetter("jax_enable_x64")
 
 
 class StreamData:
@@ -112,15 +115,17 @@ class StreamData:
     def _checked(self, batch: Any, position: int, number: int) -> PyTree:
         # Most batches are of the form of the first: names are made for the others alone.
         leaves, treedef = jax.tree.flatten(batch)
-        first = self._forms.get(setting("enable_x64"))
+        first = self._forms.get(_double(jax.config))
         if (treedef, _kinds(leaves)) != first:
             leaves = self._converted(batch, f"data in batch {position} of epoch {number}")
         # Copies, because the device reads them later, when an iterable may have filled the same
         # buffer again.
         leaves = [leaf.copy() for leaf in leaves]
-        batch = jax.tree.unflatten(treedef, leaves)
-        if not (self.allow_nonfinite or all(first_nonfinite(leaf) is None for leaf in leaves)):
-            check_finite(batch, f"data in batch {position} of epoch {number}")
+        batch = treedef.unflatten(leaves)
+        if not self.allow_nonfinite:
+            for leaf in leaves:
+                if first_nonfinite(leaf) is not None:
+                    check_finite(batch, f"data in batch {position} of epoch {number}")
         return batch
 
     def _converted(self, batch: Any, where: str) -> list[np.ndarray]:
@@ -129,7 +134,7 @@ class StreamData:
         if not leaves:
             raise DataError(f"No array: {where} is {batch!r}. Yield arrays, or dicts of arrays.")
         form = jax.tree.structure(batch), _kinds(leaves)
-        first = self._forms.setdefault(setting("enable_x64"), form)
+        first = self._forms.setdefault(_double(jax.config), form)
         if form != first:
             raise DataError(
                 f"The structure changes: {where} has {_said(form)}, the first batch "
