@@ -170,6 +170,26 @@ def test_tensors_of_other_libraries_are_still_checked_one_by_one():
     assert whole(jnp.zeros(3), jnp.ones(3)).tolist() == [[0] * 3, [1] * 3]
 
 
+def test_tensors_of_torch_are_stacked_as_arrays_are():
+    torch = pytest.importorskip("torch")
+    x, n = torch.arange(3.0), torch.tensor(2)
+    batch = whole((x, n), (x + 1, n), (x.double(), n))
+    assert (batch[0].dtype, batch[1].dtype) == (np.float32, np.int32)
+    assert batch[0].tolist() == [[0, 1, 2], [1, 2, 3], [0, 1, 2]]
+    alike = whole(x, x, x + 2)
+    x += 9
+    assert alike.tolist() == [[0, 1, 2], [0, 1, 2], [2, 3, 4]]
+    for samples, message in [
+        ((x, x[:2]), r"Sample 1 is ragged.*\(2,\)"),
+        ((n, n > 0), "Sample 1 is ragged.*bool"),
+        ((x, x * torch.nan), "Sample 1: data holds a non-finite"),
+        ((n, n + 2**40), "sample 1: data holds integers from"),
+        ((x, x.clone().requires_grad_()), "sample 1: data is a Tensor that NumPy cannot read"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            whole(*samples)
+
+
 def test_each_sample_is_read_once_whatever_it_is_made_of():
     class Counted(Mixed):
         reads = 0
