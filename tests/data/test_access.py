@@ -203,3 +203,8 @@ def test_each_sample_is_read_once_whatever_it_is_made_of():
     before = samples.reads
     next(data.batches((0,), 0, 0))
     assert samples.reads - before == 4
+
+
+def test_nothing_is_made_as_long_as_the_data():
+    data = AccessData(range(2**50), 4, shuffle=False)
+    assert next(data.sequential())[0].tolist() == [0, 1, 2, 3]

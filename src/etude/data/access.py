@@ -146,9 +146,7 @@ class AccessData:
 
     def sequential(self) -> Iterator[tuple[PyTree, int]]:
         """Every sample once, in order, as `(batch, samples)`."""
-        starts = range(0, self.length, self._size)
-        everything = np.arange(self.length)
-        for batch in self._read(everything[start : start + self._size] for start in starts):
+        for batch in self._read(_grouped(_blocks(0, self.length), self._size)):
             yield batch, len(jax.tree.leaves(batch)[0])
 
     def _endless(self, entropy: tuple[int, ...], first: int) -> Iterator[np.ndarray]:
@@ -159,9 +157,7 @@ class AccessData:
 
     def _samples(self, entropy: tuple[int, ...], first: int, until: int) -> Iterator[np.ndarray]:
         """The samples at positions `first` to `until` of an order, in blocks."""
-        order = self._order(entropy)
-        for start in range(first, until, BLOCK):
-            yield order(np.arange(start, min(start + BLOCK, until)))
+        return map(self._order(entropy), _blocks(first, until))
 
     def _order(self, entropy: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
         """The samples at some positions of an order."""
@@ -181,6 +177,12 @@ class AccessData:
     def _pool(self) -> Workers | None:
         # Made when first used, and kept: processes take seconds to start.
         return Workers(self._reader, self.workers, self.worker_kind) if self.workers else None
+
+
+def _blocks(first: int, until: int) -> Iterator[np.ndarray]:
+    """The numbers from `first` to `until`, a few thousand at a time: never all of them."""
+    for start in range(first, until, BLOCK):
+        yield np.arange(start, min(start + BLOCK, until))
 
 
 def _grouped(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
