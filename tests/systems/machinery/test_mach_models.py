@@ -119,7 +119,7 @@ def test_a_hybrid_sees_the_machine_in_any_unit():
 
 def test_metadata_that_are_missing_or_of_another_shape_are_refused():
     network = HybridNetwork(SMALL["CNN1D"], {"orders": 4}, key=KEY)
-    with pytest.raises(et.DataError, match="no 'orders'. Did you mean 'order'"):
+    with pytest.raises(et.DataError, match=r"no 'orders'\. Did you mean 'order'"):
         network(SIGNALS, {"order": jnp.ones((4, 4))})
     with pytest.raises(et.DataError, match=r"'orders' of shape \(4, 3\), expected \(4, 4\)"):
         network(SIGNALS, {"orders": jnp.ones((4, 3))})

@@ -144,7 +144,9 @@ def evaluate(config: PictureConfig, model: BornMachine, split: str) -> dict[str,
 def draws(machine: BornMachine, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Samples of every class, in the domain, and their classes."""
     labels = jnp.repeat(jnp.arange(machine.classes), DRAWN)
-    return np.asarray(sample(machine, jax.random.key(seed), labels)), np.asarray(labels)
+    # The key of the seed itself is that of the first weights.
+    key = jax.random.fold_in(jax.random.key(seed), DRAWN)
+    return np.asarray(sample(machine, key, labels)), np.asarray(labels)
 
 
 @cache

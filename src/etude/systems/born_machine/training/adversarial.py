@@ -5,6 +5,7 @@ from typing import Any, final
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 import etude as et
@@ -161,7 +162,9 @@ def divergence(
     return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
 
 
-def strength_at(config: AdversarialConfig, progress: Float[Array, ""]) -> Float[Array, ""]:
+def strength_at(
+    config: AdversarialConfig, progress: Float[Array | np.ndarray, ""]
+) -> Float[Array, ""]:
     """The strength of the attack: with a curriculum, rising from epoch to epoch.
 
     >>> config = AdversarialConfig(curriculum=True, curriculum_end_epoch=50, max_epoch=100)
