@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -110,7 +109,7 @@ class Reader:
             return self._batch(int(indices[0]))
         form, numbers = self._form, indices.tolist()
         # All samples at once: to look at each in turn takes longer than to stack them.
-        samples = tuple(map(self._item, numbers))
+        samples = tuple(self._items(numbers))
         leaves, structure = jax.tree.flatten(samples)
         if structure != jax.tree_util.treedef_tuple([form.structure] * len(samples)):
             raise _other_structure(samples, numbers, form.structure)
@@ -125,7 +124,7 @@ class Reader:
         return batch
 
     def _batch(self, index: int) -> PyTree:
-        item, where = self._item(index), f"data in batch {index}"
+        (item,), where = self._items([index]), f"data in batch {index}"
         # Copies, because the device reads them later than the data set may change them.
         leaves = [to_numpy(leaf, name).copy() for name, leaf in named_leaves(item, where)]
         batch = jax.tree.unflatten(jax.tree.structure(item), leaves)
@@ -136,16 +135,21 @@ class Reader:
             check_labels_in(batch, self.classes)
         return batch
 
-    def _item(self, index: int) -> Any:
+    def _items(self, numbers: list[int]) -> list[Any]:
+        dataset, transform = self.dataset, self.transform
+        items = []
         try:
-            item = self.dataset[index]
-            return item if self.transform is None else self.transform(item)
+            for index in numbers:
+                item = dataset[index]
+                items.append(item if transform is None else transform(item))
         except Exception as error:
+            index = numbers[len(items)]
             raise DataError(
                 f"Sample {index} of the data set could not be read: {type(error).__name__}: "
                 f"{error}. Try dataset[{index}]"
-                + ("." if self.transform is None else ", and `transform` on it.")
+                + ("." if transform is None else ", and `transform` on it.")
             ) from error
+        return items
 
     @property
     def _form(self) -> Form:
@@ -160,7 +164,7 @@ class Reader:
         return {}
 
     def _first_form(self) -> Form:
-        sample = self._item(0)
+        (sample,) = self._items([0])
         kinds = [Kind.of(leaf, name) for name, leaf in named_leaves(sample)]
         if not kinds:
             raise DataError(f"Sample 0 holds no array; got {sample!r}. Return arrays or numbers.")
@@ -168,10 +172,12 @@ class Reader:
 
     def _column(self, kind: Kind, leaves: list[Any], numbers: list[int]) -> np.ndarray:
         """One array of the batch, in the type that it has on the device."""
-        stacked, array = kind.stacked(leaves), None
-        if stacked is not None:
-            with suppress(DataError):  # raised below, where the sample is known
-                array = to_numpy(stacked, kind.name)
+        array = kind.stacked(leaves)
+        if array is not None and array.dtype != kind.dtype:
+            try:
+                array = to_numpy(array, kind.name)
+            except DataError:
+                array = None  # raised again below, where the sample is known
         if array is None:
             array = np.stack([*map(kind.converted, leaves, numbers)])
         at = None if self.allow_nonfinite else first_nonfinite(array)
