@@ -23,10 +23,6 @@ from etude.systems.machinery.bearings import (
     bearing,
     with_slip,
 )
-from etude.systems.machinery.downloads import (
-    MFPT_CLASSES,
-    mfpt,
-)
 from etude.systems.machinery.journal import (
     FLOW,
     LUBRICATION,
@@ -59,9 +55,6 @@ from etude.systems.machinery.records import (
     Records,
     Windows,
 )
-from etude.systems.machinery.rule import (
-    EnvelopeRule,
-)
 from etude.systems.machinery.signals import (
     FEATURES,
     Kurtogram,
@@ -86,7 +79,6 @@ from etude.systems.machinery.signals import (
 from etude.systems.machinery.simulation import (
     JOURNAL_CLASSES,
     JOURNAL_FAULTS,
-    JOURNAL_LINES,
     ROLLING_CLASSES,
     SEVERITIES,
     JournalSimulation,
@@ -106,6 +98,20 @@ from etude.systems.machinery.splits import (
     purity,
     split_by,
 )
+from etude.systems.machinery.training import (
+    CallbackList,
+    CNNTrainer,
+    EarlyStopping,
+    LearningRateScheduler,
+    MixedPrecisionTrainer,
+    ModelCheckpoint,
+    Settings,
+    SpectrogramTrainer,
+    check_mixed_precision_support,
+    enable_mixed_precision,
+    metric_name,
+    multi_label_loss,
+)
 
 __all__ = [
     "BEARINGS",
@@ -114,17 +120,17 @@ __all__ = [
     "FLOW",
     "JOURNAL_CLASSES",
     "JOURNAL_FAULTS",
-    "JOURNAL_LINES",
     "LEVELS",
     "LUBRICATION",
-    "MFPT_CLASSES",
     "ROLLING_CLASSES",
     "SEVERITIES",
     "SLIP",
     "WDCNN",
     "AbstractNetwork",
     "Bearing",
-    "EnvelopeRule",
+    "CNNTrainer",
+    "CallbackList",
+    "EarlyStopping",
     "Frequencies",
     "FrequencyConsistencyLoss",
     "Geometry",
@@ -135,7 +141,10 @@ __all__ = [
     "JournalSimulation",
     "Kurtogram",
     "Leak",
+    "LearningRateScheduler",
     "Level",
+    "MixedPrecisionTrainer",
+    "ModelCheckpoint",
     "Orders",
     "PhysicalConstraintLoss",
     "PhysicsInformedLoss",
@@ -144,9 +153,11 @@ __all__ = [
     "Records",
     "ResNet1D",
     "RollingSimulation",
+    "Settings",
     "Simulated",
     "SommerfeldConsistencyLoss",
     "SpectrogramCNN",
+    "SpectrogramTrainer",
     "Spectrum",
     "TemporalSmoothnessLoss",
     "TimeFrequency",
@@ -155,8 +166,10 @@ __all__ = [
     "analytic_signal",
     "bearing",
     "cepstrum_prewhitening",
+    "check_mixed_precision_support",
     "cwt",
     "decibels",
+    "enable_mixed_precision",
     "envelope",
     "expected_penalty",
     "fast_kurtogram",
@@ -164,7 +177,8 @@ __all__ = [
     "journal_faults",
     "log_spectrogram",
     "lubrication_regime",
-    "mfpt",
+    "metric_name",
+    "multi_label_loss",
     "prominence",
     "purity",
     "read_recording",

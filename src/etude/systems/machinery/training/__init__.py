@@ -1,0 +1,18 @@
+"""Trainers by the names of the seed, each of which composes phases over the engine."""
+
+from etude.systems.machinery.training.callbacks import (
+    CallbackList as CallbackList,
+    EarlyStopping as EarlyStopping,
+    ModelCheckpoint as ModelCheckpoint,
+    metric_name as metric_name,
+)
+from etude.systems.machinery.training.cnn import CNNTrainer as CNNTrainer
+from etude.systems.machinery.training.mixed_precision import (
+    MixedPrecisionTrainer as MixedPrecisionTrainer,
+    check_mixed_precision_support as check_mixed_precision_support,
+    enable_mixed_precision as enable_mixed_precision,
+)
+from etude.systems.machinery.training.objective import multi_label_loss as multi_label_loss
+from etude.systems.machinery.training.rates import LearningRateScheduler as LearningRateScheduler
+from etude.systems.machinery.training.settings import Settings as Settings
+from etude.systems.machinery.training.spectrogram import SpectrogramTrainer as SpectrogramTrainer

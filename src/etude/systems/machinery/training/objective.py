@@ -1,0 +1,83 @@
+"""The loss of a classifier, as a function of a model, a batch and a context."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Key, Num
+
+import etude as et
+from etude.losses import cross_entropy
+from etude.metrics import Accuracy
+from etude.systems.machinery.models import AbstractNetwork, HybridNetwork
+from etude.systems.machinery.training.batches import Sample, read_batch
+
+#: A loss of logits and targets.
+Criterion: TypeAlias = Callable[[Array, Array], Array]
+#: What `etude.Gradient` differentiates.
+Loss: TypeAlias = Callable[[Any, Any, et.Context], tuple[Array, dict[str, Any], Any]]
+
+
+def multi_label_loss(
+    logits: Float[Array, "batch classes"], targets: Num[Array, "batch classes"]
+) -> Float[Array, ""]:
+    """The binary cross-entropy of every class by itself, in nats: mean over batch and classes.
+
+    >>> round(float(multi_label_loss(jnp.zeros((1, 2)), jnp.array([[1, 1]]))), 4)
+    0.6931
+    """
+    logits = et.widened(logits)
+    return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, targets.astype(logits.dtype)))
+
+
+def has_many_labels(model: Any) -> bool:
+    """Whether a model is one of ours whose head gives several labels at once."""
+    return isinstance(model, AbstractNetwork | HybridNetwork) and model.head.multi_label
+
+
+def criterion_of(criterion: Criterion | None, model: Any) -> Criterion:
+    """The criterion, or the cross-entropy of the kind of head that the model has."""
+    if criterion is not None:
+        return criterion
+    return multi_label_loss if has_many_labels(model) else cross_entropy
+
+
+def forward(model: Any, sample: Sample, key: Key[Array, ""]) -> tuple[Array, Any]:
+    """Logits of a batch, and the model as the pass leaves it.
+
+    A model that is none of ours is called with the batch of signals, and gives logits.
+    """
+    if isinstance(model, HybridNetwork):
+        return model.forward(sample.signals, sample.metadata, key)
+    if isinstance(model, AbstractNetwork):
+        return model.forward(sample.signals, key)
+    return model(sample.signals), model
+
+
+def accuracy(model: Any, logits: Array, targets: Array) -> Float[Array, ""]:
+    """The share of samples that are right; of several labels, with all of them right."""
+    if has_many_labels(model):
+        return et.widened(jnp.mean(jnp.all((logits > 0) == (et.widened(targets) > 0.5), axis=-1)))
+    return Accuracy.empty().update(logits, targets).compute()
+
+
+def classification(
+    owner: str, criterion: Criterion, metadata_keys: Sequence[str] | None = None
+) -> Loss:
+    """The loss of the logits of a model, which reports the accuracy as well."""
+
+    def loss(model: Any, batch: Any, context: et.Context) -> tuple[Array, dict[str, Any], Any]:
+        sample = read_batch(owner, batch, metadata_keys)
+        logits, moved = forward(model, sample, context.key)
+        value = et.widened(criterion(logits, sample.targets))
+        return value, {"accuracy": accuracy(model, logits, sample.targets)}, moved
+
+    return loss
+
+
+def keys_of(model: Any, metadata_keys: Sequence[str] | None) -> Sequence[str] | None:
+    """The metadata that were asked for, or those that a hybrid network sees."""
+    if metadata_keys is None and isinstance(model, HybridNetwork):
+        return [name for name, _ in model.features]
+    return metadata_keys
