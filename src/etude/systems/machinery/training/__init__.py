@@ -13,6 +13,11 @@ from etude.systems.machinery.training.mixed_precision import (
     enable_mixed_precision as enable_mixed_precision,
 )
 from etude.systems.machinery.training.objective import multi_label_loss as multi_label_loss
+from etude.systems.machinery.training.pinn import PINNTrainer as PINNTrainer
 from etude.systems.machinery.training.rates import LearningRateScheduler as LearningRateScheduler
 from etude.systems.machinery.training.settings import Settings as Settings
 from etude.systems.machinery.training.spectrogram import SpectrogramTrainer as SpectrogramTrainer
+from etude.systems.machinery.training.state import (
+    PINNTrainingState as PINNTrainingState,
+    TrainingState as TrainingState,
+)
