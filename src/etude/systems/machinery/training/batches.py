@@ -79,7 +79,12 @@ def read_batch(owner: str, batch: Any, metadata_keys: Sequence[str] | None = Non
 
 
 def source_of(
-    owner: str, loader: Any, batch_size: int | None, metadata_keys: Sequence[str] | None = None
+    owner: str,
+    loader: Any,
+    batch_size: int | None,
+    metadata_keys: Sequence[str] | None = None,
+    *,
+    capped: bool = False,
 ) -> et.Source:
     """The source of whatever a trainer is given.
 
@@ -89,6 +94,7 @@ def source_of(
             iterated again and again, a torch `DataLoader` or a list of batches.
         batch_size: of windows and arrays; None: 64, or all if there are fewer.
         metadata_keys: metadata of the windows to take along; None: none.
+        capped: whether a batch size above the number of samples means all of them.
 
     Raises:
         ConfigurationError: a batch size for what has its own.
@@ -97,8 +103,7 @@ def source_of(
     if isinstance(loader, Windows):
         loader = loader.arrays(metadata_keys or ())
     if isinstance(loader, tuple | Mapping):
-        size = min(BATCH_SIZE, length_of(loader)) if batch_size is None else batch_size
-        return et.ArrayData(loader, size)
+        return et.ArrayData(loader, size_of(batch_size, length_of(loader), capped=capped))
     if batch_size is not None:
         raise et.ConfigurationError(
             f"{owner}: batch_size={batch_size} is for windows and arrays; got "
@@ -112,3 +117,14 @@ def source_of(
             "arrays as (signals, labels), or an iterable of batches such as a DataLoader."
         )
     return et.StreamData(loader)
+
+
+def size_of(batch_size: int | None, samples: int, *, capped: bool) -> int:
+    """The batch size for data of so many samples; see `source_of`.
+
+    >>> size_of(None, 10, capped=False), size_of(32, 10, capped=True), size_of(32, 10, capped=False)
+    (10, 10, 32)
+    """
+    if batch_size is None:
+        return min(BATCH_SIZE, samples)
+    return min(batch_size, samples) if capped else batch_size

@@ -76,8 +76,8 @@ def classification(
     return loss
 
 
-def keys_of(model: Any, metadata_keys: Sequence[str] | None) -> Sequence[str] | None:
-    """The metadata that were asked for, or those that a hybrid network sees."""
-    if metadata_keys is None and isinstance(model, HybridNetwork):
-        return [name for name, _ in model.features]
-    return metadata_keys
+def keys_of(*models: Any) -> list[str] | None:
+    """The metadata that hybrid networks among the models see; None if there are none."""
+    hybrids = [model for model in models if isinstance(model, HybridNetwork)]
+    names = [name for model in hybrids for name, _ in model.features]
+    return list(dict.fromkeys(names)) or None

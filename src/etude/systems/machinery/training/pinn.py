@@ -148,12 +148,13 @@ class PINNTrainer:
             ConfigurationError: metadata that a term needs are not there.
         """
         logits = et.widened(outputs)
+        labels = jnp.asarray(targets)
         windows = et.widened(signal).reshape(len(signal), -1)
 
         def terms_of(logits: Array) -> dict[str, Array]:
             return self.physics(logits, windows, metadata)[1]
 
-        data, pull_data = jax.vjp(lambda logits: self.criterion(logits, targets), logits)
+        data, pull_data = jax.vjp(lambda logits: self.criterion(logits, labels), logits)
         terms, pull = jax.vjp(terms_of, logits)
         done = self.ramp(jnp.asarray(progress, logits.dtype))
         total, parts = data, {"data_loss": data, **terms}
@@ -169,10 +170,7 @@ class PINNTrainer:
 
     def phases(self, num_epochs: int = 10) -> list[et.Phase]:
         """The one phase of `trainer`, for an `etude.Trainer` of your own."""
-        validation = []
-        if self.val_loader is not None:
-            source = self.settings.source(_OWNER, self.val_loader)
-            validation.append(et.Validation(source, self._measured))
+        validation = self.settings.validation(_OWNER, self.val_loader, self._measured)
         return [
             self.settings.phase(
                 _OWNER,

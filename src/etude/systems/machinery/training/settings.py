@@ -12,7 +12,8 @@ import etude as et
 from etude.engine.precision import Precision
 from etude.errors import suggest
 from etude.optim import OptimizerConfig
-from etude.systems.machinery.training.batches import read_batch, source_of
+from etude.systems.machinery.records import Windows
+from etude.systems.machinery.training.batches import read_batch, size_of, source_of
 from etude.systems.machinery.training.callbacks import CallbackList, metric_name
 from etude.systems.machinery.training.objective import Criterion, Loss, classification, keys_of
 from etude.systems.machinery.training.rates import Scheduled, optimizer_of
@@ -97,13 +98,33 @@ class Settings:
             return "bfloat16" if self.mixed_precision else "float32"
         return self.mixed_precision
 
-    def knowing(self, model: Any) -> "Settings":
-        """The same, with the metadata that a hybrid network sees, unless others are asked for."""
-        return replace(self, metadata_keys=keys_of(model, self.metadata_keys))
+    def knowing(self, *models: Any) -> "Settings":
+        """The same, with the metadata that hybrid networks see, unless others are asked for."""
+        if self.metadata_keys is not None:
+            return self
+        return replace(self, metadata_keys=keys_of(*models))
 
-    def source(self, owner: str, loader: Any) -> et.Source:
+    def sized(self, batch_size: int | None) -> "Settings":
+        """The same with another batch size."""
+        return replace(self, batch_size=batch_size)
+
+    def source(self, owner: str, loader: Any, *, capped: bool = False) -> et.Source:
         """The source of a loader; see `source_of`."""
-        return source_of(owner, loader, self.batch_size, self.metadata_keys)
+        return source_of(owner, loader, self.batch_size, self.metadata_keys, capped=capped)
+
+    def indexed(self, owner: str, dataset: Any, *, capped: bool = False) -> et.Source:
+        """The source of windows, of arrays, or of a data set that gives a sample by its number."""
+        if isinstance(dataset, Windows | tuple | Mapping):
+            return self.source(owner, dataset, capped=capped)
+        return et.AccessData(dataset, size_of(self.batch_size, len(dataset), capped=capped))
+
+    def validation(
+        self, owner: str, loader: Any, measure: Callable[..., Any] | None = None
+    ) -> list[et.Validation]:
+        """The validation on a loader, if there is one; by the loss of the learner, if by None."""
+        if loader is None:
+            return []
+        return [et.Validation(self.source(owner, loader, capped=True), measure)]
 
     def kept(self, validated: bool) -> Literal["last"] | et.Best:
         """What a phase hands on."""
@@ -169,7 +190,6 @@ class Settings:
         augment: Callable[[Any, Any], Any] | None = None,
     ) -> et.Phase:
         """The phase "fit" of a classifier, validated by the same criterion."""
-        validation = [] if val_loader is None else [et.Validation(self.source(owner, val_loader))]
         return self.phase(
             owner,
             "fit",
@@ -177,7 +197,7 @@ class Settings:
             self.source(owner, train_loader),
             epochs,
             optimizer=optimizer,
-            validation=validation,
+            validation=self.validation(owner, val_loader),
             augment=augment,
         )
 
