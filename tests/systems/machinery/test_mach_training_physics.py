@@ -12,9 +12,11 @@ from etude.systems.machinery import (
     BEARINGS,
     CNN1D,
     FrequencyConsistencyLoss,
+    Groups,
     HybridNetwork,
     PINNTrainer,
     PINNTrainingState,
+    Records,
     SommerfeldConsistencyLoss,
     TemporalSmoothnessLoss,
     TrainingState,
@@ -189,3 +191,20 @@ def test_what_contradicts_itself_is_refused(given, told):
 def test_metadata_that_are_not_there_are_refused(keys, told):
     with pytest.raises(et.ConfigurationError, match=told):
         trainer(metadata_keys=keys).train(1)
+
+
+def test_windows_bring_the_metadata_that_the_terms_need():
+    records = Records(
+        DATA["signal"],
+        20480.0,
+        DATA["label"],
+        ("a", "b"),
+        Groups.of(bearing=[str(i) for i in range(12)]),
+        {"sommerfeld": DATA["sommerfeld"], "load": DATA["sommerfeld"]},
+    )
+    one = PINNTrainer(
+        network(), records.windows(16), lambda_freq=0.0, sommerfeld=THIN, progress=False
+    )
+    (phase,) = one.phases(1)
+    assert set(phase.data.arrays) == {"signal", "label", "sommerfeld", "record", "window"}
+    assert one.train(1).history["train/temporal"].value[0] > 0

@@ -123,7 +123,7 @@ class PINNTrainer:
             "temporal": lambda_temporal,
         }
         self.ramp, self.adaptive_lambda = RAMPS[lambda_schedule], adaptive_lambda
-        self.settings = Settings.of(_OWNER, settings)
+        self.settings = Settings.of(_OWNER, settings).knowing(model, needed=_needed(self.physics))
         self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
         self.optimizer, self.criterion = optimizer, criterion_of(criterion, model)
 
@@ -215,6 +215,17 @@ class PINNTrainer:
             "accuracy": accuracy(model, logits, sample.targets),
             **terms,
         }
+
+
+def _needed(physics: PhysicalConstraintLoss) -> list[str]:
+    """The metadata that the terms need."""
+    names = []
+    if physics.frequency is not None:
+        several = physics.frequency.named and len(physics.frequency.bearings) > 1
+        names += ["speed", "orders"] if several else ["speed"]
+    if physics.sommerfeld is not None:
+        names.append("sommerfeld")
+    return names if physics.temporal is None else [*names, "record", "window"]
 
 
 def _ratio(wanted: Array, own: Array) -> Float[Array, ""]:

@@ -48,11 +48,12 @@ class Settings:
         keep: what is handed back: "last", or a `Best`, whose metric may have the seed's name;
             None: the best `valid/loss` where there is a validation.
         batch_size: of windows and arrays; None: 64.
-        metadata_keys: metadata to be used; None: those that the model or the data have.
+        metadata_keys: metadata to be used; None: those that the network and the terms of the
+            physics need, or all in a batch where none are needed.
         options: of `etude.Trainer`: `seed`, `progress`, `run`, `nonfinite` and so on.
     """
 
-    callbacks: Sequence[Any] = ()
+    callbacks: Sequence[Any] | None = ()
     lr_scheduler: Scheduled | None = None
     gradient_accumulation_steps: int = 1
     max_grad_norm: float | None = 1.0
@@ -98,11 +99,15 @@ class Settings:
             return "bfloat16" if self.mixed_precision else "float32"
         return self.mixed_precision
 
-    def knowing(self, *models: Any) -> "Settings":
-        """The same, with the metadata that hybrid networks see, unless others are asked for."""
+    def knowing(self, *models: Any, needed: Sequence[str] = ()) -> "Settings":
+        """The same, with the metadata that are needed, or that hybrid networks see.
+
+        Where some were asked for, these are all.
+        """
         if self.metadata_keys is not None:
             return self
-        return replace(self, metadata_keys=keys_of(*models))
+        names = [*(keys_of(*models) or ()), *needed]
+        return replace(self, metadata_keys=list(dict.fromkeys(names)) or None)
 
     def sized(self, batch_size: int | None) -> "Settings":
         """The same with another batch size."""
@@ -203,7 +208,7 @@ class Settings:
 
     def trainer(self, model: Any, phases: Sequence[et.Phase]) -> et.Trainer:
         """The trainer of the phases."""
-        callbacks, options = CallbackList(self.callbacks), dict(self.options)
+        callbacks, options = CallbackList(self.callbacks or ()), dict(self.options)
         if self.checkpoint_dir is not None:
             options["run"] = self.checkpoint_dir
             if not any(isinstance(callback, et.ModelCheckpoint) for callback in callbacks):
