@@ -164,6 +164,38 @@ def test_phases_that_differ_in_one_part_are_told_apart(part):
     assert not np.array_equal(together, alike)
 
 
+def test_functions_of_the_host_are_told_apart():
+    """The text of a program does not say which function of Python it calls."""
+
+    def times(factor):
+        shape = jax.ShapeDtypeStruct((4, 3), jnp.float32)
+        return lambda batch, key: jax.pure_callback(lambda x: np.asarray(x) * factor, shape, batch)
+
+    def reporting(model, batch, context):
+        return loss(model, batch, context), {"mean": jnp.abs(batch).mean()}
+
+    learner, data = learner_of(reporting), et.ArrayData(X, 4, shuffle=False)
+    factors = (np.float32(1), np.float32(100))
+    phases = [phase(learner, data, f"p{i}", 1, augment=times(f)) for i, f in enumerate(factors)]
+    small, large = fit(phases).history["train/mean"].value
+    assert large == pytest.approx(100 * small, rel=1e-6)
+
+
+def test_other_metrics_than_when_the_trainer_was_made_are_refused():
+    names = {"now": ["a"]}
+
+    def reporting(model, batch, context):
+        return loss(model, batch, context), {name: 1.0 for name in names["now"]}
+
+    trainer = et.Trainer(
+        {"w": jnp.zeros(3)}, phase(learner_of(reporting), et.ArrayData(X, 4)), progress=False
+    )
+    for other in ([], ["b"], ["a", "b"]):
+        names["now"] = other
+        with pytest.raises(et.RuleError, match="than when its trainer was made"):
+            trainer.fit()
+
+
 def test_where_may_select_another_part_between_trainings():
     part = {"now": "a"}
     learner = et.Learner(

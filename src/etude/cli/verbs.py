@@ -75,9 +75,11 @@ def _use(name: Name, arguments: Sequence[str]) -> None:
         out = run / "samples"
         options = options.model_copy(update={"out": out})
     file = None if out is None else out / f"{RESULTS[name]}.csv"
-    if file is not None and file.exists() and not options.overwrite:
+    # Beside the table, the verb itself may write `samples.npy` and the like.
+    there = [] if file is None else sorted(file.parent.glob(f"{file.stem}.*"))
+    if there and not options.overwrite:
         raise RunError(
-            f"{file} exists already: give another folder (--out), or replace it (--overwrite)."
+            f"{there[0]} exists already: give another folder (--out), or replace it (--overwrite)."
         )
     trial = opened.recipe.trial_of(config, run)
     table = verb.run(trial.load(run), trial.config or config, inputs, options)

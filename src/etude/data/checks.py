@@ -22,6 +22,11 @@ def to_numpy(leaf: Any, name: str) -> np.ndarray:
     >>> to_numpy(3.0, "x").dtype
     dtype('float32')
     """
+    if isinstance(leaf, np.ma.MaskedArray):
+        raise DataError(
+            f"{name} is a masked array, and its mask would be lost. Fill it (`x.filled(0)`), and "
+            "give the mask as an array of its own."
+        )
     try:
         array = np.asarray(jax.device_get(leaf) if isinstance(leaf, jax.Array) else leaf)
     except Exception as error:

@@ -11,6 +11,7 @@ setting says now is in the program's own text. Only the compilation, which takes
 (True, Array([2., 2., 2.], dtype=float32))
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -19,6 +20,9 @@ import jax
 from jaxtyping import PyTree
 
 from etude.engine.surroundings import Surroundings
+
+#: Stands in the text of a program that calls a function of Python, and does not say which.
+HOST_CALL = re.compile(r"_python_\w+_callback")
 
 #: Programs that are kept for one learner; the least recently used goes first.
 LIMIT = 32
@@ -39,6 +43,8 @@ class Compiled:
     def compiled(self, traced: Any, arguments: tuple[PyTree, ...]) -> Callable[..., Any]:
         """The same of what was traced already, with these arguments."""
         lowered = traced.lower()
+        if HOST_CALL.search(lowered.as_text()):
+            return lowered.compile()
         trees = jax.tree.structure(arguments), traced.out_tree
         # Equal structures may be of different constants (1 and True): their text tells them apart.
         key = lowered.as_text(), trees, str(trees), places(arguments), Surroundings.here()

@@ -15,6 +15,7 @@ from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan
+from etude.errors import RuleError
 
 #: What a step changes: the state, and the rows of metrics.
 Carry = tuple[State, Array]
@@ -38,7 +39,13 @@ class TracedLoop:
     """The loop of a phase, traced: what it holds can be seen before it is compiled."""
 
     def __init__(
-        self, plan: Plan, source: Resident, state: State, arrays: PyTree, columns: int, place: Place
+        self,
+        plan: Plan,
+        source: Resident,
+        state: State,
+        arrays: PyTree,
+        columns: tuple[str, ...],
+        place: Place,
     ):
         def run(
             state: State,
@@ -105,7 +112,7 @@ def run_loop(
     arrays: PyTree,
     steps: Int[Array, ""],
     total: Float[Array, ""],
-    columns: int,
+    columns: tuple[str, ...],
 ) -> tuple[State, Order, Array, Array]:
     """Advances by so many steps: `(state, order, rows of metrics, status)`.
 
@@ -131,6 +138,11 @@ def run_loop(
         state, rows = carry
         positions = order.positions
         after, metrics = fetched_step(plan, per_epoch, fetch, state, arrays, positions, total)
+        if tuple(metrics) != columns:
+            raise RuleError(
+                f"Phase {plan.phase.name!r} reports other metrics than when its trainer was made: "
+                f"got {list(metrics)}, expected {list(columns)}. Make a new Trainer."
+            )
         return after, write(rows, metrics, state.clock - first)
 
     def epoch(carry: tuple[State, Order, Array]) -> tuple[State, Order, Array]:
@@ -154,7 +166,7 @@ def run_loop(
             )
         return state, order, rows
 
-    rows = jnp.zeros((CAPACITY, columns), float_dtype())
+    rows = jnp.zeros((CAPACITY, len(columns)), float_dtype())
     state, order, rows = jax.lax.while_loop(
         lambda c: going(c[0], until), epoch, (state, order, rows)
     )

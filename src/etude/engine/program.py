@@ -65,7 +65,7 @@ class Program:
         """The loop of a resident source, compiled; None if it is better dispatched."""
         source = plan.phase.source
         assert isinstance(source, Resident)
-        traced = TracedLoop(plan, source, state, arrays, len(self._columns), self._place)
+        traced = TracedLoop(plan, source, state, arrays, self._columns, self._place)
         on_cpu = jax.default_backend() == "cpu"
         if executor == "loop" or not (on_cpu and traced.has_convolution):
             return traced.compiled()

@@ -50,7 +50,7 @@ class State(eqx.Module):
     # The learner (counted from 1) whose loss or updates were not finite and that therefore
     # halted the phase, or 0; one per member.
     fault: Int[Array, "*members"]
-    # Whether it trains at all; a member that was stopped stands still while others go on.
+    # Which members of several train; one that was stopped stands still while others go on.
     active: Bool[Array, "*members"]
 
     @property
