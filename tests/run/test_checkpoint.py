@@ -215,6 +215,51 @@ def test_a_half_written_save_is_passed_over_and_cleaned_by_the_next(tmp_path):
     assert store.restore("new").arrays["step"] == 2
 
 
+def test_files_of_others_hide_no_checkpoint_and_stay(tmp_path):
+    store = two_checkpoints(tmp_path)
+    note, half = tmp_path / "new" / ".DS_Store", tmp_path / "half"
+    note.write_bytes(b"theirs")
+    half.mkdir()
+    for name in ("arrays-000007.bin", ".nfs01"):
+        (half / name).write_bytes(b"half")
+    assert store.names() == ["old", "new"]
+    assert store.restore().arrays["step"] == 2
+    assert store.find("new") == "new"
+    store.save("next", state(3), {})
+    store.wait()
+    assert (tmp_path / "next" / "arrays-000008.bin").is_file()  # numbers are of all
+    assert os.listdir(half) == [".nfs01"]
+    store.remove("new")
+    assert os.listdir(tmp_path / "new") == [".DS_Store"]
+    assert store.names() == ["old", "next"]
+    store.save("new", state(4), {})
+    store.wait()
+    assert store.restore().arrays["step"] == 4
+    assert note.read_bytes() == b"theirs"
+
+
+def test_a_manifest_of_brackets_is_damaged(tmp_path):
+    store = two_checkpoints(tmp_path)
+    (tmp_path / "new" / "manifest.json").write_bytes(b"[" * 100_000)
+    assert store.restore().name == "old"
+    assert "manifest.json is damaged: its brackets do not end" in store.restore().skipped[0]
+
+
+def test_bfloat16_is_read_without_jax(tmp_path):
+    store = store_at(tmp_path)
+    store.save("one", {"w": np.ones(2, ml_dtypes.bfloat16)}, {})
+    store.wait()
+    program = (
+        "import sys, pathlib; from etude.run.checkpoints import CheckpointStore; "
+        "store = CheckpointStore(pathlib.Path(sys.argv[1]), beside_writer=True); "
+        "print(store.restore().arrays['w'].dtype, 'jax' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["bfloat16", "False"]
+
+
 def test_a_damaged_manifest_is_not_deleted_by_the_next_save(tmp_path):
     store = two_checkpoints(tmp_path)
     flip(tmp_path / "old" / "manifest.json")

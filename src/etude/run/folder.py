@@ -9,13 +9,12 @@ import contextlib
 import difflib
 import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from etude.errors import RunError
-from etude.run.checkpoints.folder import is_ours
+from etude.run.checkpoints.folder import SHARED, array_folders, remove_folder
 from etude.run.lock import Lock
 from etude.run.status import STATUS
 from etude.yaml_reader import read_yaml
@@ -125,18 +124,13 @@ def _is_unfinished(folder: Path, entries: list[str]) -> bool:
     if not entries:
         return True
     results = any(any(folder.glob(pattern)) for pattern in RESULTS)
-    return _was_locked(folder / LOCK) and not results and not any(_checkpoints(folder))
+    return _was_locked(folder / LOCK) and not results and not array_folders(folder / "checkpoints")
 
 
 def _was_locked(path: Path) -> bool:
     """Whether a file is what a Lock leaves: the number of a process, or nothing as yet."""
     content = path.read_bytes()[:32].strip() if path.is_file() else b"none"
     return not content or content.isdigit()
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    place = folder / "checkpoints"
-    return [path for path in place.iterdir() if is_ours(path)] if place.is_dir() else []
 
 
 def remove_run(folder: Path) -> None:
@@ -160,12 +154,13 @@ def remove_run(folder: Path) -> None:
 
 def _remove_results(folder: Path) -> None:
     """Remove results and checkpoints, and last, in case of a kill, what makes `folder` a run."""
-    for path in _checkpoints(folder):
-        shutil.rmtree(path)
+    for path in array_folders(folder / "checkpoints"):
+        remove_folder(path)
     found = [path for pattern in RESULTS for path in folder.glob(pattern)]
     for path in [*found, folder / ENVIRONMENT, folder / f"{ENVIRONMENT}.tmp", folder / CONFIG]:
         path.unlink(missing_ok=True)
     places = {path.parent for path in found} | {folder / name for name in FOLDERS}
+    places.add(folder / "checkpoints" / SHARED)
     for path in sorted(places - {folder}, reverse=True):  # inner ones first
         _remove_empty(path)
         _remove_empty(path.parent)

@@ -3,7 +3,7 @@
 Checkpoints are such folders, and so is each set of arrays that they share, in `shared/`.
 
 >>> import tempfile
->>> is_ours(Path(tempfile.mkdtemp()))
+>>> is_array_folder(Path(tempfile.mkdtemp()))
 True
 """
 
@@ -78,8 +78,8 @@ def write_shared(checkpoints: Path, manifest: Manifest, arrays: Mapping[str, Hos
     except (ManifestError, OSError):
         pass
     if folder.exists():  # what a kill, or damage, has left
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+        remove_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     write_folder(folder, manifest, arrays)
 
 
@@ -162,10 +162,26 @@ def shared_folder(checkpoints: Path, digest: str) -> Path:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder of arrays, the manifest first: a crash leaves it absent, not broken."""
+    """Remove a folder of arrays, the manifest first: a crash leaves it absent, not broken.
+
+    What others have put there stays, and the folder with it.
+    """
     (folder / FILE_NAME).unlink(missing_ok=True)
     sync_directory(folder)
-    shutil.rmtree(folder)
+    _remove_ours(folder)
+
+
+def _remove_ours(folder: Path, keep: str | None = None) -> None:
+    """Remove what a store wrote into `folder`, except `keep` and its manifest."""
+    for path in list(folder.iterdir()):
+        if not _OURS.fullmatch(path.name) or (keep and path.name in (keep, FILE_NAME)):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def remove_unshared(checkpoints: Path) -> None:
@@ -195,7 +211,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def _remove_all_but_whole(folder: Path) -> None:
-    names = {path.name for path in folder.iterdir()}
+    names = [path.name for path in folder.iterdir() if _OURS.fullmatch(path.name)]
     if len(names) == 2 and FILE_NAME in names and any(map(_ARRAYS.fullmatch, names)):
         return
     try:
@@ -204,15 +220,7 @@ def _remove_all_but_whole(folder: Path) -> None:
         if (folder / FILE_NAME).exists():
             return  # damaged: left for its owner to look at
         keep = None
-    for path in folder.iterdir():
-        if path.name in (keep, FILE_NAME):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    if keep is None:
-        folder.rmdir()
+    _remove_ours(folder, keep)
 
 
 def checkpoint_folders(checkpoints: Path) -> Iterator[Path]:
@@ -223,19 +231,24 @@ def checkpoint_folders(checkpoints: Path) -> Iterator[Path]:
                 yield folder
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether `folder` holds nothing but what a store writes."""
-    if folder.name != SHARED:
-        return is_array_folder(folder)
-    return folder.is_dir() and all(is_array_folder(inner) for inner in folder.iterdir())
+def array_folders(checkpoints: Path) -> list[Path]:
+    """All folders of arrays: those of checkpoints, and those of what they share."""
+    shared = checkpoints / SHARED
+    inner = list(shared.iterdir()) if shared.is_dir() else []
+    return [*checkpoint_folders(checkpoints), *filter(is_array_folder, inner)]
 
 
 def is_array_folder(folder: Path) -> bool:
-    """Whether `folder` holds nothing but arrays and their manifest, as an empty one does."""
+    """Whether `folder` holds arrays, or nothing but a manifest, or nothing.
+
+    Other files do not count: a desktop or a network file system leaves some. A manifest alone
+    beside others is not taken for ours: the name is a common one.
+    """
     try:
-        return all(_OURS.fullmatch(path.name) for path in folder.iterdir())
+        names = [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):  # removed meanwhile, or a file
         return False
+    return any(map(_ARRAYS.fullmatch, names)) or all(map(_OURS.fullmatch, names))
 
 
 def sequence_of(folder: Path) -> int:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401  # NumPy knows bfloat16 and its like by name after this
 import numpy as np
 
 from etude.run.checkpoints.array_file import bytes_of
@@ -136,6 +137,8 @@ class Manifest:
             ) from None
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ManifestError(f"{FILE_NAME} cannot be read ({error})") from None
+        except RecursionError:
+            raise ManifestError(f"{FILE_NAME} is damaged: its brackets do not end") from None
         if digest != _digest(body):
             raise ManifestError(f"{FILE_NAME} is damaged: its content does not match its digest")
         entry_of = {1: _whole_entry, 2: _entry, FORMAT: _entry}.get(body["format"])
