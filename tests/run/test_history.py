@@ -213,6 +213,11 @@ def test_a_broken_line_in_the_middle_is_named_and_left_out(broken, tmp_path):
         assert records(path) == [{"step": 0}, {"step": 2}]
 
 
+def test_a_phase_may_have_the_name_of_a_number():
+    record = {"event": "phase_end", "phase": "nan", "global_step": 1, "valid/loss": float("inf")}
+    assert of([record]) == [record]
+
+
 def test_columns_that_do_not_fit_are_refused(tmp_path):
     history = HistoryFile(tmp_path / "history.jsonl")
     with pytest.raises(ValueError, match="got 1 columns"):

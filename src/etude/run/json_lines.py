@@ -134,7 +134,7 @@ def parse(content: bytes) -> list[dict[str, Any] | None]:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # of brackets that do not end
         return None
     return record if isinstance(record, dict) else None
 
@@ -167,12 +167,12 @@ def encode(value: Any) -> Any:
 
 
 def decode(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with the numbers that `encode` made strings.
+    """A record with the metrics that `encode` made strings, which have names with a slash.
 
-    >>> decode({"loss": "nan"})
-    {'loss': nan}
+    >>> decode({"phase": "nan", "train/loss": "nan"})
+    {'phase': 'nan', 'train/loss': nan}
     """
     return {
-        key: _NAMES_OF_NUMBERS.get(value, value) if isinstance(value, str) else value
+        key: _NAMES_OF_NUMBERS.get(value, value) if isinstance(value, str) and "/" in key else value
         for key, value in record.items()
     }
