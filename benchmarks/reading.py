@@ -30,8 +30,8 @@ from benchmarks.tables import section, table
 SAMPLES, BATCH, WIDTH, WORKERS = 6400, 64, 256, 2
 
 #: Samples of the file and the numbers of each, which is 4 GiB; and the MiB by which the second
-#: epoch may take more memory than the first: a few batches, of which some dozen are under way.
-ROWS, ROW, GROWTH = 65_536, 16_384, 32
+#: epoch may take more memory than the first: some dozen batches, of 1/4 MiB, are under way.
+ROWS, ROW, GROWTH = 1_048_576, 1024, 32
 
 STATUS = Path("/proc/self/status")
 
@@ -39,14 +39,14 @@ STATUS = Path("/proc/self/status")
 class Signals:
     """A data set as it is written for torch: a row and its label, which is a Python integer."""
 
-    def __init__(self, labels: bool = True):
+    def __init__(self, labels: bool = True, samples: int = SAMPLES, width: int = WIDTH):
         random = np.random.default_rng(0)
-        self.x = random.standard_normal((SAMPLES, WIDTH)).astype(np.float32)
-        self.y = random.integers(0, 10, SAMPLES)
+        self.x = random.standard_normal((samples, width)).astype(np.float32)
+        self.y = random.integers(0, 10, samples)
         self.labels = labels
 
     def __len__(self) -> int:
-        return SAMPLES
+        return len(self.y)
 
     def __getitem__(self, index: int) -> Any:
         return (self.x[index], int(self.y[index])) if self.labels else self.x[index]
@@ -79,6 +79,7 @@ class Setting:
 def settings() -> list[Setting]:
     """What is measured."""
     found, labelled, bare = [], Signals(), Signals(labels=False)
+    wide = Signals(samples=20 * BATCH, width=4096)
     threads = {"workers": WORKERS}
     processes = {"workers": WORKERS, "worker_kind": "process"}
     if find_spec("torch"):
@@ -89,6 +90,7 @@ def settings() -> list[Setting]:
             Setting("2 threads / torch, no workers", labelled, threads, in_torch(0)),
             Setting("2 threads / torch, 2 workers", labelled, threads, in_torch(WORKERS)),
             Setting("2 processes / torch, 2 workers", labelled, processes, in_torch(WORKERS)),
+            Setting("2 processes, 1 MiB / torch, 2 workers", wide, processes, in_torch(WORKERS)),
         ]
     return [
         *found,
@@ -135,7 +137,7 @@ def _readers(rounds: int) -> str:
     rows = [_against(setting, rounds) for setting in settings()]
     rows.append(_stream(10 * rounds))
     notes = [
-        f"Batches of {BATCH} x {WIDTH} float32 and a label, {SAMPLES // BATCH} an epoch; medians "
+        f"Batches of {BATCH} x {WIDTH} float32 (1 MiB: x 4096) and a label; medians "
         f"(quartiles) of {rounds} interleaved rounds of an epoch.",
         "torch has no threads that read: ours are compared with its processes, too.",
         "`StreamData` over a list of such batches: the time above that of the list.",
