@@ -1,5 +1,6 @@
 """`PINNTrainer`: the weights of the physics move as they should, and move the network."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,30 +54,16 @@ def trainer(**changed):
     return PINNTrainer(settings.pop("model", network()), DATA, DATA, **settings)
 
 
-class Fails(et.Callback):
-    """Breaks off after the second epoch."""
-
-    def on_epoch_end(self, event):
-        if event.epoch == 2:
-            raise RuntimeError("power cut")
-
-
-def test_a_run_that_was_broken_off_ends_in_the_same_bits_ramp_included(tmp_path):
-    both = {"lambda_temporal": 0.1}
-    straight = trainer(**both).train(4)
-    with pytest.raises(RuntimeError, match="power cut"):
-        trainer(**both, checkpoint_dir=tmp_path / "run", callbacks=[Fails()]).train(4)
-    resumed = trainer(**both, checkpoint_dir=tmp_path / "run").trainer(4).resume()
-    for name in ("train/loss", "train/lambda_sommerfeld", "train/lambda_temporal"):
-        assert resumed.history[name].value.tolist() == straight.history[name].value.tolist()
-    pairs = zip(jax.tree.leaves(straight.model), jax.tree.leaves(resumed.model), strict=True)
-    assert all(bool(jnp.all(a == b)) for a, b in pairs)
-    state = PINNTrainingState.of(straight)
-    assert (state.epoch, state.global_step, state.early_stopped) == (4, 12, False)
-    assert state.best_val_loss == min(straight.history["valid/loss"].value)
+def test_the_state_tells_the_weights_and_the_terms_of_each_epoch():
+    result = trainer(lambda_temporal=0.1).train(3)
+    state = PINNTrainingState.of(result)
+    assert (state.epoch, state.global_step, state.early_stopped) == (3, 9, False)
+    assert state.best_val_loss == min(result.history["valid/loss"].value)
     assert set(state.lambda_history) == {"sommerfeld", "temporal"}
     assert set(state.loss_components) == {"data", "sommerfeld", "temporal"}
-    assert TrainingState.of(straight).history["val_loss"] == state.history["val_loss"]
+    weights = result.history["train/lambda_temporal"].value.reshape(3, 3).mean(1)
+    np.testing.assert_allclose(state.lambda_history["temporal"], weights, rtol=1e-6)
+    assert TrainingState.of(result).history["val_loss"] == state.history["val_loss"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +103,7 @@ def test_an_adaptive_weight_makes_the_gradients_alike():
         found = jax.jacrev(parts)(logits)
         return {name: jnp.linalg.norm(found[name]) for name in found}
 
-    norms = gradients(logits)
+    norms = jax.jit(gradients)(logits)
     _, parts = one.compute_loss(logits, DATA["label"], DATA["signal"], KNOWN)
     for name, wanted in (("sommerfeld", 0.5), ("temporal", 0.2)):
         share = parts[f"lambda_{name}"] * norms[name] / norms["data_loss"]
@@ -127,19 +114,15 @@ def test_an_adaptive_weight_makes_the_gradients_alike():
 @pytest.mark.parametrize("adaptive", [True, False])
 def test_physics_moves_the_network_to_what_it_allows(adaptive):
     """The labels say nothing here: half of all samples are of either class."""
-    allowed = {}
-    for weight in (1e-6, 1.0):
-        result = trainer(
-            lambda_sommerfeld=weight, lambda_schedule="constant", adaptive_lambda=adaptive,
-            keep="last",
-        ).train(20)  # fmt: skip
-        allowed[weight] = float(result.model.probabilities(DATA["signal"])[:, 0].mean())
-        measured = result.metrics["valid/sommerfeld"]
-        assert measured == pytest.approx(1 - allowed[weight], abs=1e-3)
-        logits = result.model(DATA["signal"])
-        labels = float(cross_entropy(logits, DATA["label"]))
-        assert result.metrics["valid/loss"] == pytest.approx(labels, rel=1e-4)
-    assert allowed[1.0] > allowed[1e-6] + 0.1
+    result = trainer(
+        lambda_sommerfeld=1.0, lambda_schedule="constant", adaptive_lambda=adaptive, keep="last"
+    ).train(20)
+    logits = eqx.filter_jit(result.model)(DATA["signal"])
+    allowed = float(jax.nn.softmax(logits)[:, 0].mean())
+    assert allowed > 0.65
+    assert result.metrics["valid/sommerfeld"] == pytest.approx(1 - allowed, abs=1e-3)
+    labels = float(cross_entropy(logits, DATA["label"]))
+    assert result.metrics["valid/loss"] == pytest.approx(labels, rel=1e-4)
 
 
 def test_the_term_of_the_spectrum_and_a_hybrid_network_are_told_the_speed():
@@ -207,4 +190,3 @@ def test_windows_bring_the_metadata_that_the_terms_need():
     )
     (phase,) = one.phases(1)
     assert set(phase.data.arrays) == {"signal", "label", "sommerfeld", "record", "window"}
-    assert one.train(1).history["train/temporal"].value[0] > 0

@@ -57,52 +57,6 @@ def several(mode="together", **changed):
     return MultiTFRTrainer(SpectrogramCNN(2, (3,), key=KEY), mode=mode, **settings)
 
 
-class Fails(et.Callback):
-    """Breaks off after the second epoch of the run."""
-
-    def __init__(self):
-        self.epochs = 0
-
-    def on_epoch_end(self, event):
-        self.epochs += 1
-        if self.epochs == 2:
-            raise RuntimeError("power cut")
-
-
-def distilled(**kw):
-    return DistillationTrainer(network(8), network(2), optimizer=FAST, batch_size=4, **kw).trainer(
-        (X, Y), (X, Y), 3
-    )
-
-
-def resized(**kw):
-    return ProgressiveResizingTrainer(
-        network(), FAST, schedule=[(16, 1), (32, 2)], progress=False, **kw
-    ).trainer((X, Y), (X, Y), batch_size=4)
-
-
-MAKERS = {
-    "together": lambda **kw: several(**kw).trainer(3),
-    "turns": lambda **kw: several("turns", **kw).trainer(3),
-    "distillation": lambda **kw: distilled(progress=False, **kw),
-    "progressive": resized,
-}
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_a_run_that_was_broken_off_ends_in_the_same_bits(name, tmp_path):
-    straight = MAKERS[name]().fit()
-    broken = MAKERS[name](checkpoint_dir=tmp_path / "run", callbacks=[Fails()])
-    with pytest.raises(RuntimeError, match="power cut"):
-        broken.fit()
-    resumed = MAKERS[name](checkpoint_dir=tmp_path / "run").resume()
-    assert same(straight.model, resumed.model)
-    # And the best was handed back.
-    losses = [record["valid/loss"] for record in straight.history if "valid/loss" in record]
-    of_last = losses[-1:] if name == "progressive" else losses
-    assert straight.metrics["valid/loss"] <= min(of_last) * (1 + 1e-5)
-
-
 def same(one, other):
     arrays = (jax.tree.leaves(eqx.filter(model, eqx.is_array)) for model in (one, other))
     pairs = zip(*arrays, strict=True)
@@ -144,7 +98,7 @@ def test_representations_that_do_not_fit_are_refused(given, told):
 
 
 def test_a_teacher_stays_as_it_is_and_the_student_comes_to_agree():
-    teacher = CNNTrainer(network(8), (X, Y), (X, Y), FAST, progress=False).train(30).model
+    teacher = network(8)
     trainer = DistillationTrainer(
         teacher, network(2), DistillationLoss(temperature=2.0, alpha=1.0), FAST, progress=False
     )
@@ -152,7 +106,7 @@ def test_a_teacher_stays_as_it_is_and_the_student_comes_to_agree():
     student = result.model["student"]
     assert same(teacher, result.model["teacher"])
     found = compare_teacher_student(teacher, student, (X, Y), batch_size=5)
-    said, meant = student(X).argmax(-1), teacher(X).argmax(-1)
+    said, meant = (eqx.filter_jit(model)(X).argmax(-1) for model in (student, teacher))
     assert found.agreement == pytest.approx(float((said == meant).mean()))
     assert found.agreement > 0.8
     assert found.teacher_accuracy == pytest.approx(float((meant == Y).mean()))
@@ -274,16 +228,16 @@ def test_schedules_that_cannot_be_are_refused(given, told):
 
 def test_a_trainer_that_keeps_its_place_makes_the_same_bits():
     settings = {"batch_size": 5, "progress": False}  # 12 samples: the last batch is short
-    straight = CNNTrainer(network(), (X, Y), (X, Y), FAST, keep="last", **settings).train(4)
+    straight = CNNTrainer(network(), (X, Y), (X, Y), FAST, keep="last", **settings).train(3)
     trainer = Trainer(network(), (X, Y), (X, Y), FAST, **settings)
     trainer.fit(1)
     epoch = trainer.train_epoch()
-    trainer.fit(2)
+    trainer.fit(1)
     assert same(trainer.model, straight.model)
     rows = straight.history["train/loss"].value[3:6]
     assert epoch["loss"] == pytest.approx(np.average(rows, weights=[5, 5, 2]), rel=1e-6)
-    assert (trainer.state.epoch, trainer.state.global_step) == (4, 12)
-    assert len(trainer.state.history["val_loss"]) == 3
+    assert (trainer.state.epoch, trainer.state.global_step) == (3, 9)
+    assert len(trainer.state.history["val_loss"]) == 2
     assert trainer.state.best_val_loss == min(trainer.state.history["val_loss"])
     found = trainer.validate_epoch()
     assert found["loss"] == pytest.approx(straight.metrics["valid/loss"], rel=1e-6)

@@ -28,7 +28,7 @@ from etude.systems.machinery.training.resizing import (
     ResizableSignalDataset as ResizableSignalDataset,
     resize as resize,
 )
-from etude.systems.machinery.training.settings import Settings as Settings
+from etude.systems.machinery.training.settings import TrainerSettings as TrainerSettings
 from etude.systems.machinery.training.spectrogram import SpectrogramTrainer as SpectrogramTrainer
 from etude.systems.machinery.training.state import (
     PINNTrainingState as PINNTrainingState,

@@ -128,3 +128,16 @@ def size_of(batch_size: int | None, samples: int, *, capped: bool) -> int:
     if batch_size is None:
         return min(BATCH_SIZE, samples)
     return min(batch_size, samples) if capped else batch_size
+
+
+def check_alike(owner: str, train_loader: Any, val_loader: Any) -> None:
+    """Raises ConfigurationError for windows of another rate or other classes in the validation."""
+    if not (isinstance(train_loader, Windows) and isinstance(val_loader, Windows)):
+        return
+    for name in ("sample_rate", "classes"):
+        wanted, got = getattr(train_loader, name), getattr(val_loader, name)
+        if got != wanted:
+            raise et.ConfigurationError(
+                f"{owner}: the windows of val_loader have {name}={got}, those of train_loader "
+                f"{wanted}. Read or resample both alike."
+            )

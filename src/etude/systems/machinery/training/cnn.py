@@ -7,7 +7,7 @@ import optax
 import etude as et
 from etude.optim import OptimizerConfig
 from etude.systems.machinery.training.objective import Criterion, criterion_of
-from etude.systems.machinery.training.settings import Settings
+from etude.systems.machinery.training.settings import TrainerSettings
 
 
 @final
@@ -27,7 +27,7 @@ class CNNTrainer:
         optimizer: an `OptimizerConfig`, or a transformation of optax; None: AdamW.
         criterion: loss of logits and targets; None: the cross-entropy, or that of each class by
             itself where the network gives several labels.
-        settings: fields of `Settings`, and options of `etude.Trainer`.
+        settings: fields of `TrainerSettings`, and options of `etude.Trainer`.
 
     Raises:
         ConfigurationError: unknown settings, or some that contradict each other.
@@ -50,7 +50,7 @@ class CNNTrainer:
         criterion: Criterion | None = None,
         **settings: Any,
     ):
-        self.settings = Settings.of("CNNTrainer", settings).knowing(model)
+        self.settings = TrainerSettings.of("CNNTrainer", settings).knowing(model)
         self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
         self.optimizer, self.criterion = optimizer, criterion_of(criterion, model)
 

@@ -23,7 +23,7 @@ import etude as et
 from etude.engine.leaf_roles import Role, roles
 from etude.systems.machinery.training.batches import read_batch
 from etude.systems.machinery.training.objective import forward, has_many_labels
-from etude.systems.machinery.training.settings import Settings
+from etude.systems.machinery.training.settings import TrainerSettings
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def compare_teacher_student(
     owner = "compare_teacher_student"
     if has_many_labels(teacher) or has_many_labels(student):
         raise et.ConfigurationError(f"{owner}: expected networks of one class for each signal.")
-    settings = Settings(batch_size=batch_size).knowing(teacher, student)
+    settings = TrainerSettings(batch_size=batch_size).knowing(teacher, student)
 
     def measure(model: Any, batch: Any, context: et.Context) -> dict[str, Any]:
         sample = read_batch(owner, batch, settings.metadata_keys)

@@ -13,7 +13,7 @@ from etude.losses import DistillationLoss
 from etude.optim import OptimizerConfig
 from etude.systems.machinery.training.batches import read_batch
 from etude.systems.machinery.training.objective import accuracy, forward, has_many_labels
-from etude.systems.machinery.training.settings import Settings
+from etude.systems.machinery.training.settings import TrainerSettings
 
 _OWNER = "DistillationTrainer"
 
@@ -31,7 +31,7 @@ class DistillationTrainer:
         student_model: the network that learns.
         criterion: the mixture of teacher and labels.
         optimizer: as for `CNNTrainer`.
-        settings: fields of `Settings`, and options of `etude.Trainer`.
+        settings: fields of `TrainerSettings`, and options of `etude.Trainer`.
 
     Raises:
         ConfigurationError: unknown settings, or a network of several labels at once, for the
@@ -63,11 +63,11 @@ class DistillationTrainer:
         self.teacher_model, self.student_model = teacher_model, student_model
         self.criterion = DistillationLoss() if criterion is None else criterion
         self.optimizer = optimizer
-        self.settings = Settings.of(_OWNER, settings).knowing(teacher_model, student_model)
+        self.settings = TrainerSettings.of(_OWNER, settings).knowing(teacher_model, student_model)
 
     def phases(self, train_loader: Any, val_loader: Any = None, epochs: int = 10) -> list[et.Phase]:
         """The one phase of `trainer`, for an `etude.Trainer` of your own."""
-        validation = self.settings.validation(_OWNER, val_loader)
+        validation = self.settings.validation(_OWNER, train_loader, val_loader)
         return [
             self.settings.phase(
                 _OWNER,

@@ -14,7 +14,7 @@ import optax
 import etude as et
 from etude.optim import OptimizerConfig
 from etude.systems.machinery.training.objective import Criterion, criterion_of
-from etude.systems.machinery.training.settings import Settings
+from etude.systems.machinery.training.settings import TrainerSettings
 
 _TENSOR_CORES = 7.0  # compute capability of NVIDIA, from Volta on
 
@@ -34,7 +34,7 @@ class MixedPrecisionTrainer:
         criterion: as for `CNNTrainer`.
         val_loader: as for `CNNTrainer`.
         precision: "float16" or "bfloat16".
-        settings: fields of `Settings` but `mixed_precision`, and options of `etude.Trainer`.
+        settings: fields of `TrainerSettings` but `mixed_precision`, and options of `etude.Trainer`.
 
     Raises:
         ConfigurationError: unknown settings, or some that contradict each other.
@@ -57,7 +57,7 @@ class MixedPrecisionTrainer:
                 "'bfloat16'; CNNTrainer trains without it."
             )
         given = {**settings, "mixed_precision": precision}
-        self.settings = Settings.of("MixedPrecisionTrainer", given).knowing(model)
+        self.settings = TrainerSettings.of("MixedPrecisionTrainer", given).knowing(model)
         self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
         self.optimizer, self.criterion = optimizer, criterion_of(criterion, model)
 

@@ -21,7 +21,7 @@ from etude.systems.machinery.training.objective import (
     criterion_of,
     forward,
 )
-from etude.systems.machinery.training.settings import Settings
+from etude.systems.machinery.training.settings import TrainerSettings
 
 _OWNER = "MultiTFRTrainer"
 Mode = Literal["together", "turns"]
@@ -51,7 +51,7 @@ class MultiTFRTrainer:
         freq_mask_param: widest frequency mask, in bins.
         num_time_masks: time masks per spectrogram.
         num_freq_masks: frequency masks per spectrogram.
-        settings: fields of `Settings`, and options of `etude.Trainer`.
+        settings: fields of `TrainerSettings`, and options of `etude.Trainer`.
 
     Raises:
         ConfigurationError: unknown settings or mode, no representation, names that differ, or
@@ -87,7 +87,7 @@ class MultiTFRTrainer:
                 f"{_OWNER}: got train_loaders {list(self.names)} and val_loaders "
                 f"{list(val_loaders or ())}; expected one or more, of the same names."
             )
-        self.settings = Settings.of(_OWNER, settings).knowing(model)
+        self.settings = TrainerSettings.of(_OWNER, settings).knowing(model)
         self.masks = (
             SpecAugment(time_mask_param, freq_mask_param, num_time_masks, num_freq_masks)
             if use_specaugment

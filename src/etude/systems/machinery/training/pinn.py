@@ -27,7 +27,7 @@ from etude.systems.machinery.training.objective import (
     has_many_labels,
 )
 from etude.systems.machinery.training.ramps import RAMPS, Ramp
-from etude.systems.machinery.training.settings import Settings
+from etude.systems.machinery.training.settings import TrainerSettings
 
 _OWNER = "PINNTrainer"
 
@@ -65,7 +65,8 @@ class PINNTrainer:
             journal bearings, unless its weight is 0.
         temporal: the term of neighbouring windows, needs "record" and "window"; None: with factor
             1, unless its weight is 0.
-        settings: fields of `Settings` (among them `metadata_keys`), and options of `etude.Trainer`.
+        settings: fields of `TrainerSettings`, among them `metadata_keys`, and options of
+            `etude.Trainer`.
 
     Raises:
         ConfigurationError: unknown settings, an unknown schedule, another sample rate, a weight
@@ -123,7 +124,9 @@ class PINNTrainer:
             "temporal": lambda_temporal,
         }
         self.ramp, self.adaptive_lambda = RAMPS[lambda_schedule], adaptive_lambda
-        self.settings = Settings.of(_OWNER, settings).knowing(model, needed=_needed(self.physics))
+        self.settings = TrainerSettings.of(_OWNER, settings).knowing(
+            model, needed=_needed(self.physics)
+        )
         self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
         self.optimizer, self.criterion = optimizer, criterion_of(criterion, model)
 
@@ -170,7 +173,9 @@ class PINNTrainer:
 
     def phases(self, num_epochs: int = 10) -> list[et.Phase]:
         """The one phase of `trainer`, for an `etude.Trainer` of your own."""
-        validation = self.settings.validation(_OWNER, self.val_loader, self._measured)
+        validation = self.settings.validation(
+            _OWNER, self.train_loader, self.val_loader, self._measured
+        )
         return [
             self.settings.phase(
                 _OWNER,

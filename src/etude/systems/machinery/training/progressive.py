@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 import etude as et
 from etude.optim import OptimizerConfig
 from etude.systems.machinery.records import Windows
+from etude.systems.machinery.training.batches import check_alike
 from etude.systems.machinery.training.objective import (
     Criterion,
     classification,
@@ -24,7 +25,7 @@ from etude.systems.machinery.training.resizing import (
     resized,
     resized_rate,
 )
-from etude.systems.machinery.training.settings import Settings
+from etude.systems.machinery.training.settings import TrainerSettings
 
 _OWNER = "ProgressiveResizingTrainer"
 #: Samples, and epochs at that length: at 20,480 Hz, from 1.25 s to the whole record of 5 s.
@@ -46,7 +47,7 @@ class ProgressiveResizingTrainer:
         criterion: as for `CNNTrainer`.
         schedule: samples and epochs of each stage; none longer than the signals, but for "pad".
         resize_method: "crop", "truncate", "pad", "decimate" or "interpolate".
-        settings: fields of `Settings` but `batch_size`, and options of `etude.Trainer`.
+        settings: fields of `TrainerSettings` but `batch_size`, and options of `etude.Trainer`.
 
     Raises:
         ConfigurationError: unknown settings, an unknown method, or a stage without samples or
@@ -81,7 +82,7 @@ class ProgressiveResizingTrainer:
             )
         # Of any method, the error for an unknown one.
         resized_rate(1, 1, resize_method, sample_rate=1.0)
-        self.settings = Settings.of(_OWNER, settings).knowing(model)
+        self.settings = TrainerSettings.of(_OWNER, settings).knowing(model)
         self.model, self.optimizer = model, optimizer
         self.criterion = criterion_of(criterion, model)
         self.schedule, self.resize_method = tuple(schedule), resize_method
@@ -92,23 +93,28 @@ class ProgressiveResizingTrainer:
         """One phase for each length, for an `etude.Trainer` of your own."""
         settings = self.settings.sized(batch_size)
         loss = classification(_OWNER, self.criterion, settings.metadata_keys)
+        check_alike(_OWNER, base_train_dataset, base_val_dataset)
         validation = []
         if base_val_dataset is not None:
-            data = settings.indexed(_OWNER, base_val_dataset, capped=True)
-            validation.append(et.Validation(data))
+            judged = settings.indexed(_OWNER, base_val_dataset, capped=True)
+            validation.append(et.Validation(judged))
         samples = length_of_signals(base_train_dataset)
         rate = rate_of(base_train_dataset, None)
+        # One copy on the device for all stages that see the signals as they are, or cut them there.
+        whole = settings.indexed(_OWNER, base_train_dataset)
         phases = []
         for length, epochs in self.schedule:
             resized_rate(samples, length, self.resize_method, sample_rate=rate)
             cut = self.resize_method == "crop" and length < samples
-            data = base_train_dataset if cut else self._resized(base_train_dataset, length)
+            data = whole
+            if not cut and length != samples:
+                data = settings.indexed(_OWNER, self._resized(base_train_dataset, length))
             phases.append(
                 settings.phase(
                     _OWNER,
                     f"length-{length}",
                     loss,
-                    settings.indexed(_OWNER, data),
+                    data,
                     epochs,
                     optimizer=self.optimizer,
                     validation=validation,

@@ -13,7 +13,12 @@ from etude.engine.precision import Precision
 from etude.errors import suggest
 from etude.optim import OptimizerConfig
 from etude.systems.machinery.records import Windows
-from etude.systems.machinery.training.batches import read_batch, size_of, source_of
+from etude.systems.machinery.training.batches import (
+    check_alike,
+    read_batch,
+    size_of,
+    source_of,
+)
 from etude.systems.machinery.training.callbacks import CallbackList, metric_name
 from etude.systems.machinery.training.objective import Criterion, Loss, classification, keys_of
 from etude.systems.machinery.training.rates import Scheduled, optimizer_of
@@ -33,8 +38,8 @@ _ELSEWHERE = {
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings that all trainers here share.
+class TrainerSettings:
+    """TrainerSettings that all trainers here share.
 
     Attributes:
         callbacks: of `etude`, or those of `etude.systems.machinery`, which know `val_loss`.
@@ -65,8 +70,8 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, owner: str, given: Mapping[str, Any]) -> "Settings":
-        """Settings and options by name.
+    def of(cls, owner: str, given: Mapping[str, Any]) -> "TrainerSettings":
+        """TrainerSettings and options by name.
 
         Raises ConfigurationError for unknown names, all in one message, and for two folders.
         """
@@ -99,7 +104,7 @@ class Settings:
             return "bfloat16" if self.mixed_precision else "float32"
         return self.mixed_precision
 
-    def knowing(self, *models: Any, needed: Sequence[str] = ()) -> "Settings":
+    def knowing(self, *models: Any, needed: Sequence[str] = ()) -> "TrainerSettings":
         """The same, with the metadata that are needed, or that hybrid networks see.
 
         Where some were asked for, these are all.
@@ -109,7 +114,7 @@ class Settings:
         names = [*(keys_of(*models) or ()), *needed]
         return replace(self, metadata_keys=list(dict.fromkeys(names)) or None)
 
-    def sized(self, batch_size: int | None) -> "Settings":
+    def sized(self, batch_size: int | None) -> "TrainerSettings":
         """The same with another batch size."""
         return replace(self, batch_size=batch_size)
 
@@ -124,12 +129,20 @@ class Settings:
         return et.AccessData(dataset, size_of(self.batch_size, len(dataset), capped=capped))
 
     def validation(
-        self, owner: str, loader: Any, measure: Callable[..., Any] | None = None
+        self,
+        owner: str,
+        train_loader: Any,
+        val_loader: Any,
+        measure: Callable[..., Any] | None = None,
     ) -> list[et.Validation]:
-        """The validation on a loader, if there is one; by the loss of the learner, if by None."""
-        if loader is None:
+        """The validation on `val_loader`, if there is one; by the loss of the learner, if by None.
+
+        Raises ConfigurationError for windows that differ; see `check_alike`.
+        """
+        if val_loader is None:
             return []
-        return [et.Validation(self.source(owner, loader, capped=True), measure)]
+        check_alike(owner, train_loader, val_loader)
+        return [et.Validation(self.source(owner, val_loader, capped=True), measure)]
 
     def kept(self, validated: bool) -> Literal["last"] | et.Best:
         """What a phase hands on."""
@@ -202,7 +215,7 @@ class Settings:
             self.source(owner, train_loader),
             epochs,
             optimizer=optimizer,
-            validation=self.validation(owner, val_loader),
+            validation=self.validation(owner, train_loader, val_loader),
             augment=augment,
         )
 

@@ -9,7 +9,7 @@ import etude as et
 from etude.optim import OptimizerConfig
 from etude.systems.machinery.training.masking import SpecAugment
 from etude.systems.machinery.training.objective import Criterion, criterion_of
-from etude.systems.machinery.training.settings import Settings
+from etude.systems.machinery.training.settings import TrainerSettings
 
 
 @final
@@ -28,7 +28,7 @@ class SpectrogramTrainer:
         freq_mask_param: widest frequency mask, in bins.
         num_time_masks: time masks per spectrogram.
         num_freq_masks: frequency masks per spectrogram.
-        settings: fields of `Settings`, and options of `etude.Trainer`.
+        settings: fields of `TrainerSettings`, and options of `etude.Trainer`.
 
     Raises:
         ConfigurationError: unknown settings, some that contradict each other, or masks that are
@@ -58,7 +58,7 @@ class SpectrogramTrainer:
         num_freq_masks: int = 2,
         **settings: Any,
     ):
-        self.settings = Settings.of("SpectrogramTrainer", settings).knowing(model)
+        self.settings = TrainerSettings.of("SpectrogramTrainer", settings).knowing(model)
         self.masks = (
             SpecAugment(time_mask_param, freq_mask_param, num_time_masks, num_freq_masks)
             if use_specaugment

@@ -17,7 +17,7 @@ from etude.optim import OptimizerConfig, SchedulerConfig
 from etude.systems.machinery.training.batches import read_batch
 from etude.systems.machinery.training.objective import Criterion, classification, criterion_of
 from etude.systems.machinery.training.rates import LearningRateScheduler
-from etude.systems.machinery.training.settings import Settings
+from etude.systems.machinery.training.settings import TrainerSettings
 from etude.systems.machinery.training.state import TrainingState
 
 _OWNER = "Trainer"
@@ -37,7 +37,7 @@ class Trainer:
         val_loader: as for `CNNTrainer`.
         optimizer: as for `CNNTrainer`.
         criterion: as for `CNNTrainer`.
-        settings: fields of `Settings` but `keep`, and options of `etude.Trainer`. Without
+        settings: fields of `TrainerSettings` but `keep`, and options of `etude.Trainer`. Without
             `checkpoint_dir` the run is in a folder that goes with the trainer.
 
     Attributes:
@@ -72,7 +72,7 @@ class Trainer:
                 f"{_OWNER}: it goes on from the last weights, so there is no keep. CNNTrainer "
                 "hands back the best."
             )
-        given = Settings.of(_OWNER, {**settings, "keep": "last"}).knowing(model)
+        given = TrainerSettings.of(_OWNER, {**settings, "keep": "last"}).knowing(model)
         schedule = given.lr_scheduler
         inner = schedule.scheduler if isinstance(schedule, LearningRateScheduler) else schedule
         if isinstance(inner, SchedulerConfig):
@@ -82,7 +82,7 @@ class Trainer:
             )
         self.model, self.state = model, TrainingState()
         self._initial, self._loss = model, _with_size(criterion_of(criterion, model), given)
-        self._validation = given.validation(_OWNER, val_loader, self._loss)
+        self._validation = given.validation(_OWNER, train_loader, val_loader, self._loss)
         data = given.source(_OWNER, train_loader)
         self._phase = given.phase(_OWNER, "fit", self._loss, data, 1, optimizer=optimizer)
         if given.checkpoint_dir is None and "run" not in given.options:
@@ -131,7 +131,7 @@ class Trainer:
         return result
 
 
-def _with_size(criterion: Criterion, settings: Settings) -> Any:
+def _with_size(criterion: Criterion, settings: TrainerSettings) -> Any:
     """The loss of a classifier, which reports the size of the batch as well."""
     loss = classification(_OWNER, criterion, settings.metadata_keys)
 
