@@ -185,7 +185,7 @@ def test_other_metrics_than_when_the_trainer_was_made_are_refused():
     names = {"now": ["a"]}
 
     def reporting(model, batch, context):
-        return loss(model, batch, context), {name: 1.0 for name in names["now"]}
+        return loss(model, batch, context), dict.fromkeys(names["now"], 1.0)
 
     trainer = et.Trainer(
         {"w": jnp.zeros(3)}, phase(learner_of(reporting), et.ArrayData(X, 4)), progress=False
