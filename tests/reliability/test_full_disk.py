@@ -118,3 +118,10 @@ def test_no_room_for_the_history_is_waited_for_and_told_once(whole, tmp_path):
         result = trainer(folder, full_at(2, size=600), freed, policy="continue").fit()
     assert sum("goes on without it" in str(warning.message) for warning in told) == 1
     assert (drill.weights(result), drill.history(folder)) == whole
+
+
+@pytest.mark.filterwarnings("ignore:.*goes on without it")
+def test_the_result_has_what_never_got_room(tmp_path):
+    whole = trainer(tmp_path / "whole").fit().history
+    result = trainer(tmp_path / "run", full_at(2, size=600), policy="continue").fit()
+    assert result.history == whole

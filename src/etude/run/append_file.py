@@ -73,6 +73,10 @@ class AppendFile:
         """Length of the file in bytes, those that were not flushed yet among them."""
         return self._written + sum(map(len, self._pending))
 
+    def waiting(self) -> bytes:
+        """The bytes that a full disk has kept from being written."""
+        return b"".join(self._pending)
+
     def digest(self) -> str:
         """SHA-256 of the file, bytes that were not flushed yet among them."""
         digest = self._digest.copy()

@@ -74,6 +74,10 @@ class HistoryFile:
         self._lines.settle()
         self._rows.settle()
 
+    def waiting(self) -> tuple[bytes, bytes]:
+        """The ends of the lines and of the rows that a full disk has kept from being written."""
+        return self._lines.waiting(), self._rows.waiting()
+
     def mark(self) -> dict[str, Any]:
         """Where the history ends, as JSON, for the checkpoint that `rewind` will go back to."""
         return {
@@ -120,10 +124,9 @@ class HistoryFile:
     def close(self) -> None:
         """Flush and close."""
         try:
-            self.flush()
+            self._lines.close()
         finally:
             self._rows.close()
-            self._lines.close()
 
     def _head_of(self, offset: int) -> Stretch | None:
         with self.path.open("rb") as file:
@@ -207,14 +210,15 @@ class HistoryCopy:
         self._lines, self._rows = lines, rows
 
     @classmethod
-    def of(cls, path: Path) -> "HistoryCopy":
-        """A copy of the history whose lines are at `path`."""
+    def of(cls, path: Path, waiting: tuple[bytes, bytes] = (b"", b"")) -> "HistoryCopy":
+        """A copy of the history whose lines are at `path`, and of what waits to be written."""
         rows = rows_beside(path)
         content = rows.read_bytes() if rows.exists() else b""
         packer = zlib.compressobj(level=1)
         with path.open("rb") as file:
             blocks = [packer.compress(block) for block in iter(lambda: file.read(1 << 20), b"")]
-        return cls(b"".join([*blocks, packer.flush()]), content)
+        blocks += [packer.compress(waiting[0]), packer.flush()]
+        return cls(b"".join(blocks), content + waiting[1])
 
     def read(self) -> Parts:
         """All records; lines that cannot be read are left out."""

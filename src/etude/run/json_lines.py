@@ -56,6 +56,10 @@ class LineFile:
         """Length of the file in bytes, lines that were not flushed yet among them."""
         return self._file.offset()
 
+    def waiting(self) -> bytes:
+        """The lines that a full disk has kept from being written."""
+        return self._file.waiting()
+
     def digest(self) -> str:
         """SHA-256 of the file, lines that were not flushed yet among them."""
         return self._file.digest()

@@ -74,7 +74,7 @@ class Journal:
         if isinstance(self.history, HistoryInMemory):
             return History(self.history)
         try:
-            return History(HistoryCopy.of(self.history.path))
+            return History(HistoryCopy.of(self.history.path, self.history.waiting()))
         except OSError as error:
             warnings.warn(f"The history cannot be read: {error}. It is left out.", stacklevel=3)
             return History(HistoryInMemory())
