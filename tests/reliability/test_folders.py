@@ -364,3 +364,12 @@ def test_a_checkpoint_pruned_while_it_is_read_is_read_again(moment, tmp_path, mo
         restored = reader.restore()
     assert restored.name == "second"
     assert all((array == small.DATA + 1).all() for array in restored.arrays.values())
+
+
+def test_a_table_is_not_written_to_a_file_called_minus(tmp_path, monkeypatch):
+    from etude.cli.commands import history
+    from etude.errors import UsageError
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="takes the name of a file; got '-'"):
+        history(["run", "--csv", "-"])

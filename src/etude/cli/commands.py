@@ -129,6 +129,8 @@ def history(arguments: Sequence[str]) -> None:
     refuse([*problems, *unknown(options, ["csv"])])
     if file and Path(file).exists() and Path(run).resolve() in Path(file).resolve().parents:
         raise UsageError([f"--csv {file} would replace a file of the run. Give it another name."])
+    if file == "-":
+        raise UsageError(["--csv takes the name of a file; got '-', which is none."])
     from etude.run import History, Status
     from etude.run.trials import progress
 
