@@ -364,3 +364,38 @@ def test_a_full_disk_is_named_and_nothing_is_lost_after_it(tmp_path):
         assert [record.get("step") for record in records(history.path)] == [None, *range(1, 2501)]
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def two_phases(folder):
+    """A run of two phases, the second without the metric `train/m`."""
+    history = HistoryFile(folder / "history.jsonl")
+    append(history, np.ones((3, 2), np.float32), ["train/loss", "train/m"], phase="a")
+    history.append(event("phase_end", 3, phase="a"))
+    head = Stretch("b", 0, 1, 11, 2, ("train/loss",))
+    history.append_steps(head, np.full((4, 1), 9, np.float32))
+    history.append({**event("phase_end", 4, phase="b"), "global_step": 14})
+    history.close()
+    return folder / "history.jsonl", folder / "history.bin"
+
+
+def losses(path):
+    blocks = [part for part in read_file(path) if not isinstance(part, dict)]
+    return [record["train/loss"] for block in blocks for record in block.records()]
+
+
+def test_rows_whose_head_is_missing_are_not_those_of_the_phase_before(tmp_path):
+    lines, _ = two_phases(tmp_path)
+    assert losses(lines) == [1, 1, 1, 9, 9, 9, 9]
+    lines.write_bytes(b"".join(lines.read_bytes().splitlines(keepends=True)[:2]))
+    assert losses(lines) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("left", [None, 0, 28])
+def test_rows_that_are_missing_are_told(tmp_path, left):
+    lines, rows = two_phases(tmp_path)
+    if left is None:
+        rows.unlink()
+    else:
+        rows.write_bytes(rows.read_bytes()[:left])
+    with pytest.warns(UserWarning, match=r"history\.bin lacks the metrics of \d steps"):
+        assert losses(lines) == [1, 1, 1, 9][: {None: 0, 0: 0, 28: 4}[left]]

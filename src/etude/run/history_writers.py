@@ -17,6 +17,7 @@ They hold no times, so that two runs of one configuration have the same bytes; t
 ([0.5, nan], 'phase_end')
 """
 
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,7 +28,9 @@ import numpy as np
 from jaxtyping import Float
 
 from etude.run.append_file import AppendFile
+from etude.run.folder import LOCK
 from etude.run.json_lines import LineFile, decode, encode, parse, unreadable, warn_of_unreadable
+from etude.run.lock import is_held
 from etude.run.stretches import Block, InFile, InMemory, Stretch, in_order, known_heads
 
 Parts = list[dict[str, Any] | Block]
@@ -238,7 +241,16 @@ def read_file(path: Path) -> Parts:
     size = rows.stat().st_size if rows.exists() else 0
     lines = known_heads(parse(path.read_bytes()))
     warn_of_unreadable(path, lines)
-    return in_order([line and decode(line) for line in lines], InFile(rows, size))
+    lacking: list[int] = []
+    parts = in_order([line and decode(line) for line in lines], InFile(rows, size), lacking.append)
+    # While a training writes, its lines come before its rows.
+    if lacking and not is_held(path.parent / LOCK):
+        warnings.warn(
+            f"{rows} lacks the metrics of {max(lacking)} steps or more that {path.name} speaks of: "
+            "it was cut, or left out of a copy. The steps that are there are read.",
+            stacklevel=2,
+        )
+    return parts
 
 
 def _laid_out(

@@ -15,7 +15,7 @@ True
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -214,16 +214,21 @@ def known_heads(lines: Sequence[dict[str, Any] | None]) -> list[dict[str, Any] |
     ]
 
 
-def in_order(lines: Sequence[dict[str, Any] | None], rows: Rows) -> list[dict[str, Any] | Block]:
+def in_order(
+    lines: Sequence[dict[str, Any] | None],
+    rows: Rows,
+    lacking: Callable[[int], None] = lambda count: None,
+) -> list[dict[str, Any] | Block]:
     """The records of a history: its lines, and its steps in blocks.
 
     A line comes after the steps up to its `global_step`. Where a line cannot be read (None), it may
     have been the head of a stretch: of the stretch before, only those rows are taken that a later
-    line vouches for.
+    line vouches for. Rows beyond the end of a phase are of a head that is missing: left out.
+    `lacking` is told how many rows a line vouches for that are not there.
     """
     parts: list[dict[str, Any] | Block] = []
     heads = _heads(lines, rows.size)
-    head, done, end, sure = None, 0, 0, True
+    head, done, end, sure, at = None, 0, 0, True, 0
 
     def take(until: int) -> None:
         nonlocal done
@@ -237,9 +242,18 @@ def in_order(lines: Sequence[dict[str, Any] | None], rows: Rows) -> list[dict[st
         elif index in heads:
             if sure:
                 take(end)
-            (head, end), done, sure = heads[index], 0, True
+            (head, end), done, sure, at = heads[index], 0, True, index
         else:
             step = line.get("global_step")
+            if head is not None and isinstance(step, int) and head.holds(line):
+                wanted = step - head.global_step + 1
+                there = heads[at][1]
+                # A head that says how many rows it has was written when others were known lost.
+                if wanted > there and (head.rows is None or there < head.rows):
+                    lacking(wanted - there)
+                # A phase that has ended may become longer: then a line of it comes again.
+                ended = line.get("event") == "phase_end"
+                end = min(there, max(wanted, done)) if ended else there
             if head is not None and isinstance(step, int) and (sure or head.holds(line)):
                 take(min(step - head.global_step + 1, end))
                 sure = True

@@ -101,7 +101,7 @@ class PINNTrainer:
                 f"{_OWNER}: the physics terms are of one class for each signal, and the network "
                 "gives several labels. Make it without multi_label."
             )
-        rates = {} if frequency is None else {"frequency": frequency.sample_rate}
+        rates = {} if frequency is None else {"frequency": frequency.expectations.sample_rate}
         for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
             if isinstance(loader, Windows):
                 rates[name] = loader.sample_rate
@@ -226,7 +226,8 @@ def _needed(physics: PhysicalConstraintLoss) -> list[str]:
     """The metadata that the terms need."""
     names = []
     if physics.frequency is not None:
-        several = physics.frequency.named and len(physics.frequency.bearings) > 1
+        expected = physics.frequency.expectations
+        several = expected.named and len(expected.bearings) > 1
         names += ["speed", "orders"] if several else ["speed"]
     if physics.sommerfeld is not None:
         names.append("sommerfeld")
