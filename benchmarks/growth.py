@@ -60,7 +60,7 @@ def laws(quick: bool) -> list[Law]:
         Law(
             "300 steps on so many rows",
             "rows",
-            (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000, 10_000_000),
+            (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000),
             lambda rows: phase_of(small(300, rows)),
             lambda rows: scanned(300, rows),
             1.2,
@@ -96,7 +96,7 @@ def laws(quick: bool) -> list[Law]:
         Law(
             "Time to the first step of a model of so many leaves",
             "leaves",
-            (10, 100) if quick else (10, 100, 1000),
+            (10, 100) if quick else (10, 100, 300),
             lambda leaves: first_step(Leaves(leaves)),
             lambda leaves: first_step_by_hand(Leaves(leaves)),
             1.3,
