@@ -45,7 +45,7 @@ from etude.engine.phase import (
     Steps as Steps,
     Validation as Validation,
 )
-from etude.engine.precision import widened as widened
+from etude.engine.precision import Precision as Precision, widened as widened
 from etude.engine.rule import (
     Context as Context,
     Gradient as Gradient,

@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 import optax
 
 import etude as et
-from etude.engine.precision import Precision
 from etude.errors import suggest
 from etude.optim import OptimizerConfig
 from etude.systems.machinery.records import Windows
@@ -62,7 +61,7 @@ class TrainerSettings:
     lr_scheduler: Scheduled | None = None
     gradient_accumulation_steps: int = 1
     max_grad_norm: float | None = 1.0
-    mixed_precision: bool | Precision = False
+    mixed_precision: bool | et.Precision = False
     checkpoint_dir: str | Path | None = None
     keep: Literal["last"] | et.Best | None = None
     batch_size: int | None = None
@@ -85,10 +84,10 @@ class TrainerSettings:
         if given.get("checkpoint_dir") is not None and given.get("run") is not None:
             problems.append(f"{owner}: checkpoint_dir and run are the same folder. Give one.")
         if not isinstance(precision := given.get("mixed_precision", False), bool) and (
-            precision not in get_args(Precision)
+            precision not in get_args(et.Precision)
         ):
             problems.append(
-                f"{owner}: mixed_precision is True, False or one of {get_args(Precision)}; got "
+                f"{owner}: mixed_precision is True, False or one of {get_args(et.Precision)}; got "
                 f"{precision!r}."
             )
         if problems:
@@ -98,7 +97,7 @@ class TrainerSettings:
         return cls(**chosen, options=options)
 
     @property
-    def precision(self) -> Precision:
+    def precision(self) -> et.Precision:
         """The precision of the forward and backward pass."""
         if isinstance(self.mixed_precision, bool):
             return "bfloat16" if self.mixed_precision else "float32"
