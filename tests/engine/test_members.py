@@ -88,3 +88,10 @@ def test_the_fault_of_one_member_is_its_own_and_the_clock_stops_with_the_last(pl
     after = eqx.tree_at(lambda s: s.active, after, jnp.array([True, False]))
     after, _ = et.train_step(plan, after, X)
     assert (int(after.clock), bool(after.going)) == (2, False)
+
+
+def test_a_clock_for_each_member_is_refused(plan):
+    states = [member(plan, seed, 0.1) for seed in range(2)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    with pytest.raises(et.ConfigurationError, match="clock of a state is one number"):
+        et.train_step(plan, stacked, X)

@@ -198,6 +198,13 @@ def step_of(
     The members of a state, if it has any, take the step side by side on the same batch, each with
     its own keys and `hyper`; metrics then have their axis. The clock is not mapped.
     """
+    if state.clock.ndim or state.fault.shape != state.active.shape:
+        raise ConfigurationError(
+            "The clock of a state is one number, also for several members, whose fault and active "
+            f"have one axis each; got shapes {state.clock.shape}, {state.fault.shape} and "
+            f"{state.active.shape}. Stack the states, and put the clock of one back: "
+            "eqx.tree_at(lambda s: s.clock, stacked, states[0].clock)."
+        )
     progress = state.clock.astype(jnp.float32) / total
 
     def step(model: PyTree, learners: PyTree, keys: Keys, hyper: PyTree, fault: Array, on: Array):
