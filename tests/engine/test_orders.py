@@ -87,7 +87,7 @@ def test_a_convolution_is_seen_wherever_it_is():
         learner = et.Learner(et.Gradient(loss), optax.sgd(0.1))
         plan = et.Plan.of(et.Phase("fit", learner, source, et.Steps(1)), jnp.ones((1, 1, 3)))
         state = et.init_state(plan, jnp.ones((1, 1, 3)))
-        return TracedLoop(plan, source, state, source.arrays, 1, Place()).has_convolution
+        return TracedLoop(plan, source, state, source.arrays, ("loss",), Place()).has_convolution
 
     def convolved(weight, batch):
         return jax.lax.conv(batch, weight, (1,), "SAME")

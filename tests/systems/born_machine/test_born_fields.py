@@ -74,6 +74,7 @@ VALUES: dict[str, list[Any]] = {
 FILES = (
     "DatasetConfig.root",
     "DrawOptions.out",
+    "DrawOptions.overwrite",
     *(f"{k}.{n}" for k in ("Capacity", "FashionConfig", "PictureConfig") for n in ("data", "root")),
 )
 
