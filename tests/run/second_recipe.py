@@ -3,7 +3,7 @@
     etude train second_recipe:recipe --run data/second_version --broken true
 
 Its steps are lines of `history.jsonl`, and its checkpoints have format 2. Of its
-`environment.json`, what tells about the machine was left out afterwards.
+`environment.json` and `commit_success.txt`, what tells about the machine was left out afterwards.
 """
 
 import jax.numpy as jnp
