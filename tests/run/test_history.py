@@ -5,6 +5,7 @@ import hashlib
 import pickle
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_the_files_look_as_documented(tmp_path):
     history.close()
     assert (tmp_path / "history.jsonl").read_text().splitlines() == [
         '{"stretch":{"phase":"fit","visit":0,"step":1,"global_step":8,"per_epoch":2,'
-        '"columns":["train/loss","x"],"dtype":"<f4","at":0}}',
+        '"columns":["train/loss","x"],"dtype":"<f4","at":0},"check":1085415846}',
         '{"event":"validation","valid/loss":"nan","matrix":[[1,2]]}',
     ]
     rows = np.fromfile(tmp_path / "history.bin", "<f4").reshape(2, 2)
@@ -159,7 +160,7 @@ def test_what_differs_from_the_mark_is_sorted_out(tmp_path):
     history = HistoryFile(history.path)
     said = history.rewind(mark, 16)
     assert said is not None
-    assert "bytes, and had 537; line 3 cannot be read; the metrics of 9 of 16 steps" in said
+    assert "bytes, and had 594; line 3 cannot be read; the metrics of 9 of 16 steps" in said
     append(history, np.full((1, 1), 10, np.float32), ["train/x"], start=10)
     history.close()
     # The steps whose head is lost are gone, and do not pass for those of the stretch before.
@@ -211,6 +212,23 @@ def test_a_broken_line_in_the_middle_is_named_and_left_out(broken, tmp_path):
     path.write_bytes(b'{"step":0}\n' + broken + b'\n{"step":2}\n')
     with pytest.warns(UserWarning, match="history.jsonl: line 2 cannot be read, and left out"):
         assert records(path) == [{"step": 0}, {"step": 2}]
+
+
+def test_a_flipped_bit_in_a_head_never_gives_other_steps(tmp_path):
+    history = HistoryFile(tmp_path / "history.jsonl")
+    append(history, np.array([[0.5, 1], [2, 3]], np.float32), ["train/loss", "x"])
+    history.append(event("phase_end", 2))
+    history.close()
+    content, before = history.path.read_bytes(), records(history.path)
+    for bit in range(8 * content.index(b"\n") + 8):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        history.path.write_bytes(damaged)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            found = records(history.path)
+        assert told, bit
+        assert all(record in before for record in found), bit
 
 
 def test_a_phase_may_have_the_name_of_a_number():

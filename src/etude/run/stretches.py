@@ -14,7 +14,9 @@ the byte that the head names to the first byte of the next stretch.
 True
 """
 
+import json
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ from etude.errors import RunError
 
 #: The key of a line that is the head of a stretch.
 HEAD = "stretch"
+#: The key of the check of such a line.
+CHECK = "check"
 #: Bytes that are read at once.
 PIECE = 1 << 20
 
@@ -111,12 +115,15 @@ class Stretch:
         return len(self.columns) * int(self.dtype[2:])
 
     def line(self) -> dict[str, Any]:
-        """The head as a line."""
-        return {HEAD: {key: value for key, value in asdict(self).items() if value is not None}}
+        """The head as a line, with a check of itself: a wrong head would misread all its rows."""
+        fields = {key: value for key, value in asdict(self).items() if value is not None}
+        return {HEAD: fields, CHECK: _check(fields)}
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> "Stretch | None":
         """The head that a line is; None if it is damaged."""
+        if line.get(CHECK) != _check(line.get(HEAD)):
+            return None
         try:
             found = {"per_epoch": None, **line[HEAD]}
             one = cls(**{**found, "columns": tuple(map(str, found["columns"]))})
@@ -209,7 +216,9 @@ class Block:
 def known_heads(lines: Sequence[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
     """Lines, with None in place of a head that is damaged."""
     return [
-        None if line is not None and HEAD in line and Stretch.of(line) is None else line
+        None
+        if line is not None and (HEAD in line or CHECK in line) and Stretch.of(line) is None
+        else line
         for line in lines
     ]
 
@@ -273,3 +282,8 @@ def _heads(lines: Sequence[dict[str, Any] | None], size: int) -> dict[int, tuple
             found[index] = (head, rows if head.rows is None else min(rows, head.rows))
             size = min(size, head.at)
     return found
+
+
+def _check(fields: Any) -> int:
+    """CRC-32 of the fields of a head, the same in whichever order they are written."""
+    return zlib.crc32(json.dumps(fields, sort_keys=True).encode())
