@@ -177,7 +177,7 @@ class Trainer:
             training = Training(self.settings.anew(), run)
             training.run_through(how)
         return Result(
-            model=training.session.model,
+            model=training.session.hand_over(),
             reason=training.session.reasons[-1][1],
             reasons=tuple(training.session.reasons),
             metrics=training.metrics,

@@ -1,5 +1,6 @@
 """A lack of memory is a sentence with the size that was asked for, also inside a training."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -7,6 +8,7 @@ import pytest
 
 import etude as et
 from etude.errors import memory_explained
+from etude.run.checkpoints import Shared
 
 
 def test_of_an_optimizer():
@@ -46,3 +48,25 @@ def test_of_numpy():
 def test_other_errors_pass():
     with pytest.raises(RuntimeError, match="no matter"), memory_explained():
         raise RuntimeError("no matter of memory")
+
+
+def test_best_weights_come_to_the_device_after_the_optimizer_has_left(monkeypatch):
+    def living():
+        arrays = [a for a in jax.live_arrays() if a.shape == shape]
+        return len({a.unsafe_buffer_pointer() for a in arrays})
+
+    def loss(w, batch, context):
+        return jnp.mean((w.sum() - batch) ** 2)
+
+    shape, found, placed = (1231,), [], Shared.placed
+    monkeypatch.setattr(Shared, "placed", lambda *a: found.append(living()) or placed(*a))
+    data = et.ArrayData(jnp.ones(8), batch_size=4)
+    learner = et.Learner(et.Gradient(loss), optax.adam(0.1))
+    phases = [
+        et.Phase(name, learner, data, et.Steps(4), et.Validation(data), keep=et.Best("valid/loss"))
+        for name in ("first", "second")
+    ]
+    before = living()
+    et.Trainer(jnp.ones(shape), phases, progress=False).fit()
+    # The caller's model and the last weights, but not the two copies of Adam.
+    assert found == [before + 2, before + 2]

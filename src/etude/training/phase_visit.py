@@ -146,6 +146,12 @@ class Visit:
             return self.plan.arrays(self.state, ema=True)
         return arrays
 
+    def hand_over(self) -> PyTree:
+        """The `outcome` of a visit that is over: room is made for best weights before they come."""
+        if self.keeps_best:
+            self.state = eqx.tree_at(lambda s: s.learners, self.state, ())
+        return self.outcome()
+
     @property
     def kept(self) -> list[str]:
         """Prefixes of what of a checkpoint is the `outcome`; later ones override earlier ones."""

@@ -44,11 +44,10 @@ class Session:
         assert self._root is not None
         return self._root
 
-    @property
-    def model(self) -> Any:
-        """The model that the training leaves, or has so far."""
+    def hand_over(self) -> Any:
+        """The model that the training leaves; nothing can be trained or saved after this."""
         visit = self.root.innermost
-        return eqx.combine(visit.outcome(), visit.plan.static)
+        return eqx.combine(visit.hand_over(), visit.plan.static)
 
     def start(self, resume: Resume | None, journal: Journal) -> None:
         """Begins anew, or as `resume` says where there is a checkpoint."""
@@ -61,7 +60,7 @@ class Session:
 
     def go_on_to(self, phase: Phase) -> None:
         """The next phase begins with what the one before has left."""
-        self._root = self.visit(phase, self.root.outcome(), self.root.global_step)
+        self._root = self.visit(phase, self.root.hand_over(), self.root.global_step)
 
     def visit(self, phase: Phase, arrays: Any, origin: int, *, donate: bool = True) -> Visit:
         """A new visit to a phase, which the arrays are given to, or copied for."""
