@@ -209,6 +209,21 @@ def test_names_of_the_transformer_factory():
     )
 
 
+def test_the_name_may_come_first_or_second():
+    wanted = values(create_scheduler("polynomial", 0.5, 9, power=3.0), 12)
+    np.testing.assert_array_equal(
+        values(get_scheduler("polynomial", 0.5, 9, power=3.0), 12), wanted
+    )
+    np.testing.assert_array_equal(
+        values(get_scheduler(0.5, "polynomial", 9, power=3.0), 12), wanted
+    )
+    named = get_scheduler(0.5, scheduler_type="polynomial", total_steps=9, power=3.0)
+    np.testing.assert_array_equal(values(named, 12), wanted)
+    for two in [("cosine", "step"), (0.5, 0.1)]:
+        with pytest.raises(ValueError, match="in either order; got"):
+            get_scheduler(*two)
+
+
 def test_warmup_wraps_any_optax_schedule():
     schedule = with_warmup(optax.linear_schedule(1.0, 0.0, 4), 2)
     np.testing.assert_allclose(values(schedule, 8), [0.5, 1, 1, 0.75, 0.5, 0.25, 0, 0])

@@ -103,7 +103,27 @@ def create_scheduler(
     return config.build(learning_rate, total_steps)
 
 
-get_scheduler = create_scheduler
+def get_scheduler(*arguments: Any, **settings: Any) -> Rate:
+    """`create_scheduler` that takes the name and the rate in either order.
+
+    Raises:
+        ValueError: two names, two rates, and what `create_scheduler` refuses.
+
+    >>> float(get_scheduler("linear", 1.0, 4)(2)), float(get_scheduler(1.0, "linear", 4)(2))
+    (0.5, 0.5)
+    """
+    names = [isinstance(argument, str) for argument in arguments[:2]]
+    if len(names) == 2 and names[0] == names[1]:
+        raise ValueError(
+            "get_scheduler needs the name of a schedule and a learning rate, in either order; got "
+            f"{arguments[0]!r} and {arguments[1]!r}."
+        )
+    if names == [False, True]:
+        arguments = arguments[1], arguments[0], *arguments[2:]
+    elif names == [False]:
+        settings = {"learning_rate": arguments[0], **settings}
+        arguments = ()
+    return create_scheduler(*arguments, **settings)
 
 
 def _schedule(*arguments: Any, **settings: Any) -> optax.Schedule:
