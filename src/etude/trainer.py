@@ -99,9 +99,9 @@ class Trainer:
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
             listed.append(ModelCheckpoint())
         hooks = Hooks(listed)
-        for callback in hooks.impatient:
+        for callback, hook in hooks.impatient:
             warnings.warn(
-                f"{type(callback).__name__} has on_batch_end, so every step is a chunk of its own, "
+                f"{type(callback).__name__} has {hook}, so every step is a chunk of its own, "
                 "which is slow. on_steps_end gets the metrics of every step without that.",
                 stacklevel=2,
             )

@@ -136,6 +136,29 @@ def test_on_batch_end_sees_every_step_and_says_what_it_costs():
     assert (result.reason, float(result.model)) == (et.Reason.CALLBACK, 7.0)
 
 
+def test_on_batch_begin_comes_before_its_step_and_once():
+    class Eager(et.Callback):
+        """Asks for a checkpoint before step 3, and stops before step 6."""
+
+        def __init__(self):
+            self.seen = []
+
+        def on_epoch_begin(self, event):
+            self.seen.append("epoch")
+
+        def on_batch_begin(self, event):
+            self.seen.append((event.step, float(event.model())))
+            return {2: et.Save(), 5: et.Stop()}.get(event.step)
+
+    eager = Eager()
+    with pytest.warns(UserWarning, match="Eager has on_batch_begin"):
+        made = trainer(phase(), callbacks=[eager])
+    result = made.fit()
+    assert [one for one in eager.seen if one != "epoch"] == [(n, float(n)) for n in range(6)]
+    assert eager.seen[0] == "epoch"
+    assert (result.reason, float(result.model)) == (et.Reason.CALLBACK, 5.0)
+
+
 def test_a_stop_from_on_steps_end_ends_at_the_next_boundary(monkeypatch):
     class Once(et.Callback):
         def on_steps_end(self, event, metrics):

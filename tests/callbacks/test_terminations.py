@@ -49,7 +49,7 @@ def _recording(hook):
 
 
 for _hook in HOOKS:
-    if _hook != "on_batch_end":
+    if not _hook.startswith("on_batch"):
         setattr(Recorder, _hook, _recording(_hook))
 
 

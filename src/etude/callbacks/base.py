@@ -6,7 +6,7 @@
 | `on_phase_begin`, `on_phase_end` | around each visit to a phase, rescues included |
 | `on_epoch_begin`, `on_epoch_end` | once around each epoch; chunks then end there too |
 | `on_steps_end` | after a chunk of steps, with the metrics of each of them |
-| `on_batch_end` | after every step; chunks then have one step, which is slow, and said |
+| `on_batch_begin`, `on_batch_end` | around every step; chunks then have one: slow, and said |
 | `on_validation_end` | after a validation |
 | `on_checkpoint` | before a checkpoint is handed to the writer |
 | `on_time` | when something has taken time: steps, a validation, a checkpoint, ... |
@@ -143,6 +143,9 @@ class Callback:
 
     def on_epoch_end(self, event: Event) -> Request:
         """A pass over the data is complete; one that the phase cuts short never is."""
+
+    def on_batch_begin(self, event: Event) -> Request:
+        """One step will be made. Overriding this makes every chunk one step long."""
 
     def on_batch_end(self, event: Event, metrics: Mapping[str, float]) -> Request:
         """One step was made. Overriding this makes every chunk one step long."""

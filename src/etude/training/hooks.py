@@ -22,8 +22,13 @@ class Hooks:
         if problems := [problem for c in callbacks for problem in _misshapen(c)]:
             raise ConfigurationError("\n".join(dict.fromkeys(problems)))
         self.callbacks = list(callbacks)
-        #: those who need every step
-        self.impatient = [c for c in callbacks if overrides(c, "on_batch_end")]
+        #: those who need every step, and for which hook
+        self.impatient = [
+            (c, hook)
+            for c in callbacks
+            for hook in ("on_batch_begin", "on_batch_end")
+            if overrides(c, hook)
+        ]
         self.every_step = bool(self.impatient)
         self.epochs = any(
             overrides(c, "on_epoch_begin") or overrides(c, "on_epoch_end") for c in callbacks

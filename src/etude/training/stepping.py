@@ -24,6 +24,8 @@ class Stepping:
         self.settings, self.hooks = settings, settings.hooks
         self.programs, self.signals, self.telling = programs, signals, telling
         self.pace = Pace()
+        #: whose step callbacks know to begin, and which
+        self._begun: tuple[Visit | None, int] = (None, -1)
 
     def advance(self, visit: Visit) -> None:
         """Steps up to the next boundary; one chunk is made while the one before is read.
@@ -34,6 +36,7 @@ class Stepping:
         target, ahead, pending = self._boundary(visit), visit.step, None
         if ahead < target and not self.hooks.requested:
             self._begin_epoch(visit)
+            self._begin_batch(visit)
         self.pace.start()
         while ahead < target and not self.hooks.requested and not self._interrupts(visit):
             steps = min(self.pace.steps(), target - ahead)
@@ -91,6 +94,12 @@ class Stepping:
         if self.hooks.epochs and event.steps_per_epoch and event.epoch >= visit.epochs_begun:
             visit.epochs_begun = event.epoch + 1
             self.hooks.call("on_epoch_begin", event)
+
+    def _begin_batch(self, visit: Visit) -> None:
+        """Tells that a step begins, once: not again after a checkpoint that a hook asked for."""
+        if self.hooks.every_step and self._begun != (visit, visit.step):
+            self._begun = visit, visit.step
+            self.hooks.call("on_batch_begin", self.telling.event(visit))
 
 
 def _guard() -> contextlib.AbstractContextManager[Any]:
