@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from os.path import relpath
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = {
-    path.relative_to(DOCS).as_posix(): BLOCK.findall(path.read_text(encoding="utf-8"))
-    for path in sorted(DOCS.rglob("*.md"))
+    relpath(path, DOCS): BLOCK.findall(path.read_text(encoding="utf-8"))
+    for path in [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
 }
 
 
