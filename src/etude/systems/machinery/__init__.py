@@ -59,6 +59,12 @@ from etude.systems.machinery.records import (
     Records,
     Windows,
 )
+from etude.systems.machinery.reports import (
+    Vote,
+    report,
+    soft_vote,
+    temperature_of,
+)
 from etude.systems.machinery.rule import (
     EnvelopeRule,
 )
@@ -193,6 +199,7 @@ __all__ = [
     "Trainer",
     "TrainerSettings",
     "TrainingState",
+    "Vote",
     "Windows",
     "analytic_signal",
     "bearing",
@@ -217,14 +224,17 @@ __all__ = [
     "read_recording",
     "read_records",
     "records_of",
+    "report",
     "resample",
     "resize",
     "scalogram",
     "simulate",
+    "soft_vote",
     "spectrogram",
     "split_by",
     "squared_envelope_spectrum",
     "stft",
+    "temperature_of",
     "wigner_ville",
     "with_slip",
 ]
