@@ -42,10 +42,13 @@ def test_a_record_is_what_the_mean_of_its_windows_says():
     assert found["record_accuracy"] == 1
     assert found["false_alarms"] == 0
     assert machinery.report(scores, labels, record, 40.0)["record_accuracy"] == 1
+    assert machinery.report(scores, labels, record, 40.0)["record_product"] == 1
     # Sharp probabilities make it a count of heads.
     sharp = machinery.report(scores, labels, record, 0.05)
     assert sharp["record_accuracy"] == 0
     assert sharp["false_alarms"] == 1
+    # Of independent windows, one at 99 : 1 outweighs two at 4 : 6.
+    assert sharp["record_product"] == 1
 
 
 def test_false_alarms_are_of_healthy_records_alone():
