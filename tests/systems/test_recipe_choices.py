@@ -29,9 +29,26 @@ from etude.systems.gravitational_waves.recipes import (
     twin_recipe,
 )
 from etude.systems.gravitational_waves.recipes.survey import RATES, Survey
+from etude.systems.machinery.recipes import (
+    distillation_recipe,
+    multi_tfr_recipe,
+    pinn_recipe,
+    progressive_recipe,
+    simulated_recipe,
+    spectrogram_recipe,
+)
 from etude.systems.quickstart import Digits, recipe as quickstart_recipe
 
 WAVES: dict[str, Any] = {"signals": 64, "filters": 2, "latent": 4, "context": 2, "hidden": (3,)}
+RECORDS: dict[str, Any] = {"repeats": 1, "per_class": 8, "duration": 2.0, "labels": 2}
+FAULTS = {
+    "simulated": simulated_recipe,
+    "pinn": pinn_recipe,
+    "distillation": distillation_recipe,
+    "progressive": progressive_recipe,
+    "spectrogram": spectrogram_recipe,
+    "multi-tfr": multi_tfr_recipe,
+}
 RECIPES = {
     "demo": (demo_recipe, Demo(**WAVES)),
     "twin": (twin_recipe, Exchange(**WAVES, repeats=1)),
@@ -41,6 +58,7 @@ RECIPES = {
     "prototypes": (prototypes_recipe, Prototypes(repeats=1, hidden=20, uncoupled_hidden=20)),
     "pictures": (digits_recipe, Pictures(repeats=1, hidden=20, uncoupled_hidden=20)),
     "quickstart": (quickstart_recipe, Digits(repeats=1, width=8, features=4)),
+    **{name: (found, found.configuration(**RECORDS)) for name, found in FAULTS.items()},
 }
 
 

@@ -96,8 +96,8 @@ def compare_teacher_student(
         teacher_accuracy=float(table["teacher"].sum() / total),
         student_accuracy=float(table["student"].sum() / total),
         agreement=float(table["agreed"].sum() / total),
-        teacher_params=_parameters(teacher),
-        student_params=_parameters(student),
+        teacher_params=parameters(teacher),
+        student_params=parameters(student),
         teacher_per_class=tuple((table["teacher"] / of_each).tolist()),
         student_per_class=tuple((table["student"] / of_each).tolist()),
     )
@@ -134,6 +134,12 @@ class _Counts(eqx.Module):
         return vars(self)
 
 
-def _parameters(model: Any) -> int:
+def parameters(model: Any) -> int:
+    """How many numbers of a model are trained, or could be.
+
+    >>> import equinox as eqx
+    >>> parameters(eqx.nn.Linear(3, 2, key=jax.random.key(0)))
+    8
+    """
     leaves = zip(roles(model), jax.tree.leaves(model), strict=True)
     return sum(leaf.size for role, leaf in leaves if role is Role.PARAMETER)
