@@ -4,7 +4,7 @@ Every step sees as many windows, and its cost is that of their samples. A contro
 windows throughout for the same cost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from pydantic import Field, model_validator
 import etude as et
 from etude.config import refuse
 from etude.recipe import Outcome, Recipe, Trial
+from etude.run.durations import Durations
+from etude.run.folder import TIMING
 from etude.run.history import History
 from etude.run.trials import place_of
 from etude.systems.machinery.recipes import citations
@@ -124,7 +126,11 @@ def evaluate(
 
 
 def draw(config: Progressive, outcomes: Sequence[Outcome], folder: Path) -> None:
-    """`progressive.png`: accuracy on the validation against the samples seen, of the first seed."""
+    """`progressive.png`: accuracy on the validation against the samples seen, of the first seed.
+
+    The seconds are those of all steps at the median pace of their stage, which knows nothing of
+    compilations, validations, and what else the machine did.
+    """
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,13 +141,30 @@ def draw(config: Progressive, outcomes: Sequence[Outcome], folder: Path) -> None
     for number, outcome in enumerate(outcomes):
         if outcome.trial.seed != config.seed:
             continue
-        history = History.open(place_of(folder.parent, number, outcome.trial.name))
+        place = place_of(folder.parent, number, outcome.trial.name)
+        history, seconds = History.open(place), seconds_of(Durations.read(place / TIMING))
         right = [record["valid/accuracy"] for record in history.validations]
         schedule = config.schedule(outcome.trial.method, count)
         cost = np.cumsum([length for length, epochs in schedule for _ in range(epochs)]) / whole
-        axes.plot(cost, right, label=outcome.trial.method)
+        axes.plot(cost, right, label=f"{outcome.trial.method}, {seconds:.0f} s")
     axes.legend(fontsize="small")
     figure.savefig(folder / "progressive.png", dpi=110)
+
+
+def seconds_of(times: Sequence[Mapping[str, Any]]) -> float:
+    """The seconds of all steps, each at the median pace of its phase.
+
+    >>> steps = [("a", 1, 9.0), ("a", 2, 0.2), ("a", 4, 0.4), ("b", 2, 2.0)]
+    >>> times = [{"phase": p, "what": "train", "steps": n, "seconds": s} for p, n, s in steps]
+    >>> round(seconds_of(times), 6)  # seven steps of 0.1 s, two of 1 s
+    2.7
+    """
+    total, training = 0.0, [one for one in times if one["what"] == "train"]
+    for phase in {one["phase"] for one in training}:
+        mine = [one for one in training if one["phase"] == phase]
+        pace = np.median([one["seconds"] / one["steps"] for one in mine])
+        total += float(pace) * sum(one["steps"] for one in mine)
+    return total
 
 
 recipe = Recipe(
