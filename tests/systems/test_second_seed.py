@@ -22,6 +22,8 @@ from etude.systems.gravitational_waves.recipes import (
     search_recipe,
 )
 from etude.systems.gravitational_waves.recipes.survey import RATES, Survey
+from etude.systems.machinery.recipes import simulated_recipe
+from etude.systems.machinery.recipes.simulated import Simulated
 from etude.systems.quickstart import Digits, recipe as quickstart_recipe
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -45,6 +47,7 @@ SMALL = {
         Encodings(**WAVES, test_windows=512, repeats=2, encodings=("rate",)),
     ),
     "search": (search_recipe, Search(**WAVES, repeats=2, taps=96)),
+    "faults": (simulated_recipe, Simulated(repeats=2, per_class=8, duration=1.0, window=0.5)),
 }
 
 

@@ -37,6 +37,8 @@ class Simulated(Training, frozen=True):
     model: tuple[Model, ...] = Field(
         ("cnn", "features"), description="networks; features: a dense one on the 36 features"
     )
+    per_class: int = Field(240, ge=8, description="records of each class")
+    steps: int = Field(3000, ge=1, description="steps of training, as whole epochs")
     size: Size = Field("small", description="of the networks; full: for records at 20,480 Hz")
 
 

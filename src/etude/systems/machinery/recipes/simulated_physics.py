@@ -48,7 +48,9 @@ class Pinn(Training, frozen=True):
     )
     lambda_freq: float = Field(0.5, gt=0, description="largest weight of the term")
     adaptive_lambda: bool = Field(True, description="weigh it by the norms of the gradients")
-    steps: int = Field(1000, ge=1, description="steps of training, as whole epochs")
+    per_class: int = Field(80, ge=8, description="records of each class")
+    learning_rate: float = Field(0.01, gt=0, description="first; falls to zero along a cosine")
+    steps: int = Field(800, ge=1, description="steps of training, as whole epochs")
 
 
 def trials(config: Pinn) -> list[Trial]:
