@@ -19,7 +19,14 @@ from etude.systems.machinery.recipes import (
 from etude.systems.machinery.recipes.simulated import Simulated
 from etude.systems.machinery.recipes.simulated_data import Records, noisier, parts
 from etude.systems.machinery.recipes.simulated_distillation import Distillation
-from etude.systems.machinery.recipes.simulated_networks import Sight, scores_of, small_cnn
+from etude.systems.machinery.recipes.simulated_networks import (
+    MODELS,
+    TOLD,
+    Sight,
+    network,
+    scores_of,
+    small_cnn,
+)
 from etude.systems.machinery.recipes.simulated_physics import Pinn, expected, term
 from etude.systems.machinery.recipes.simulated_pictures import MultiTFR, Spectrogram
 from etude.systems.machinery.recipes.simulated_progressive import Progressive, cost_of
@@ -189,6 +196,20 @@ def test_a_trial_trains_and_is_measured(name):
         # The teacher is what the first phase made of it, and infers.
         assert [phase for phase, _ in result.reasons] == ["teach", "distil"]
         assert result.model["teacher"].trunk.layers[0].norm.inference
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_networks_of_full_size_take_whole_records(model):
+    """Of 102,400 samples; by shapes alone, nothing is computed."""
+    shown = {"features": (2, 36), "spectrogram": (2, 48, 100)}.get(model, (2, 102400))
+    seen = jax.ShapeDtypeStruct(shown, np.float32)
+    told = {name: jax.ShapeDtypeStruct((2,), np.float32) for name in TOLD}
+
+    def logits(x, known):
+        made = network(model, 11, "full", key=jax.random.key(0))
+        return made(x, known) if model == "hybrid" else made(x)
+
+    assert jax.eval_shape(logits, seen, told).shape == (2, 11)
 
 
 def test_scores_are_those_of_the_network_in_whatever_parts():
