@@ -150,7 +150,10 @@ class Trunk(eqx.Module):
 
 
 class Head(eqx.Module):
-    """Dense layers from features to logits.
+    """Dense layers from features to logits, and from these to probabilities.
+
+    Logits are divided by a temperature before they become probabilities: 1, until `calibration`
+    finds a better one. No optimizer sees it.
 
     Args:
         inputs: number of features.
@@ -161,6 +164,7 @@ class Head(eqx.Module):
     """
 
     layers: tuple[eqx.nn.Linear, ...]
+    temperature: et.Carry
     multi_label: bool = eqx.field(static=True)
 
     def __init__(
@@ -181,6 +185,7 @@ class Head(eqx.Module):
         self.layers = tuple(
             eqx.nn.Linear(a, b, key=k) for a, b, k in zip(sizes, sizes[1:], keys, strict=False)
         )
+        self.temperature = et.Carry(1.0)
         self.multi_label = multi_label
 
     def __call__(self, features: Float[Array, "batch features"]) -> Float[Array, "batch classes"]:
@@ -193,6 +198,7 @@ class Head(eqx.Module):
     def probabilities(self, logits: Float[Array, "batch classes"]) -> Float[Array, "batch classes"]:
         """Of the classes, which add up to 1; of several labels, each by itself."""
         logits = et.widened(logits)
+        logits = logits / self.temperature.value.astype(logits.dtype)
         return jax.nn.sigmoid(logits) if self.multi_label else jax.nn.softmax(logits, axis=-1)
 
 

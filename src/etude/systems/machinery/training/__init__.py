@@ -1,5 +1,6 @@
 """Trainers by the names of the seed, each of which composes phases over the engine."""
 
+from etude.systems.machinery.training.calibrating import calibration as calibration
 from etude.systems.machinery.training.callbacks import (
     CallbackList as CallbackList,
     EarlyStopping as EarlyStopping,
