@@ -23,9 +23,15 @@ from etude.systems.machinery.bearings import (
     bearing,
     with_slip,
 )
+from etude.systems.machinery.diagnosis import (
+    Diagnosis,
+    Trained,
+    diagnose,
+)
 from etude.systems.machinery.downloads import (
     MFPT_CLASSES,
     mfpt,
+    mfpt_recordings,
 )
 from etude.systems.machinery.journal import (
     FLOW,
@@ -49,6 +55,9 @@ from etude.systems.machinery.models import (
     HybridNetwork,
     ResNet1D,
     SpectrogramCNN,
+)
+from etude.systems.machinery.plots import (
+    plot_envelope_spectrum,
 )
 from etude.systems.machinery.reading import (
     Recording,
@@ -160,6 +169,7 @@ __all__ = [
     "CNNTrainer",
     "CallbackList",
     "Comparison",
+    "Diagnosis",
     "DistillationTrainer",
     "EarlyStopping",
     "EnvelopeNetwork",
@@ -199,6 +209,7 @@ __all__ = [
     "TemporalSmoothnessLoss",
     "TimeFrequency",
     "Traces",
+    "Trained",
     "Trainer",
     "TrainerSettings",
     "TrainingState",
@@ -212,6 +223,7 @@ __all__ = [
     "compare_teacher_student",
     "cwt",
     "decibels",
+    "diagnose",
     "enable_mixed_precision",
     "envelope",
     "expected_penalty",
@@ -222,7 +234,9 @@ __all__ = [
     "lubrication_regime",
     "metric_name",
     "mfpt",
+    "mfpt_recordings",
     "multi_label_loss",
+    "plot_envelope_spectrum",
     "prominence",
     "purity",
     "read_recording",

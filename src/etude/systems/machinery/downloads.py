@@ -24,7 +24,7 @@ import numpy as np
 
 import etude as et
 from etude.data.download import data_folder
-from etude.systems.machinery.reading import read_recording, records_of
+from etude.systems.machinery.reading import Recording, read_recording, records_of
 from etude.systems.machinery.records import Records
 from etude.systems.machinery.splits import GroupSplit
 
@@ -63,16 +63,28 @@ def mfpt(root: str | Path | None = None, *, sample_rate: float = 48_828.0) -> Mf
     >>> MFPT_CLASSES
     ('healthy', 'outer', 'inner')
     """
+    recordings = [one.resampled(sample_rate) for one in mfpt_recordings(root)]
+    labels = [_label(one.name) for one in recordings]
+    bearings = [MFPT_CLASSES[label] for label in labels]
+    records = records_of(recordings, labels, MFPT_CLASSES, bearings=bearings)
+    train, test = np.split(np.arange(len(recordings)), [_COUNTS["train"]])
+    return Mfpt(records, GroupSplit("recording", train, test[:0], test))
+
+
+def mfpt_recordings(root: str | Path | None = None) -> list[Recording]:
+    """The recordings as they are, at two sample rates, in the order of `mfpt`, which says the rest.
+
+    Raises what `mfpt` raises.
+    """
     folder = data_folder(root) / "mfpt"
     if not all((folder / part).is_dir() for part in _COUNTS):
         _unpack(_archive(folder), folder)
     paths = [path for part in _COUNTS for path in sorted((folder / part).glob("*.mat"))]
-    labels = [next(i for i, p in enumerate(_PREFIXES) if path.name.startswith(p)) for path in paths]
-    recordings = [read_recording(path, resample_to=sample_rate) for path in paths]
-    bearings = [MFPT_CLASSES[label] for label in labels]
-    records = records_of(recordings, labels, MFPT_CLASSES, bearings=bearings)
-    train, test = np.split(np.arange(len(paths)), [_COUNTS["train"]])
-    return Mfpt(records, GroupSplit("recording", train, test[:0], test))
+    return [read_recording(path) for path in paths]
+
+
+def _label(name: str) -> int:
+    return next(i for i, prefix in enumerate(_PREFIXES) if name.startswith(prefix))
 
 
 def _archive(folder: Path) -> Path:

@@ -16,7 +16,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -163,6 +163,13 @@ class Windows:
             {name: values[index] for name, values in self.metadata.items()},
         )
 
+    def normalised(self) -> "Windows":
+        """The same, each without its mean and divided by its standard deviation.
+
+        Loudness, which depends on the sensor and the load, says little of a fault.
+        """
+        return replace(self, signals=normalised(self.signals))
+
     def arrays(self, metadata: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """Arrays for `etude.ArrayData`: "signal", "label", and the metadata that are asked for.
 
@@ -175,6 +182,16 @@ class Windows:
                 )
         asked = {name: self.metadata[name] for name in metadata}
         return {"signal": self.signals, "label": self.labels, **asked}
+
+
+def normalised(signals: Float32[np.ndarray, "n samples"]) -> Float32[np.ndarray, "n samples"]:
+    """Each signal without its mean, divided by its standard deviation; silence stays silent.
+
+    >>> normalised(np.float32([[1, 3], [10, 30], [5, 5]])).tolist()
+    [[-1.0, 1.0], [-1.0, 1.0], [0.0, 0.0]]
+    """
+    centred = signals - signals.mean(axis=1, keepdims=True)
+    return centred / np.maximum(centred.std(axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 def check_signal(name: str, signal: np.ndarray) -> None:

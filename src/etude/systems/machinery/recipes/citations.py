@@ -40,3 +40,13 @@ MASKS = """@inproceedings{park2019specaugment,
   booktitle = {Interspeech},
   year = {2019}
 }"""
+
+ENVELOPE = """@article{randall2011rolling,
+  author = {Randall, Robert B. and Antoni, J{\\'e}r{\\^o}me},
+  title = {Rolling Element Bearing Diagnostics -- A Tutorial},
+  journal = {Mechanical Systems and Signal Processing},
+  volume = {25},
+  number = {2},
+  pages = {485--520},
+  year = {2011}
+}"""
