@@ -17,6 +17,7 @@ from benchmarks import (
     history,
     loggers,
     loops,
+    machinery,
     memory,
     orders,
     reading,
@@ -41,6 +42,7 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "spikes": spikes.report,
     "waveforms": waveforms.report,
     "born": born.report,
+    "machinery": machinery.report,
 }
 
 
