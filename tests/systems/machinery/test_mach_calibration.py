@@ -68,6 +68,7 @@ def test_the_lines_are_those_of_the_impulses_whatever_carries_them():
     lines = np.asarray(envelope_lines(jnp.asarray(signals), 8, 40))
     # Lines are 2 Hz apart, the first at 2 Hz.
     assert [2 * (1 + int(row.argmax())) for row in lines] == [40, 40, 58]
+    np.testing.assert_allclose(np.mean(lines**2, axis=1), 1, rtol=1e-4)  # whatever the bands hold
     near = np.corrcoef(lines)
     assert near[0, 1] > 0.9 > 0.5 > near[0, 2]
 

@@ -28,7 +28,9 @@ class Augmented(Simulations, frozen=True):
     """Every choice of `machinery/augmentation`."""
 
     repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
-    augmentations: tuple[Kind, ...] = Field(get_args(Kind), description="what is done to a batch")
+    augmentations: tuple[Kind, ...] = Field(
+        get_args(Kind), min_length=1, description="what is done to a batch"
+    )
     snr_db: float = Field(10.0, description="of the noise that is added, dB")
     masked: int = Field(512, ge=0, description="samples of the widest mask")
     gain: float = Field(10.0, ge=0, description="standard deviation of the gain of a path, dB")

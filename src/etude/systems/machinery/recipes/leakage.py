@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Int
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import etude as et
 from etude.recipe import Outcome, Recipe, Trial
@@ -36,7 +36,7 @@ from etude.systems.machinery.simulation import (
     Simulated,
     simulate,
 )
-from etude.systems.machinery.splits import GroupSplit, Level, split_by
+from etude.systems.machinery.splits import Groups, GroupSplit, Level, split_by
 
 FAULTS = ("BPFO", "BPFI", "BSF")
 FRACTIONS = (0.6, 0.15, 0.25)
@@ -47,7 +47,9 @@ class Simulations(Training, frozen=True):
     """What is simulated, and by which networks it is learnt."""
 
     repeats: int = Field(5, ge=1, le=100, description="trials of each method, with seeds from seed")
-    networks: tuple[Network, ...] = Field(("CNN", "envelope"), description="what is trained")
+    networks: tuple[Network, ...] = Field(
+        ("CNN", "envelope"), min_length=1, description="what is trained"
+    )
     bearings: int = Field(12, ge=4, description="bearings of each class")
     one_label_each: bool = Field(
         True, description="whether a bearing has one label; else it is recorded in every state"
@@ -62,10 +64,22 @@ class Simulations(Training, frozen=True):
 class Leakage(Simulations, frozen=True):
     """Every choice of `machinery/leakage`."""
 
-    levels: tuple[Level, ...] = Field(get_args(Level), description="levels of the splits")
+    levels: tuple[Level, ...] = Field(
+        get_args(Level), min_length=1, description="levels of the splits"
+    )
     curve: tuple[int, ...] = Field(
         (1, 2, 4), description="training bearings of each class, of a bearing-wise split"
     )
+
+    @model_validator(mode="after")
+    def _enough(self) -> "Leakage":
+        most = len(split_by(Groups.of(range(self.bearings)), "bearing", fractions=FRACTIONS).train)
+        if wrong := [count for count in self.curve if not 1 <= count <= most]:
+            raise ValueError(
+                f"curve={wrong}: of bearings={self.bearings} of each class, 1 to {most} are for "
+                "training. Raise bearings, or leave these out of the curve"
+            )
+        return self
 
 
 def trials(config: Leakage) -> list[Trial]:
@@ -145,20 +159,12 @@ def simulated(config: Simulations, seed: int) -> Simulated:
 
 
 def of_fewer(windows: Windows, index: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " m"]:
-    """Those of the indices that belong to the first so many bearings of each class.
-
-    Raises DataError if a class has no more bearings than that among them.
-    """
+    """Those of the indices that belong to the first so many bearings of each class."""
     bearing, label = windows.groups.bearing[index], windows.labels[index]
     kept = np.zeros(len(index), bool)
     for one in np.unique(label):
-        numbers = np.unique(bearing[label == one])
-        if not 1 <= count <= len(numbers):
-            raise et.DataError(
-                f"A curve with {count} training bearings of each class: there are {len(numbers)}. "
-                "Raise --bearings, or leave the number out of --curve."
-            )
-        kept |= (label == one) & np.isin(bearing, numbers[:count])
+        mine = label == one
+        kept |= mine & np.isin(bearing, np.unique(bearing[mine])[:count])
     return index[kept]
 
 

@@ -51,10 +51,13 @@ class Recordings(Training, frozen=True):
     root: str | None = Field(None, description="folder of the data; none: ETUDE_DATA")
     splits: tuple[Split, ...] = Field(
         ("published", "random"),
+        min_length=1,
         description="published: 14 recordings and 6; one-out: each of the 14 left out in turn; "
         "random: of all windows, as a warning",
     )
-    networks: tuple[Network, ...] = Field(("envelope", "CNN"), description="what is trained")
+    networks: tuple[Network, ...] = Field(
+        ("envelope", "CNN"), min_length=1, description="what is trained"
+    )
     sample_rate: float = Field(48_828.0, gt=0, description="Hz, to which all are resampled")
     rates: Literal["one", "as recorded"] = Field(
         "one",

@@ -30,7 +30,9 @@ class Training(Configuration, frozen=True):
     lines: int = Field(48, ge=1, description="lines of its spectrum, from 1 / duration on")
     width: int = Field(64, ge=1, description="units of its dense layer")
     channels: tuple[int, ...] = Field(
-        (16, 32, 64), description="of the blocks of the CNN; their kernels: 64, then 8 taps"
+        (16, 32, 64),
+        min_length=1,
+        description="of the blocks of the CNN; their kernels: 64, then 8 taps",
     )
     dropout: float = Field(0.3, ge=0, lt=1, description="share that training leaves out")
     epochs: int = Field(30, ge=1, description="passes over the training windows")
