@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from mach_seen import training
+from pydantic import ValidationError
 
 import etude as et
 from etude.systems.machinery import RollingSimulation
@@ -85,12 +86,14 @@ def test_random_windows_share_every_recording():
 
 def test_left_as_recorded_the_training_alone_has_two_rates():
     one, two = (
-        module.parts(Recordings(**SMALL, rates=rates), "published", 0)
+        module.parts(Recordings(**SMALL, rates=rates, splits=("published",)), "published", 0)
         for rates in ("one", "as recorded")
     )
     np.testing.assert_array_equal(one["test"].signals, two["test"].signals)
     counts = [np.bincount(part["train"].labels) for part in (one, two)]
     assert counts[1].tolist() == [2 * counts[0][0], *counts[0][1:]]
+    with pytest.raises(ValidationError, match="leave random out"):
+        Recordings(**SMALL, rates="as recorded")
 
 
 def test_a_trial_is_trained_and_judged_beside_a_forest_and_the_rule():
