@@ -23,10 +23,10 @@ demo: $(READY)
 		echo "The network is trained, but GW150914 was not searched; see the line above."
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(READY)
-	XLA_FLAGS=--xla_backend_optimization_level=3 $(BIN)/python -m pytest -n $(WORKERS) -m slow
+	XLA_FLAGS=--xla_backend_optimization_level=3 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

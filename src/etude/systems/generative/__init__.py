@@ -1,0 +1,39 @@
+"""Generative models, every family through one `fit`.
+
+This system is being built: variational autoencoders are there, the other families are not.
+
+>>> import jax, jax.numpy as jnp, optax
+>>> import etude as et
+>>> from etude.systems import generative
+>>> model = generative.VAE.create(jax.random.key(0), (4,), latent=2, hidden=(8,))
+>>> learner = et.Learner(et.Gradient(generative.Bound()), optax.adam(1e-3))
+>>> phase = et.Phase("fit", learner, et.ArrayData(jnp.ones((8, 4)), 4), et.Steps(2))
+>>> et.Trainer(model, phase, progress=False).fit().model.sample(jax.random.key(1), 2).shape
+(2, 4)
+"""
+
+from etude.systems.generative.bounds import Bound, log_likelihood, log_mean_exp
+from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
+from etude.systems.generative.perceptron import Perceptron
+from etude.systems.generative.plots import picture_grid
+from etude.systems.generative.quantised import VQVAE, CodePrior, Quantisation
+from etude.systems.generative.vae import VAE, Posterior
+from etude.systems.generative.wasserstein import WassersteinMMD, squared_mmd
+
+__all__ = [
+    "VAE",
+    "VQVAE",
+    "Bernoulli",
+    "Bound",
+    "CodePrior",
+    "Gaussian",
+    "Likelihood",
+    "Perceptron",
+    "Posterior",
+    "Quantisation",
+    "WassersteinMMD",
+    "log_likelihood",
+    "log_mean_exp",
+    "picture_grid",
+    "squared_mmd",
+]

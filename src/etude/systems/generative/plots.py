@@ -1,0 +1,35 @@
+"""Figures of samples. Matplotlib is imported when a figure is drawn."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+else:
+    Figure = Any
+
+
+def picture_grid(
+    pictures: Float[np.ndarray, "n height width"], title: str = "", columns: int | None = None
+) -> Figure:
+    """Pictures row by row, white on black, in a grid that is about square.
+
+    >>> picture_grid(np.zeros((5, 4, 4))).axes[0].images[0].get_array().shape
+    (8, 12)
+    """
+    from matplotlib.figure import Figure
+
+    count, height, width = pictures.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    grid = np.zeros((rows * columns, height, width), pictures.dtype)
+    grid[:count] = pictures
+    tiled = grid.reshape(rows, columns, height, width).transpose(0, 2, 1, 3)
+    figure = Figure(figsize=(0.5 * columns, 0.5 * rows + 0.3 * bool(title)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(tiled.reshape(rows * height, columns * width), cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[], title=title)
+    return figure

@@ -1,0 +1,273 @@
+"""`generative/vae`: autoencoders of binarised pictures, by their bounds of log p(x)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from pydantic import Field, model_validator
+
+import etude as et
+from etude.config import refuse
+from etude.data import DIGITS
+from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
+from etude.systems.generative.bounds import Bound, log_likelihood
+from etude.systems.generative.plots import picture_grid
+from etude.systems.generative.vae import VAE
+from etude.systems.generative.wasserstein import WassersteinMMD
+from etude.table import Table
+from etude.verbs import SampleOptions, Verb
+
+Method = Literal["elbo", "conditional", "beta", "iwae", "miwae", "piwae", "ciwae", "wae-mmd"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+#: Fields that only some methods read.
+OWN: dict[str, tuple[Method, ...]] = {
+    "draws": ("iwae", "miwae", "piwae", "ciwae"),
+    "groups": ("miwae", "piwae"),
+    "mix": ("ciwae",),
+    "kl_weight": ("beta",),
+    "mmd_weight": ("wae-mmd",),
+}
+#: Draws of the bound of log p(x), and of the mean that is the ELBO.
+DRAWS, ELBO_DRAWS = 500, 20
+
+CITATIONS = (
+    """@inproceedings{kingma2014,
+  title = {Auto-encoding variational {Bayes}}, author = {Kingma, Diederik P. and Welling, Max},
+  booktitle = {International Conference on Learning Representations}, year = {2014}}""",
+    """@inproceedings{burda2016,
+  title = {Importance weighted autoencoders},
+  author = {Burda, Yuri and Grosse, Roger and Salakhutdinov, Ruslan},
+  booktitle = {International Conference on Learning Representations}, year = {2016}}""",
+    """@inproceedings{rainforth2018,
+  title = {Tighter variational bounds are not necessarily better},
+  author = {Rainforth, Tom and others},
+  booktitle = {International Conference on Machine Learning}, year = {2018}}""",
+    """@inproceedings{tolstikhin2018,
+  title = {Wasserstein auto-encoders}, author = {Tolstikhin, Ilya and others},
+  booktitle = {International Conference on Learning Representations}, year = {2018}}""",
+)
+
+
+class VAEConfig(DataConfiguration, frozen=True):
+    """Every choice of `generative/vae`; pictures are binarised at half of the full intensity."""
+
+    repeats: int = Field(3, ge=1, le=100, description="trials of each method, with seeds from seed")
+    methods: tuple[Method, ...] = Field(
+        ("elbo", "conditional", "iwae", "miwae", "piwae", "ciwae", "wae-mmd"),
+        min_length=1,
+        description="what is minimised; beta weighs the divergence by kl_weight",
+    )
+    latent: int = Field(8, ge=1, description="latent components")
+    hidden: tuple[int, ...] = Field((256, 128), description="widths of the encoder's layers")
+    draws: int = Field(5, ge=2, description="K, draws in a logarithm (not elbo, beta, wae-mmd)")
+    groups: int = Field(4, ge=2, description="M, logarithms in a mean (miwae, piwae)")
+    mix: float = Field(0.5, gt=0, lt=1, description="share of the ELBO (ciwae)")
+    kl_weight: float = Field(4.0, ge=0, description="weight of the divergence (beta)")
+    mmd_weight: float = Field(100.0, gt=0, description="weight of the discrepancy (wae-mmd)")
+    batch: int = Field(64, ge=2, description="pictures per step")
+    epochs: int = Field(600, ge=1, description="passes over the training pictures")
+    rate: float = Field(1e-3, gt=0, description="learning rate (Adam), falls along a cosine")
+
+    @model_validator(mode="after")
+    def _check(self) -> "VAEConfig":
+        problems = [
+            f"{name} is for {', '.join(methods)}, and methods has {', '.join(self.methods)}"
+            for name, methods in OWN.items()
+            if getattr(self, name) != type(self).model_fields[name].default
+            and not set(methods) & set(self.methods)
+        ]
+        refuse("VAEConfig", problems)
+        return self
+
+
+def trials(config: VAEConfig) -> list[Trial]:
+    """Every method with every seed."""
+    return [
+        Trial(
+            method,
+            seed,
+            partial(build, config, method, seed),
+            partial(evaluate, config, seed),
+            partial(untrained, config, method, seed),
+            config.model_copy(update={"methods": (method,), "seed": seed, "repeats": 1}),
+        )
+        for method in config.methods
+        for seed in range(config.seed, config.seed + config.repeats)
+    ]
+
+
+def untrained(config: VAEConfig, method: Method, seed: int, /) -> VAE:
+    """The model of a method before its training."""
+    found = data(config.data, config.root)
+    return VAE.create(
+        jax.random.key(seed),
+        found.train.x.shape[1:],
+        latent=config.latent,
+        hidden=config.hidden,
+        classes=len(found.classes) if method == "conditional" else 0,
+    )
+
+
+def objective(config: VAEConfig, method: Method) -> Bound | WassersteinMMD:
+    """What a method minimises."""
+    match method:
+        case "elbo" | "conditional":
+            return Bound()
+        case "beta":
+            return Bound(kl_weight=config.kl_weight)
+        case "iwae":
+            return Bound(draws=config.draws)
+        case "miwae":
+            return Bound(draws=config.draws, groups=config.groups)
+        case "piwae":
+            return Bound(draws=config.draws, groups=config.groups, partial=True)
+        case "ciwae":
+            return Bound(draws=config.draws, beta=config.mix)
+        case "wae-mmd":
+            return WassersteinMMD(config.mmd_weight)
+
+
+def build(config: VAEConfig, method: Method, seed: int, /, **options: Any) -> et.Trainer:
+    """The trainer of one trial; the weights of the best validation are kept."""
+    found, loss = data(config.data, config.root), objective(config, method)
+    train = et.ArrayData(found.train, config.batch)
+    assert found.valid is not None
+    steps = train.steps_per_epoch * config.epochs
+    learner = et.Learner(
+        et.Gradient(loss), optax.adam(optax.cosine_decay_schedule(config.rate, steps))
+    )
+    phase = et.Phase(
+        "fit",
+        learner,
+        train,
+        et.Epochs(config.epochs),
+        et.Validation(et.ArrayData(found.valid, len(found.valid.y)), loss, every=et.Epochs(5)),
+        keep=et.Best("valid/loss"),
+    )
+    return et.Trainer(untrained(config, method, seed), phase, seed=seed, **options)
+
+
+@cache
+def data(name: str, root: str | None) -> Any:
+    """The pictures, of zeros and ones."""
+    found = DataConfiguration.model_validate({"data": name, "root": root}).load(valid=0.1)
+
+    def binary(split: Any) -> Any:
+        return split._replace(x=(split.x >= 0.5).astype(np.float32))
+
+    assert found.valid is not None
+    train, test, valid = map(binary, (found.train, found.test, found.valid))
+    return replace(found, train=train, test=test, valid=valid)
+
+
+def evaluate(config: VAEConfig, seed: int, model: VAE, split: str) -> dict[str, Any]:
+    """Bounds of -log p(x) in nats per picture, and that of independent pixels."""
+    found = data(config.data, config.root)
+    chosen = getattr(found, split)
+    elbo, bound = [], []
+    for number, start in enumerate(range(0, len(chosen.y), 250)):
+        batch = chosen.x[start : start + 250], chosen.y[start : start + 250]
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        weights = _weights(model, batch, key)
+        elbo.append(np.asarray(weights))
+        bound.append(np.asarray(_bound(model, batch, key)))
+    share = (found.train.x.sum(0) + 0.5) / (len(found.train.y) + 1)
+    pixels = chosen.x * np.log(share) + (1 - chosen.x) * np.log(1 - share)
+    return {
+        "elbo": -float(np.concatenate(elbo).mean()),
+        "bound": -float(np.concatenate(bound).mean()),
+        "independent": -float(pixels.reshape(len(pixels), -1).sum(-1).mean()),
+    }
+
+
+@jax.jit
+def _weights(model: VAE, batch: Any, key: jax.Array) -> jax.Array:
+    return model.log_weights(batch, key, ELBO_DRAWS).mean(0)
+
+
+@jax.jit
+def _bound(model: VAE, batch: Any, key: jax.Array) -> jax.Array:
+    return log_likelihood(model, batch, key, DRAWS)
+
+
+def draw(config: VAEConfig, outcomes: Sequence[Outcome], folder: Path) -> None:
+    """Samples of the first of each method."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for outcome in outcomes:
+        if outcome.trial.seed == config.seed:
+            model: VAE = outcome.model()
+            pictures, _ = drawn(model, 64, config.seed, None, 1.0, noise=False)
+            name = outcome.trial.method
+            picture_grid(pictures, name).savefig(folder / f"samples-{name}.png", dpi=110)
+
+
+class DrawOptions(SampleOptions, frozen=True):
+    """What is drawn.
+
+    >>> DrawOptions(label=3).label
+    3
+    """
+
+    label: int | None = Field(
+        None, ge=0, description="class of all samples, for a conditional model; none: all in turn"
+    )
+    temperature: float = Field(1.0, ge=0, description="scale of the prior's standard deviation")
+    noise: bool = Field(False, description="draw pixels, rather than show their probabilities")
+
+
+def drawn(
+    model: VAE, count: int, seed: int, label: int | None, temperature: float, *, noise: bool
+) -> tuple[np.ndarray, list[str]]:
+    """Samples, and the class of each as a text.
+
+    Raises `ConfigurationError` for a class that the model does not have.
+    """
+    labels = None
+    if label is not None and label >= model.classes:
+        raise et.ConfigurationError(
+            f"--label {label}: the model has {model.classes} classes, counted from 0. "
+            + ("Give one of these." if model.classes else "Leave it out.")
+        )
+    if model.classes:
+        labels = jnp.arange(count) % model.classes if label is None else jnp.full(count, label)
+    key = jax.random.key(seed)
+    x = model.sample(key, count, labels, temperature=temperature, noise=noise)
+    return np.asarray(x), [""] * count if labels is None else [str(n) for n in labels]
+
+
+def sample(model: VAE, config: VAEConfig, inputs: Sequence[str], options: DrawOptions) -> Table:
+    """Writes `samples.npy`, and `samples.png` of pictures; their classes as a table."""
+    count, seed, label = options.count, options.seed, options.label
+    x, labels = drawn(model, count, seed, label, options.temperature, noise=options.noise)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        np.save(options.out / "samples.npy", x)
+        if x.ndim == 3:
+            picture_grid(x).savefig(options.out / "samples.png", dpi=110)
+    rows = [(str(number), label) for number, label in enumerate(labels)]
+    return Table(("sample", "class"), tuple(rows))
+
+
+recipe = Recipe(
+    "generative/vae",
+    "Variational and Wasserstein autoencoders of binarised pictures.",
+    VAEConfig,
+    trials,
+    {
+        "test -ELBO": "elbo",
+        f"test -log p, {DRAWS} draws": "bound",
+        "independent pixels": "independent",
+    },
+    draw=draw,
+    sample=Verb("samples of the model", "", DrawOptions, sample),
+    ceiling="Nats per picture, lower is better; the entropy of the pictures is not known.",
+    citations=(*CITATIONS, DIGITS.citation),
+    data_licence=DIGITS.licence,
+)

@@ -1,0 +1,193 @@
+"""Variational autoencoders: an encoder q(z|x), a decoder p(x|z), a normal prior p(z).
+
+>>> model = VAE.create(jax.random.key(0), (8, 8), latent=4, hidden=(16,))
+>>> model.sample(jax.random.key(1), 3).shape
+(3, 8, 8)
+>>> batch = jnp.zeros((5, 8, 8))
+>>> model.log_weights(batch, jax.random.key(2), 7).shape
+(7, 5)
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+import etude as et
+from etude.inputs import soft_labels
+from etude.systems.generative.examples import read_examples
+from etude.systems.generative.likelihoods import Bernoulli, Likelihood
+from etude.systems.generative.perceptron import Perceptron
+
+HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
+
+
+class Posterior(NamedTuple):
+    """A normal distribution of latents with independent components, q(z|x).
+
+    Attributes:
+        mean: of each component.
+        log_scale: log standard deviation of each component.
+    """
+
+    mean: Float[Array, "batch latent"]
+    log_scale: Float[Array, "batch latent"]
+
+    def draw(self, key: Key[Array, ""], count: int) -> Float[Array, "count batch latent"]:
+        """Draws whose gradient reaches mean and scale (reparametrised)."""
+        noise = jax.random.normal(key, (count, *self.mean.shape), self.mean.dtype)
+        return self.mean + jnp.exp(self.log_scale) * noise
+
+    def log_prob(self, z: Float[Array, "*many latent"]) -> Float[Array, "*many"]:
+        """Log density of latents."""
+        standard = (z - self.mean) * jnp.exp(-self.log_scale)
+        return -(0.5 * standard**2 + self.log_scale + HALF_LOG_TAU).sum(-1)
+
+    def kl(self) -> Float[Array, " batch"]:
+        """KL(q || p) to the standard normal prior, in nats (Kingma and Welling 2014)."""
+        squares = self.mean**2 + jnp.exp(2 * self.log_scale)
+        return 0.5 * (squares - 1 - 2 * self.log_scale).sum(-1)
+
+
+@final
+class VAE(eqx.Module):
+    """A variational autoencoder (Kingma and Welling 2014); with classes, a conditional one.
+
+    Labels of a conditional model (Sohn et al. 2015) reach encoder and decoder. Batches are arrays,
+    `(images, labels)`, or dictionaries with "images" and "labels".
+
+    Attributes:
+        encoder: examples, and one-hot labels -> means and log standard deviations of latents.
+        decoder: latents, and one-hot labels -> the outputs that the likelihood reads.
+        likelihood: p(x | outputs).
+        shape: of an example.
+        classes: number of classes; 0 for a model without labels.
+    """
+
+    encoder: Perceptron
+    decoder: Perceptron
+    likelihood: Likelihood
+    shape: tuple[int, ...] = eqx.field(static=True)
+    classes: int = eqx.field(static=True)
+
+    @classmethod
+    def create(
+        cls,
+        key: Key[Array, ""],
+        shape: Sequence[int],
+        *,
+        latent: int = 20,
+        hidden: Sequence[int] = (500,),
+        classes: int = 0,
+        likelihood: Likelihood | None = None,
+    ) -> "VAE":
+        """An untrained model with perceptrons of these hidden widths, reversed in the decoder.
+
+        Raises:
+            ConfigurationError: sizes below 1, or classes below 0.
+        """
+        sizes = {"latent": latent, **{f"hidden[{i}]": width for i, width in enumerate(hidden)}}
+        sizes |= {f"shape[{i}]": size for i, size in enumerate(shape)}
+        for name, size in sizes.items():
+            if size < 1:
+                raise et.ConfigurationError(f"VAE: {name} must be at least 1; got {size}.")
+        if classes < 0:
+            raise et.ConfigurationError(f"VAE: classes counts from 0 on; got {classes}.")
+        first, second = jax.random.split(key)
+        values, widths = math.prod(shape), tuple(hidden)
+        return cls(
+            Perceptron(values + classes, widths, 2 * latent, key=first),
+            Perceptron(latent + classes, widths[::-1], values, key=second),
+            Bernoulli() if likelihood is None else likelihood,
+            tuple(shape),
+            classes,
+        )
+
+    @property
+    def latent(self) -> int:
+        """The number of latent components."""
+        return self.encoder.layers[-1].out_features // 2  # type: ignore[operator]
+
+    def read(self, batch: Any) -> tuple[Float[Array, "batch values"], Array | None]:
+        """Examples as rows of floats, and rows of labels. Raises `DataError` for what cannot be."""
+        x, labels = read_examples("VAE", batch, self.shape, self.classes)
+        return self.likelihood.read("VAE", x), labels
+
+    def encode(self, x: Float[Array, "batch values"], labels: Array | None = None) -> Posterior:
+        """q(z|x), of rows as `read` gives them."""
+        mean, log_scale = jnp.split(self.encoder(_beside(x, labels)), 2, axis=-1)
+        return Posterior(mean, log_scale)
+
+    def decode(
+        self, z: Float[Array, "*many latent"], labels: Array | None = None
+    ) -> Float[Array, "*many values"]:
+        """Outputs for the likelihood."""
+        return self.decoder(_beside(z, labels))
+
+    def log_weights(self, batch: Any, key: Key[Array, ""], count: int) -> Float[Array, "count n"]:
+        """log p(x|z) + log p(z) - log q(z|x) of `count` draws from q for each example, in nats.
+
+        Their mean is the evidence lower bound, the logarithm of the mean of their exponentials the
+        importance-weighted one (Burda et al. 2016).
+        """
+        x, labels = self.read(batch)
+        posterior = self.encode(x, labels)
+        z = posterior.draw(key, count)
+        prior = -(0.5 * z**2 + HALF_LOG_TAU).sum(-1)
+        return self.likelihood.log_prob(self.decode(z, labels), x) + prior - posterior.log_prob(z)
+
+    def sample(
+        self,
+        key: Key[Array, ""],
+        count: int,
+        labels: Any = None,
+        *,
+        temperature: float = 1.0,
+        noise: bool = True,
+    ) -> Float[Array, "count ..."]:
+        """Examples drawn from the model.
+
+        Args:
+            key: random key.
+            count: how many.
+            labels: for a conditional model, the class of all of them, or one for each.
+            temperature: scale of the prior's standard deviation; below 1, more typical examples.
+            noise: whether the likelihood is drawn from; without, its mean, as figures show it.
+
+        Raises:
+            DataError: labels that are missing, or that the model has no use for.
+            ConfigurationError: a temperature below 0.
+        """
+        if temperature < 0:
+            raise et.ConfigurationError(f"VAE.sample: temperature {temperature} is below 0.")
+        rows = self._labels(labels, count)
+        first, second = jax.random.split(key)
+        z = temperature * jax.random.normal(first, (count, self.latent))
+        outputs = self.decode(z, rows)
+        x = self.likelihood.draw(second, outputs) if noise else self.likelihood.mean(outputs)
+        return x.reshape(count, *self.shape)
+
+    def _labels(self, labels: Any, count: int) -> Array | None:
+        if not self.classes:
+            if labels is not None:
+                raise et.DataError("VAE.sample: the model was not trained with labels. Leave out.")
+            return None
+        if labels is None:
+            raise et.DataError(
+                f"VAE.sample: the model has {self.classes} classes. Give labels, a number or one "
+                "for each sample."
+            )
+        numbers = jnp.broadcast_to(jnp.asarray(labels), (count,))
+        return soft_labels("VAE.sample", "labels", numbers, self.classes)
+
+
+def _beside(values: Float[Array, "*many n"], labels: Array | None) -> Float[Array, "*many m"]:
+    """Values with the labels of their example behind them."""
+    if labels is None:
+        return values
+    rows = jnp.broadcast_to(labels, (*values.shape[:-1], labels.shape[-1]))
+    return jnp.concatenate([values, rows.astype(values.dtype)], axis=-1)
