@@ -156,6 +156,10 @@ def test_a_recipe_measures_draws_and_says_the_level(tmp_path):
     assert 0.4 < float(row[1]) <= 1
     assert float(row[table.head.index("forest, windows")]) > 0.5
     assert (tmp_path / "run" / "figures" / "snr.png").stat().st_size > 5000
+    assert simulated_recipe.evaluate(config, tmp_path / "run", "test") == table
+    assert (
+        simulated_recipe.evaluate(config, tmp_path / "run", "valid").head[1][:13] == "valid windows"
+    )
 
 
 TRIALS = {
