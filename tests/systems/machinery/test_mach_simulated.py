@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import etude as et
+from etude.recipe import Outcome
 from etude.systems.machinery.recipes import (
     distillation_recipe,
     multi_tfr_recipe,
@@ -27,7 +28,7 @@ from etude.systems.machinery.recipes.simulated_networks import (
     scores_of,
     small_cnn,
 )
-from etude.systems.machinery.recipes.simulated_physics import Pinn, expected, term
+from etude.systems.machinery.recipes.simulated_physics import Pinn, draw_physics, expected, term
 from etude.systems.machinery.recipes.simulated_pictures import MultiTFR, Spectrogram
 from etude.systems.machinery.recipes.simulated_progressive import Progressive, cost_of
 
@@ -119,6 +120,19 @@ def test_the_physics_term_knows_the_classes_and_its_controls_do_not():
     assert gap["lines"] > 0.4
     assert gap["lines"] > gap["scrambled"] + 0.2
     assert gap["lines"] > gap["random"] + 0.2
+
+
+@pytest.mark.parametrize("physics", [("lines", "none"), ("lines", "random"), ("none",)])
+def test_what_physics_gains_is_drawn_where_there_is_none_to_compare_with(physics, tmp_path):
+    config = Pinn(repeats=2, physics=physics)
+    names = ("window_accuracy", "windows_10dB", "windows_5dB", "windows_0dB")
+    outcomes = [
+        Outcome(trial, dict.fromkeys(names, 0.5), lambda: None)
+        for trial in pinn_recipe.trials(config)
+    ]
+    draw_physics(config, outcomes, tmp_path)
+    drawn = {path.name for path in tmp_path.iterdir()}
+    assert drawn == ({"snr.png", "gain.png"} if physics == ("lines", "none") else {"snr.png"})
 
 
 @pytest.mark.parametrize("seed", range(3))
