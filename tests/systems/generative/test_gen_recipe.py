@@ -8,15 +8,10 @@ import pytest
 import etude as et
 from etude.cli.main import main
 from etude.systems.generative import VAE, WassersteinMMD, squared_mmd
-from etude.systems.generative.recipes import vae_recipe
-from etude.systems.generative.recipes.vae import (
-    METHODS,
-    VAEConfig,
-    build,
-    data,
-    evaluate,
-    objective,
-)
+from etude.systems.generative.recipes import vae_recipe, vq_recipe
+from etude.systems.generative.recipes.pictures import data
+from etude.systems.generative.recipes.vae import METHODS, VAEConfig, build, evaluate, objective
+from etude.systems.generative.recipes.vq import VQConfig
 
 CONFIG = VAEConfig(methods=("conditional",), repeats=1, epochs=60, hidden=(32,))
 
@@ -127,3 +122,19 @@ def test_discrepancy_is_that_of_its_definition():
         squared_mmd(jnp.zeros((1, 2)), jnp.zeros((1, 2)))
     with pytest.raises(et.ConfigurationError, match="weight must be positive"):
         WassersteinMMD(0.0)
+
+
+def test_codes_are_learnt_then_their_prior_and_samples_are_drawn(tmp_path, capsys):
+    config = VQConfig(methods=("average",), repeats=1, epochs=60, hidden=(64,), codes=8)
+    table = vq_recipe.run(config, tmp_path / "run", progress=False, say=lambda line: None)
+    bound, prior, used, independent = map(float, table.rows[0][1:])
+    assert bound < independent
+    # Four positions of at most log 8 nats, less what the prior knows of them.
+    assert 0 < prior < 4 * np.log(8)
+    assert 1 < used <= 8
+    code, _, _ = use(capsys, "sample", tmp_path / "run", "--count", 5, "--temperature", 0.7)
+    assert code == 0
+    model = vq_recipe.load(config, tmp_path / "run")
+    wanted = model.sample(jax.random.key(0), 5, temperature=0.7, noise=False)
+    found = np.load(tmp_path / "run/samples/samples.npy")
+    np.testing.assert_allclose(found, wanted, atol=1e-6)

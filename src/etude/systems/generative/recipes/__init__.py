@@ -1,5 +1,6 @@
 """Experiments with generative models, by the names that `etude list` has."""
 
 from etude.systems.generative.recipes.vae import recipe as vae_recipe
+from etude.systems.generative.recipes.vq import recipe as vq_recipe
 
-__all__ = ["vae_recipe"]
+__all__ = ["vae_recipe", "vq_recipe"]

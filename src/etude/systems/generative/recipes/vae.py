@@ -1,8 +1,7 @@
 """`generative/vae`: autoencoders of binarised pictures, by their bounds of log p(x)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,6 +17,7 @@ from etude.data import DIGITS
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.bounds import Bound, log_likelihood
 from etude.systems.generative.plots import picture_grid
+from etude.systems.generative.recipes.pictures import data, independent, write_samples
 from etude.systems.generative.vae import VAE
 from etude.systems.generative.wasserstein import WassersteinMMD
 from etude.table import Table
@@ -154,19 +154,6 @@ def build(config: VAEConfig, method: Method, seed: int, /, **options: Any) -> et
     return et.Trainer(untrained(config, method, seed), phase, seed=seed, **options)
 
 
-@cache
-def data(name: str, root: str | None) -> Any:
-    """The pictures, of zeros and ones."""
-    found = DataConfiguration.model_validate({"data": name, "root": root}).load(valid=0.1)
-
-    def binary(split: Any) -> Any:
-        return split._replace(x=(split.x >= 0.5).astype(np.float32))
-
-    assert found.valid is not None
-    train, test, valid = map(binary, (found.train, found.test, found.valid))
-    return replace(found, train=train, test=test, valid=valid)
-
-
 def evaluate(config: VAEConfig, seed: int, model: VAE, split: str) -> dict[str, Any]:
     """Bounds of -log p(x) in nats per picture, and that of independent pixels."""
     found = data(config.data, config.root)
@@ -178,12 +165,10 @@ def evaluate(config: VAEConfig, seed: int, model: VAE, split: str) -> dict[str, 
         weights = _weights(model, batch, key)
         elbo.append(np.asarray(weights))
         bound.append(np.asarray(_bound(model, batch, key)))
-    share = (found.train.x.sum(0) + 0.5) / (len(found.train.y) + 1)
-    pixels = chosen.x * np.log(share) + (1 - chosen.x) * np.log(1 - share)
     return {
         "elbo": -float(np.concatenate(elbo).mean()),
         "bound": -float(np.concatenate(bound).mean()),
-        "independent": -float(pixels.reshape(len(pixels), -1).sum(-1).mean()),
+        "independent": independent(found, split),
     }
 
 
@@ -246,13 +231,7 @@ def sample(model: VAE, config: VAEConfig, inputs: Sequence[str], options: DrawOp
     """Writes `samples.npy`, and `samples.png` of pictures; their classes as a table."""
     count, seed, label = options.count, options.seed, options.label
     x, labels = drawn(model, count, seed, label, options.temperature, noise=options.noise)
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        np.save(options.out / "samples.npy", x)
-        if x.ndim == 3:
-            picture_grid(x).savefig(options.out / "samples.png", dpi=110)
-    rows = [(str(number), label) for number, label in enumerate(labels)]
-    return Table(("sample", "class"), tuple(rows))
+    return write_samples(x, labels, options.out)
 
 
 recipe = Recipe(

@@ -1,0 +1,48 @@
+"""Pictures of zeros and ones that recipes train on, and what is written of samples."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from etude.recipe import DataConfiguration
+from etude.systems.generative.plots import picture_grid
+from etude.table import Table
+
+
+@cache
+def data(name: str, root: str | None) -> Any:
+    """The pictures, of zeros and ones."""
+    found = DataConfiguration.model_validate({"data": name, "root": root}).load(valid=0.1)
+
+    def binary(split: Any) -> Any:
+        return split._replace(x=(split.x >= 0.5).astype(np.float32))
+
+    assert found.valid is not None
+    train, test, valid = map(binary, (found.train, found.test, found.valid))
+    return replace(found, train=train, test=test, valid=valid)
+
+
+def independent(found: Any, split: str) -> float:
+    """-log p(x) in nats per picture, where each pixel is on as often as in the training."""
+    chosen = getattr(found, split)
+    share = (found.train.x.sum(0) + 0.5) / (len(found.train.y) + 1)
+    pixels = chosen.x * np.log(share) + (1 - chosen.x) * np.log(1 - share)
+    return -float(pixels.reshape(len(pixels), -1).sum(-1).mean())
+
+
+def write_samples(
+    x: Float[np.ndarray, "n *shape"], labels: Sequence[str], folder: Path | None
+) -> Table:
+    """Writes `samples.npy`, and `samples.png` of pictures; their classes as a table."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "samples.npy", x)
+        if x.ndim == 3:
+            picture_grid(x).savefig(folder / "samples.png", dpi=110)
+    rows = [(str(number), label) for number, label in enumerate(labels)]
+    return Table(("sample", "class"), tuple(rows))
