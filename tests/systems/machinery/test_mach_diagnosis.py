@@ -48,8 +48,13 @@ def test_the_rule_comes_first_and_the_network_by_record_and_window(files, tmp_pa
     table = diagnosed(NETWORK, TRAINED, files, options)
     assert table.head == ("input", "by", "says", "healthy", "outer", "inner")
     rows = [row for row in table.rows if row[0] == "b.csv"]
-    assert [row[1] for row in rows[:4]] == ["envelope rule", "network", "0.000 s", "0.100 s"]
-    assert [row[2] for row in table.rows if row[1] == "envelope rule"] == [
+    assert [row[1] for row in rows[:4]] == [
+        "envelope rule, bearing assumed",
+        "network",
+        "0.000 s",
+        "0.100 s",
+    ]
+    assert [row[2] for row in table.rows if row[1].startswith("envelope rule")] == [
         "healthy",
         "outer",
         "inner",
@@ -60,6 +65,13 @@ def test_the_rule_comes_first_and_the_network_by_record_and_window(files, tmp_pa
     assert windows.shape == (20, 3)
     np.testing.assert_allclose(np.array(rows[1][3:], float), windows.mean(0), atol=1e-4)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "b.png", "c.png"}
+
+
+def test_a_silent_window_gets_no_verdict():
+    signal = struck(1)
+    signal[len(signal) // 2 :] = 0
+    with pytest.raises(et.DataError, match=r"mine is silent from .* s on, for a whole window"):
+        diagnose(NETWORK, TRAINED, Recording("mine", signal, RATE, 25.0), TRAINED.orders)
 
 
 def test_windows_hold_as_many_turns_at_every_speed():
@@ -74,7 +86,8 @@ def test_another_bearing_is_given_by_name_or_orders_and_said_to_be_another(files
     for text in (None, "NICE", "6203", "0.398,3.585,5.415,2.357"):
         options = DiagnoseOptions(**GIVEN, bearing=text)
         said[text] = [row[1:3] for row in diagnosed(NETWORK, TRAINED, files[1:2], options).rows[:2]]
-    assert said["NICE"] == said[None]
+    assert said[None][0] == ("envelope rule, bearing assumed", said["NICE"][0][1])
+    assert said["NICE"][1] == said[None][1]
     assert said["6203"][1][0] == "network of another bearing"
     # Its lines are elsewhere: nothing stands out at them.
     assert said["0.398,3.585,5.415,2.357"][0] == ("envelope rule", "healthy")
@@ -90,8 +103,8 @@ def test_another_bearing_is_given_by_name_or_orders_and_said_to_be_another(files
         ({**GIVEN, "bearing": "1,2"}, "FTF,BPFO,BPFI,BSF per turn"),
         ({**GIVEN, "bearing": "10,81,119,64"}, "Are they in Hz"),
         ({**GIVEN, "channel": "7"}, "has no channel '7'"),
-        ({**GIVEN, "speed": 1.0}, "fewer than a window of 51200"),
-        ({**GIVEN, "speed": 7.0}, "do not resolve"),
+        ({**GIVEN, "speed": 1.0}, "0.04 times that of the training, 25 Hz"),
+        ({**GIVEN, "speed": 1500.0}, "Is it in revolutions per minute.* are 25 Hz"),
     ],
 )
 def test_what_a_file_cannot_say_and_nobody_did_is_refused(files, options, message):
@@ -160,8 +173,8 @@ def test_on_the_command_line_a_refusal_is_a_sentence(files, tmp_path, monkeypatc
     words = ["predict", str(run), files[1], "--rate", "20480"]
     assert main([*words, "--speed", "25", *named]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[2].split()[:4] == ["b.csv", "envelope", "rule", "outer"]
-    for speed, message in (("0", "greater than 0"), ("0.5", "fewer than a window")):
+    assert shown[2].split()[:4] == ["b.csv", "envelope", "rule,", "bearing"]
+    for speed, message in (("0", "greater than 0"), ("0.5", "0.02 times that of the training")):
         assert main([*words, "--speed", speed, *named]) != 0
         said = capsys.readouterr()
         assert message in said.err

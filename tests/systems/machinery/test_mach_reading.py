@@ -6,6 +6,7 @@ import pytest
 import scipy.io
 
 import etude as et
+from etude.systems import machinery
 from etude.systems.machinery.reading import Recording, read_recording, read_records, records_of
 
 NOISE = np.random.default_rng(0).normal(size=4000)
@@ -218,3 +219,43 @@ def test_data_sets_of_another_form_are_refused(tmp_path, changed, part, said):
     (tmp_path / "b.h5").write_text("nothing")
     with pytest.raises(et.DataError, match="cannot be read as HDF5"):
         read_records(tmp_path / "b.h5")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("acc\n1,5\n2,5\n", r"row 2: \['1', '5'\] has 2 fields, expected 1.*decimals commas"),
+        ("1\n\n3\n", "row 2.* has 0 fields"),
+        ("a,a\n1,2\n", "2 columns 'a'"),
+    ],
+    ids=["commas", "blank", "names"],
+)
+def test_tables_that_would_lose_numbers_are_refused(tmp_path, text, words):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(et.DataError, match=words):
+        machinery.read_recording(
+            tmp_path / "x.csv", sample_rate=10.0, channel="a" * ("a,a" in text) or None
+        )
+
+
+def test_a_large_offset_does_not_take_the_place_of_the_vibration(tmp_path):
+    wave = np.sin(np.arange(4000) / 3)
+    np.save(tmp_path / "x.npy", wave + 1e8)
+    found = machinery.read_recording(tmp_path / "x.npy", sample_rate=1000.0).signal
+    np.testing.assert_allclose(found, wave - wave.mean(), atol=1e-6)
+
+
+def test_measured_speeds_of_one_state_are_one_condition():
+    wave = np.sin(np.arange(4000) / 3).astype(np.float32)
+    speeds = [25.0, 25.001, 24.999, 29.5, 29.51]
+    recordings = [machinery.Recording(f"{s}", wave, 1000.0, s, 100.0) for s in speeds]
+    groups = machinery.records_of(recordings, [0] * 5, ("a",), bearings=["one"] * 5).groups
+    assert np.unique(groups.condition).tolist() == [0, 1]
+    assert groups.condition[:3].tolist() == [groups.condition[0]] * 3
+
+
+def test_recordings_are_not_resampled_upwards():
+    wave = np.sin(np.arange(4000) / 3).astype(np.float32)
+    two = [machinery.Recording("slow", wave, 4000.0), machinery.Recording("fast", wave, 8000.0)]
+    with pytest.raises(et.DataError, match="a recording is at 4000 Hz: what it lacks above 2000"):
+        machinery.records_of(two, [0, 1], ("a", "b"), sample_rate=8000.0)

@@ -26,6 +26,10 @@ from etude.systems.machinery.rule import EnvelopeRule
 from etude.systems.machinery.signals import Spectrum, squared_envelope_spectrum
 
 _SHORT = 0.98  # of the sample rate of the training, below which a recording is refused
+_FLAT = 1e-4  # of the range of a recording, below which a window is silent
+_OTHER = 3.0  # times the speed of the training, beyond which a speed is in another unit
+
+_PER_MINUTE = "Is it in revolutions per minute? Those are {:.4g} Hz. "
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,9 @@ def diagnose(network: Any, trained: Trained, recording: Recording, orders: Order
         orders: of its bearing.
 
     Raises:
-        DataError: no speed, a sample rate below that of the training, a recording that is shorter
-            than a window, or what `EnvelopeRule` refuses.
+        DataError: no speed, one that is thrice that of the training or a third, a sample rate below
+            that of the training, a recording that is shorter than a window or silent in one, or
+            what `EnvelopeRule` refuses.
     """
     if recording.speed is None:
         raise et.DataError(
@@ -95,6 +100,14 @@ def diagnose(network: Any, trained: Trained, recording: Recording, orders: Order
             f"{recording.sample_rate / 2:g} Hz is not in the recording. Is the rate right? Record "
             "faster, or train at a lower rate."
         )
+    ratio = 1.0 if trained.speed is None else recording.speed / trained.speed
+    if not 1 / _OTHER <= ratio <= _OTHER:
+        raise et.DataError(
+            f"{recording.name}: a speed of {recording.speed:g} Hz is {ratio:.3g} times that of the "
+            f"training, {trained.speed:g} Hz: its windows would be of another kind. "
+            + (_PER_MINUTE.format(recording.speed / 60) if ratio > 1 else "")
+            + "Train at its speed."
+        )
     same = recording.resampled(trained.sample_rate)
     length = trained.window
     if trained.speed is not None:
@@ -105,10 +118,16 @@ def diagnose(network: Any, trained: Trained, recording: Recording, orders: Order
             f"{recording.name} has {len(same.signal)} samples at {trained.sample_rate:g} Hz, fewer "
             f"than a window of {length}. Record at least {length / trained.sample_rate:.3g} s."
         )
+    cut = same.signal[: count * length].reshape(count, length)
+    for number in np.flatnonzero(np.ptp(cut, axis=1) < _FLAT * np.ptp(same.signal)):
+        raise et.DataError(
+            f"{recording.name} is silent from {number * length / trained.sample_rate:.3f} s on, "
+            "for a whole window. Cut that out: nothing can be said of it."
+        )
     rule = EnvelopeRule(trained.faults)
     one = same.signal[None], trained.sample_rate, np.array([recording.speed]), np.array([[*orders]])
     levels = np.asarray(rule.levels(*one))[0]
-    windows = normalised(same.signal[: count * length].reshape(count, length))
+    windows = normalised(cut)
     return Diagnosis(
         trained.classes[0 if levels.max() < rule.threshold else 1 + int(levels.argmax())],
         levels,

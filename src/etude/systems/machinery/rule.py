@@ -24,12 +24,14 @@ from etude.errors import suggest
 from etude.inputs import one_of
 from etude.systems.machinery.bearings import CHARACTERISTIC, SLIP
 from etude.systems.machinery.quantities import check_positive
+from etude.systems.machinery.records import check_signal
 from etude.systems.machinery.signals import (
     cepstrum_prewhitening,
     fast_kurtogram,
     prominence,
     squared_envelope_spectrum,
 )
+from etude.systems.machinery.signals.values import unit_free
 
 Preparation = Literal["none", "prewhitening", "kurtogram"]
 
@@ -107,7 +109,8 @@ class EnvelopeRule:
             orders: FTF, BPFO, BPFI and BSF of the bearing of each.
 
         Raises:
-            DataError: a speed, an order or a sample rate that is not above 0, signals too short
+            DataError: samples that are not finite, a silent signal; a speed, an order or a sample
+                rate that is not above 0, signals too short
                 for the lowest line, with the length needed, or a line past half the sample rate.
         """
         check_positive("EnvelopeRule", sample_rate=sample_rate, speed=speed, orders=orders)
@@ -128,12 +131,14 @@ class EnvelopeRule:
             )
         multiples = np.arange(1, self.harmonics + 1)
         centres = jnp.asarray(lines[:, :, None] * multiples, jnp.float32)
+        for number, signal in enumerate(np.asarray(signals)):
+            check_signal(f"EnvelopeRule, signal {number}", signal)
         return _levels(self, jnp.asarray(signals), sample_rate, centres)
 
 
 @partial(jax.jit, static_argnums=(0, 2))
 def _levels(rule: EnvelopeRule, signals: Array, sample_rate: float, centres: Array) -> Array:
-    band = None
+    band, signals = None, unit_free(et.widened(signals))
     if rule.preparation == "prewhitening":
         signals = cepstrum_prewhitening(signals)
     elif rule.preparation == "kurtogram":

@@ -32,6 +32,7 @@ from etude.systems.machinery.signals import (
     prominence,
     squared_envelope_spectrum,
 )
+from etude.systems.machinery.signals.values import unit_free
 
 SpectrumOf = Literal["envelope", "raw"]
 
@@ -242,11 +243,13 @@ def _levels(
     absolute: bool,
 ) -> Float[Array, "batch shown"]:
     """dB of each line and band, over the noise or over 1; NaN for recordings not foreseen."""
-    expected = loss.expectations
+    expected, finite = loss.expectations, jnp.all(jnp.isfinite(signals), axis=-1)
+    if not absolute:  # what is measured over the noise has no unit
+        signals = unit_free(et.widened(signals))
     power, width = _power(signals, expected.sample_rate, loss.spectrum)
     speed = jnp.asarray(speed, power.dtype)
     low, high = expected.speeds
-    known = (speed >= low * (1 - 1e-6)) & (speed <= high * (1 + 1e-6))
+    known = finite & (speed >= low * (1 - 1e-6)) & (speed <= high * (1 + 1e-6))
     if expected.named:
         table = np.array([list(bearing) for bearing in expected.bearings], power.dtype)
         orders = jnp.broadcast_to(table[0], (len(power), 4)) if orders is None else orders

@@ -20,6 +20,9 @@ from etude.systems.machinery.records import Records, check_signal
 from etude.systems.machinery.signals import resample
 from etude.systems.machinery.splits import Groups
 
+_ABOVE = 0.98  # of the rate that all are resampled to, which each recording must have
+_SAME = 0.01  # fraction by which loads and speeds of one condition differ
+
 
 @dataclass(frozen=True, eq=False)
 class Recording:
@@ -83,11 +86,12 @@ def records_of(
         classes: names.
         sample_rate: Hz, to which all are resampled; None: they have one already.
         bearings: name or number of the physical bearing of each recording; None: each has one of
-            its own. A condition is a bearing at a load and a speed.
+            its own. A condition is a bearing at a load and a speed, where values that differ by
+            less than 1 % are one: measured speeds are never the same.
 
     Raises:
-        DataError: no recording, counts that differ, or several sample rates: a classifier could
-            tell the classes by the rate.
+        DataError: no recording, counts that differ, several sample rates, or one above that of a
+            recording: a classifier could tell the classes by what is missing above its half.
     """
     rates = sorted({recording.sample_rate for recording in recordings})
     if not recordings:
@@ -99,6 +103,12 @@ def records_of(
             "class, a classifier learns the rate."
         )
     rate = rates[0] if sample_rate is None else sample_rate
+    if rate * _ABOVE > rates[0]:
+        raise et.DataError(
+            f"records_of: sample_rate={rate:g} Hz, but a recording is at {rates[0]:g} Hz: what it "
+            f"lacks above {rates[0] / 2:g} Hz would tell it from the others. Resample all to "
+            f"{rates[0]:g} Hz or less."
+        )
     same = [one if one.sample_rate == rate else one.resampled(rate) for one in recordings]
     metadata = {}
     for name in ("speed", "load"):
@@ -110,7 +120,8 @@ def records_of(
     own = range(len(same)) if bearings is None else bearings
     if len(own) != len(same):
         raise et.DataError(f"records_of: {len(own)} bearings for {len(same)} recordings.")
-    state = [f"{one.load} N, {one.speed} Hz" for one in same]
+    loads, speeds = (_alike([getattr(one, name) for one in same]) for name in ("load", "speed"))
+    state = [f"load {load}, speed {speed}" for load, speed in zip(loads, speeds, strict=True)]
     return Records(
         tuple(one.signal for one in same),
         rate,
@@ -119,3 +130,17 @@ def records_of(
         Groups.of(list(own), state),
         metadata,
     )
+
+
+def _alike(values: Sequence[float | None]) -> list[int]:
+    """Numbers that are the same for values whose neighbours are less than 1 % away; -1 for None.
+
+    >>> _alike([25.0, None, 29.5, 25.1])
+    [0, -1, 1, 0]
+    """
+    known = sorted({value for value in values if value is not None})
+    numbers: dict[float | None, int] = {None: -1}
+    for before, value in zip([None, *known], known, strict=False):
+        new = before is None or value - before > _SAME * abs(value)
+        numbers[value] = numbers[before] + (1 if new else 0)
+    return [numbers[value] for value in values]

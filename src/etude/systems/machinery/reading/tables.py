@@ -17,13 +17,22 @@ def read_csv(path: Path, channel: str | None) -> Float[np.ndarray, "..."]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
+            rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise et.DataError(f"{path} cannot be read as CSV: {error}.") from error
+    while rows and not rows[-1]:
+        rows.pop()
     if not rows:
         raise et.DataError(f"{path} holds no sample.")
     header = None if _numeric(rows[0]) else [cell.strip() for cell in rows.pop(0)]
     width = len(header or rows[0])
+    for number, row in enumerate(rows, 1 + (header is not None)):
+        if len(row) != width:
+            raise et.DataError(
+                f"{path}, row {number}: {row} has {len(row)} fields, expected {width} as in the "
+                "first row. Are the decimals commas, or is a line missing? Write points, and "
+                "separate columns by commas."
+            )
     known = header or [str(number) for number in range(width)]
     if channel is None and width > 1:
         raise et.DataError(
@@ -32,6 +41,8 @@ def read_csv(path: Path, channel: str | None) -> Float[np.ndarray, "..."]:
     name = known[0] if channel is None else channel
     if name not in known:
         raise et.DataError(f"{path} has no channel {name!r}. {suggest(name, known)}")
+    if known.count(name) > 1:
+        raise et.DataError(f"{path} has {known.count(name)} columns {name!r}. Rename them.")
     at = known.index(name)
     try:
         return np.array([float(row[at]) for row in rows])

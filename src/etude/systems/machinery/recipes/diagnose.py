@@ -66,12 +66,14 @@ def diagnosed(
         recording = read_recording(
             path, sample_rate=options.rate, speed=options.speed, channel=options.channel
         )
-        orders = _orders(options.bearing) or recording.orders or trained.orders
+        given = _orders(options.bearing) or recording.orders
+        orders = given or trained.orders
         found = diagnose(network, trained, recording, orders)
-        rows += _rows(Path(path).name, trained.classes, found)
+        rows += _rows(Path(path).name, trained.classes, found, assumed=given is None)
         if options.out is not None and recording.speed is not None:
             options.out.mkdir(parents=True, exist_ok=True)
-            title = f"{Path(path).name}: {found.said} by the envelope rule"
+            # A dollar sign would begin a formula.
+            title = f"{Path(path).name}: {found.said} by the envelope rule".replace("$", r"\$")
             figure = plot_envelope_spectrum(found.spectrum, recording.speed, orders, title=title)
             figure.savefig(options.out / f"{name}.png", dpi=110)
     return Table(("input", "by", "says", *trained.classes), tuple(rows))
@@ -92,8 +94,12 @@ def _orders(text: str | None) -> Orders | None:
     return Orders(ftf, bpfo, bpfi, bsf)
 
 
-def _rows(name: str, classes: tuple[str, ...], found: Diagnosis) -> list[tuple[str, ...]]:
-    rule = (name, "envelope rule", found.said, "", *(f"{level:.1f} dB" for level in found.levels))
+def _rows(
+    name: str, classes: tuple[str, ...], found: Diagnosis, *, assumed: bool
+) -> list[tuple[str, ...]]:
+    # Nobody said which bearing it is: lines were sought where those of another may lie.
+    where = "envelope rule, bearing assumed" if assumed else "envelope rule"
+    rule = (name, where, found.said, "", *(f"{level:.1f} dB" for level in found.levels))
     who = "network" if found.known else "network of another bearing"
     votes = [(who, found.windows.mean(axis=0))]
     for number, row in enumerate(found.windows):

@@ -56,3 +56,19 @@ def fast_length(samples: int, multiple_of: int = 1) -> int:
     """
     length: int = next_fast_len(-(-samples // multiple_of), real=True)  # pyright: ignore
     return multiple_of * length
+
+
+def unit_free(signals: Float[Array, "*batch samples"]) -> Float[Array, "*batch samples"]:
+    """Each signal times a power of two, so that its largest sample is near 1, to the same bits.
+
+    The power of an envelope is of the fourth order: in single precision it leaves the numbers
+    that there are for signals of a billionth, or of a billion.
+
+    >>> unit_free(jnp.array([[3.0, -6.0], [0.0, 0.0]])).tolist()
+    [[0.375, -0.75], [0.0, 0.0]]
+    """
+    largest = jnp.max(jnp.abs(signals), axis=-1, keepdims=True)
+    _, exponent = jnp.frexp(largest)
+    # In two steps: a single factor could itself be too large a number.
+    half = -exponent // 2
+    return jnp.ldexp(jnp.ldexp(signals, half), -exponent - half)
