@@ -49,7 +49,7 @@ class Distillation(Training, frozen=True):
     channels: tuple[int, ...] = Field((8, 8, 8, 16), description="of the blocks of the student")
     kernels: tuple[int, ...] = Field((32, 9, 7, 5), description="taps of its blocks")
     strides: tuple[int, ...] = Field((8, 4, 2, 2), description="of its blocks")
-    temperature: float = Field(4.0, gt=0, description="by which the scores are softened")
+    temperature: float = Field(2.0, gt=0, description="by which the scores are softened")
     learning_rate: float = Field(0.01, gt=0, description="first; falls to zero along a cosine")
     steps: int = Field(4000, ge=1, description="steps of teacher and student, as whole epochs")
     alpha: float = Field(0.7, ge=0, le=1, description="weight of the teacher beside the labels")
