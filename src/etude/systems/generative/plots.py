@@ -15,21 +15,23 @@ else:
 def picture_grid(
     pictures: Float[np.ndarray, "n height width"], title: str = "", columns: int | None = None
 ) -> Figure:
-    """Pictures row by row, white on black, in a grid that is about square.
+    """Pictures row by row, white on black, in a grid that is about square; grey lines between them.
 
     >>> picture_grid(np.zeros((5, 4, 4))).axes[0].images[0].get_array().shape
-    (8, 12)
+    (10, 15)
     """
     from matplotlib.figure import Figure
 
     count, height, width = pictures.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    grid = np.zeros((rows * columns, height, width), pictures.dtype)
-    grid[:count] = pictures
-    tiled = grid.reshape(rows, columns, height, width).transpose(0, 2, 1, 3)
+    grid = np.zeros((rows * columns, height + 1, width + 1), pictures.dtype)
+    grid[:, -1], grid[:, :, -1] = 0.3, 0.3
+    grid[:count, :-1, :-1] = pictures
+    tiled = grid.reshape(rows, columns, height + 1, width + 1).transpose(0, 2, 1, 3)
     figure = Figure(figsize=(0.5 * columns, 0.5 * rows + 0.3 * bool(title)), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(tiled.reshape(rows * height, columns * width), cmap="gray", vmin=0, vmax=1)
+    whole = tiled.reshape(rows * (height + 1), columns * (width + 1))
+    axes.imshow(whole, cmap="gray", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[], title=title)
     return figure

@@ -188,9 +188,10 @@ def draw(config: VAEConfig, outcomes: Sequence[Outcome], folder: Path) -> None:
     for outcome in outcomes:
         if outcome.trial.seed == config.seed:
             model: VAE = outcome.model()
-            pictures, _ = drawn(model, 64, config.seed, None, 1.0, noise=False)
-            name = outcome.trial.method
-            picture_grid(pictures, name).savefig(folder / f"samples-{name}.png", dpi=110)
+            columns, name = model.classes or 8, outcome.trial.method
+            pictures, _ = drawn(model, 8 * columns, config.seed, None, 1.0, noise=False)
+            figure = picture_grid(pictures, name, columns)
+            figure.savefig(folder / f"samples-{name}.png", dpi=110)
 
 
 class DrawOptions(SampleOptions, frozen=True):
