@@ -7,6 +7,7 @@ import logging
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks import in_torch
@@ -17,6 +18,7 @@ class Defaults:
     """Progress bar, logger, checkpoints; the loss logged to the bar, as tutorials do."""
 
     log = True
+    now = staticmethod(time.perf_counter)
 
     def __init__(self, problem: Problem):
         import torch
@@ -33,7 +35,7 @@ class Defaults:
     def train(self, epochs: int) -> tuple[float, float]:
         import lightning
 
-        clock = _clock()
+        clock = _clock(self.now)
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             warnings.simplefilter("ignore")
             trainer = lightning.Trainer(
@@ -92,16 +94,16 @@ def _module(problem: Problem, log: bool) -> Any:
     return Classifier()
 
 
-def _clock() -> Any:
+def _clock(now: Callable[[], float]) -> Any:
     import lightning
 
     class Clock(lightning.Callback):
         begin = seconds = 0.0
 
         def on_train_epoch_start(self, trainer, module):
-            self.begin = self.begin or time.perf_counter()
+            self.begin = self.begin or now()
 
         def on_train_epoch_end(self, trainer, module):
-            self.seconds = time.perf_counter() - self.begin
+            self.seconds = now() - self.begin
 
     return Clock()

@@ -6,6 +6,7 @@ beneath it, which shows what the trainer costs.
 
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -34,14 +35,15 @@ def phase(problem: Problem, epochs: int) -> et.Phase:
 class Clock(et.Callback):
     """When the chunks of a training arrived on the host, and the losses of its steps."""
 
-    def __init__(self):
+    def __init__(self, now: Callable[[], float] = time.perf_counter):
+        self.now = now
         self.begin = self.end = 0.0
         self.first = self.last = 0
         self.losses: list[np.ndarray] = []
 
     def on_steps_end(self, event: Event, metrics: StepMetrics) -> None:
         """Notes a chunk."""
-        self.end, self.last = time.perf_counter(), event.step
+        self.end, self.last = self.now(), event.step
         if not self.losses:
             self.begin, self.first = self.end, self.last
         self.losses.append(np.asarray(metrics.rows)[:, 0])
