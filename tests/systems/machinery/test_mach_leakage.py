@@ -143,7 +143,7 @@ def test_every_field_of_augmentation_changes_something(field):
 def test_each_augmentation_reaches_the_training():
     config = Augmented(**SMALL)
     trials = augmentation_recipe.trials(config)
-    assert [t.method for t in trials][::5] == ["envelope, none", "envelope, another path"]
+    assert [t.method for t in trials][::5] == ["envelope, nothing", "envelope, another path"]
     phases = [t.build(progress=False).settings.phases[0] for t in trials]
     assert [phase.augment for phase in phases] == [
         augmentation(config, what) for what in config.augmentations

@@ -20,7 +20,7 @@ from etude.systems.machinery.recipes.networks import Network, measured, network,
 from etude.systems.machinery.signals.values import weighted
 from etude.systems.machinery.simulation import ROLLING_CLASSES
 
-Kind = Literal["none", "noise", "shift", "masking", "mixup", "another path"]
+Kind = Literal["nothing", "noise", "shift", "masking", "mixup", "another path"]
 _KNOTS = 16  # of the gain of another path, equally spaced up to half the sample rate
 
 
@@ -75,7 +75,7 @@ def evaluate(config: Augmented, seed: int, model: AbstractNetwork, part: str) ->
 @lru_cache(maxsize=16)
 def augmentation(config: Augmented, what: Kind) -> Callable[[Any, Any], Any] | None:
     """What is done to a batch, one function for all seeds; None for nothing."""
-    if what == "none":
+    if what == "nothing":
         return None
     if what == "mixup":
 
