@@ -122,7 +122,7 @@ def test_the_physics_term_knows_the_classes_and_its_controls_do_not():
     assert gap["lines"] > gap["random"] + 0.2
 
 
-@pytest.mark.parametrize("physics", [("lines", "none"), ("lines", "random"), ("none",)])
+@pytest.mark.parametrize("physics", [("lines", "nothing"), ("lines", "random"), ("nothing",)])
 def test_what_physics_gains_is_drawn_where_there_is_none_to_compare_with(physics, tmp_path):
     config = Pinn(repeats=2, physics=physics)
     names = ("window_accuracy", "windows_10dB", "windows_5dB", "windows_0dB")
@@ -132,7 +132,7 @@ def test_what_physics_gains_is_drawn_where_there_is_none_to_compare_with(physics
     ]
     draw_physics(config, outcomes, tmp_path)
     drawn = {path.name for path in tmp_path.iterdir()}
-    assert drawn == ({"snr.png", "gain.png"} if physics == ("lines", "none") else {"snr.png"})
+    assert drawn == ({"snr.png", "gain.png"} if physics == ("lines", "nothing") else {"snr.png"})
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,7 +1,7 @@
 """`machinery/simulated-pinn`: what the lines of the classes are worth as a term of the loss.
 
 Controls beside it: the same lines given to other classes ("scrambled"), lines that no fault has
-("random"), and no term at all ("none").
+("random"), and no term at all ("nothing").
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from etude.systems.machinery.records import Windows
 from etude.systems.machinery.simulation import JOURNAL_CLASSES, JOURNAL_LINES
 from etude.systems.machinery.training import CNNTrainer, PINNTrainer
 
-Physics = Literal["lines", "scrambled", "random", "none"]
+Physics = Literal["lines", "scrambled", "random", "nothing"]
 Lines = dict[int, tuple[Expected, ...]]
 
 #: Hz: a part of the hiss of wear that low rates have, and no other fault.
@@ -46,7 +46,8 @@ class Pinn(Training, frozen=True):
     """Every choice of `machinery/simulated-pinn`."""
 
     physics: tuple[Physics, ...] = Field(
-        ("lines", "scrambled", "random", "none"), description="what the term expects of the classes"
+        ("lines", "scrambled", "random", "nothing"),
+        description="what the term expects of the classes",
     )
     lambda_freq: float = Field(0.5, gt=0, description="largest weight of the term")
     adaptive_lambda: bool = Field(True, description="weigh it by the norms of the gradients")
@@ -76,7 +77,7 @@ def build(config: Pinn, kind: Physics, seed: int, /, **options: Any) -> et.Train
     count = len(train)
     settings = {**config.settings(count), "seed": seed, **options}
     model = small_cnn(len(JOURNAL_CLASSES), key=jax.random.key(seed))
-    if kind == "none":
+    if kind == "nothing":
         trainer = CNNTrainer(model, train, **settings)
     else:
         trainer = PINNTrainer(
@@ -151,8 +152,8 @@ def draw_physics(config: Pinn, outcomes: Sequence[Outcome], folder: Path) -> Non
     """`snr.png`, and `gain.png`: what each kind of physics adds to none at all, seed by seed."""
     draw(config, outcomes, folder)
     found = {(one.trial.method, one.trial.seed): one.metrics for one in outcomes}
-    kinds = [kind for kind in config.physics if kind != "none"]
-    if "none" not in config.physics or not kinds:
+    kinds = [kind for kind in config.physics if kind != "nothing"]
+    if "nothing" not in config.physics or not kinds:
         return
     from matplotlib.figure import Figure
 
@@ -162,7 +163,7 @@ def draw_physics(config: Pinn, outcomes: Sequence[Outcome], folder: Path) -> Non
     for axes, (name, title) in zip(panels, measures.items(), strict=True):
         for place, kind in enumerate(kinds):
             gains = 100 * np.array(
-                [found[kind, s][name] - found["none", s][name] for s in _seeds(config)]
+                [found[kind, s][name] - found["nothing", s][name] for s in _seeds(config)]
             )
             axes.plot(np.full(len(gains), place), gains, "o", alpha=0.6)
             axes.text(
