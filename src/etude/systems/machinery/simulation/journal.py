@@ -62,6 +62,11 @@ SEVERITIES = {
     "severe": (0.9, 1.0),
 }
 
+_SPEEDS, _LEAST_LOAD = (0.9, 1.1), 0.1  # of a recording, over those of the simulation
+_CLEARANCES = (0.9, 1.1)  # of a machine, over that of the bearing
+_WARMER = 40.0  # degrees C of the oil, over 40, at most
+_MIDDLE = float(np.prod(LUBRICATION_LIMITS) ** 0.5)  # Sommerfeld number between thin and thick
+_ROOM = 1.1  # to the middle, so that what is asked for is drawn in a moment
 _FLOOR = 0.03  # standard deviation of the noise of the sensor, without a stated ratio
 _MAINS = 50.0  # Hz
 _PAIR = 0.7  # factor of the amplitudes of two faults at once
@@ -89,8 +94,9 @@ class JournalSimulation:
         seed: of all draws.
 
     Raises:
-        DataError: a quantity that is not above 0, a duration that is no multiple of 0.05 s, or a
-            sample rate too low for the bursts of cavitation (2.5 kHz).
+        DataError: a quantity that is not above 0, a duration that is no multiple of 0.05 s, a
+            sample rate too low for the bursts of cavitation (2.5 kHz), or a load at which this
+            bearing, at this speed, has no thin film or no thick one.
     """
 
     duration: float = 5.0
@@ -119,6 +125,7 @@ class JournalSimulation:
                 "more: bubbles collapse at 1.5 to 2.5 kHz. Resample what is simulated."
             )
         _ = self.block
+        self._check_films()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -141,13 +148,35 @@ class JournalSimulation:
             )
         return size
 
+    def _check_films(self) -> None:
+        """Raises DataError where a machine has no thin film or no thick one to be drawn."""
+        narrow, wide = (self._bearing(factor) for factor in _CLEARANCES)
+        thinnest = narrow.sommerfeld(_viscosity(_WARMER), self.speed * _SPEEDS[0], self.load)
+        thickest = wide.sommerfeld(
+            _viscosity(0.0), self.speed * _SPEEDS[1], self.load * _LEAST_LOAD
+        )
+        thinnest, thickest = float(thinnest) * _ROOM, float(thickest) / _ROOM
+        if not thinnest < _MIDDLE < thickest:
+            least, most = self.load * thinnest / _MIDDLE, self.load * thickest / _MIDDLE
+            raise et.DataError(
+                f"JournalSimulation: got load={self.load:g} N at speed={self.speed:g} Hz, expected "
+                f"a load of {least:.3g} to {most:.3g} N: with another the film is never thin enough "
+                "to starve, or never thick enough to whirl. Change the load, the speed or the "
+                "bearing."
+            )
+
+    def _bearing(self, factor: float) -> JournalBearing:
+        """The bearing with a clearance of its machine's own."""
+        shape = self.bearing
+        return JournalBearing(shape.radius, shape.clearance * factor, shape.length)
+
     def draw(self, index: int) -> Drawn:
         """The recording of this index."""
         label = index % len(_CONTENT)
         level = index // len(_CONTENT) % len(SEVERITIES)
         number = index // (len(_CONTENT) * len(SEVERITIES)) % self.machines
         rng, machine = rng_of(self.seed, 0, index), rng_of(self.seed, 1, number)
-        gain, wide = machine.uniform(0.8, 1.25), machine.uniform(0.9, 1.1)
+        gain, wide = machine.uniform(0.8, 1.25), machine.uniform(*_CLEARANCES)
         residue = machine.uniform(0.01, 0.03)
         state = self._operate(rng, _CONTENT[label], wide)
         time = np.arange(self.samples, dtype=np.float32) / np.float32(self.sample_rate)
@@ -172,15 +201,13 @@ class JournalSimulation:
         self, rng: np.random.Generator, faults: tuple[str, ...], wide: float
     ) -> dict[str, float]:
         """Speed, load, viscosity and Sommerfeld number, such that the faults can occur."""
-        middle = float(np.prod(LUBRICATION_LIMITS) ** 0.5)
-        shape = self.bearing
-        bearing = JournalBearing(shape.radius, shape.clearance * wide, shape.length)
+        bearing = self._bearing(wide)
         while True:
-            speed = self.speed * rng.uniform(0.9, 1.1)
-            load = self.load * rng.uniform(0.1, 1.0)
-            viscosity = 0.03 * np.exp(-0.03 * rng.uniform(0, 40))  # Pa s, at 40 to 80 degrees C
+            speed = self.speed * rng.uniform(*_SPEEDS)
+            load = self.load * rng.uniform(_LEAST_LOAD, 1.0)
+            viscosity = _viscosity(rng.uniform(0, _WARMER))
             sommerfeld = float(bearing.sommerfeld(viscosity, speed, load))
-            thin = sommerfeld < middle
+            thin = sommerfeld < _MIDDLE
             if ("lubrication" in faults and not thin) or ("oil_whirl" in faults and thin):
                 continue
             return {
@@ -268,6 +295,11 @@ class JournalSimulation:
         wave = np.sin(2 * np.pi * (rng.uniform(*band) * time + rng.uniform()))
         wave *= size * np.exp(-decay * time) * np.hanning(len(time))
         add_burst(signal, int(rng.integers(self.samples)), wave.astype(np.float32))
+
+
+def _viscosity(warmer: float) -> float:
+    """Pa s, of an oil so many degrees C above 40."""
+    return 0.03 * np.exp(-0.03 * warmer)
 
 
 def journal_faults(labels: Int[np.ndarray, " n"]) -> Float32[np.ndarray, "n 7"]:
