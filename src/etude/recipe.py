@@ -32,6 +32,7 @@ it.
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -121,8 +122,9 @@ class Recipe(Generic[C]):
         is that of `Trainer.resume`. `at` is the folder of a trial and the checkpoint that it goes
         back to. `say` is told each step, as a line; None prints, and goes on if nobody reads.
 
-        Raises `RunError` if there is a run in `folder` and neither `resume` nor `overwrite`, and
-        what `Trainer.fit` or `Trainer.resume` raises.
+        Raises `ConfigurationError` if two trials have one name, `RunError` if there is a run in
+        `folder` and neither `resume` nor `overwrite`, and what `Trainer.fit` or `Trainer.resume`
+        raises.
         """
         if is_run(folder) and not (resume or overwrite):
             raise RunError(
@@ -130,7 +132,7 @@ class Recipe(Generic[C]):
                 "one another name (--run), or replace it (--overwrite)."
             )
         say = say or Unfailing(sys.stdout).line
-        trials = self.trials(config)
+        trials = self._trials(config)
         if at is not None:
             self._number_of(trials, folder, at[0])
         with shared_compilations():
@@ -208,7 +210,7 @@ class Recipe(Generic[C]):
 
         Raises `RunError` if none is finished, and what `load` raises.
         """
-        root, trials = root_of(folder), self.trials(config)
+        root, trials = root_of(folder), self._trials(config)
         asked = range(len(trials)) if root == folder else [self._number_of(trials, root, folder)]
         recorded = Run.open(root, lock=False).config["configuration"]
         finished = [
@@ -236,13 +238,24 @@ class Recipe(Generic[C]):
 
     def trial_of(self, config: C, folder: Path) -> Trial:
         """The trial whose run is in a folder. Raises what `load` raises."""
-        trials = self.trials(config)
+        trials = self._trials(config)
         return trials[self._number_of(trials, root_of(folder), folder)]
 
     def about(self) -> tuple[tuple[str, str], ...]:
         """What a reader of its results should know: (title, sentence), where it is known."""
         rows = (("ceiling", self.ceiling), ("licence of the data", self.data_licence))
         return tuple((title, text) for title, text in rows if text)
+
+    def _trials(self, config: C) -> Sequence[Trial]:
+        """The trials, no two of one name: they would share a folder, and count as two seeds."""
+        trials = self.trials(config)
+        counts = Counter(trial.name for trial in trials)
+        if repeated := [name for name, count in counts.items() if count > 1]:
+            raise ConfigurationError(
+                f"{self.name}: got several trials of the name {', '.join(repeated)}; expected one "
+                "of each. Is a value given twice in a list of the configuration? Give it once."
+            )
+        return trials
 
     def _number_of(self, trials: Sequence[Trial], root: Path, folder: Path) -> int:
         """Which trial has its run in `folder`."""

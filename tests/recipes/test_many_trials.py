@@ -54,3 +54,13 @@ def test_programs_of_a_finished_trial_are_given_back(tmp_path):
     maps = [float(line.split()[-1]) for line in seen if line.startswith("test maps")]
     assert len(maps) == 6
     assert max(maps[2:]) <= maps[1] + 20, maps
+
+
+def test_two_trials_of_one_name_are_refused_before_anything_is_trained(tmp_path):
+    def twice(config):
+        return [*trials(config)[:2], trials(config)[1]]
+
+    recipe = Recipe("twice", "Counts a seed two times.", Many, twice, {"maps": "maps"})
+    with pytest.raises(et.ConfigurationError, match=r"trials of the name plain-1; .* Give it once"):
+        recipe.run(Many(), tmp_path / "twice", progress=False)
+    assert not (tmp_path / "twice").exists()
