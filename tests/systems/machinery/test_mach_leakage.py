@@ -30,7 +30,8 @@ SMALL = {
     "repeats": 1,
     "networks": ("envelope",),
 }
-LEAK = {**SMALL, "curve": (1, 2)}
+#: The envelope rule, which stands beside the networks of leakage, needs longer recordings.
+LEAK = {**SMALL, "duration": 1.0, "curve": (1, 2)}
 
 
 @pytest.mark.parametrize("level", ["window", "recording", "condition", "bearing"])
@@ -44,7 +45,7 @@ def test_the_split_holds_at_its_level_and_at_no_stronger_one(level):
 
 
 def test_a_curve_takes_whole_bearings_and_the_same_steps_and_test():
-    config = Leakage(**{**SMALL, "epochs": 4, "batch": 4}, curve=(1, 2))
+    config = Leakage(**{**LEAK, "epochs": 4, "batch": 16})
     windows, split = divided(config, "bearing", 0)
     one = of_fewer(windows, split.train, 1)
     assert len(np.unique(windows.groups.bearing[one])) == 4
@@ -59,8 +60,13 @@ def test_a_curve_takes_whole_bearings_and_the_same_steps_and_test():
         Leakage(**{**LEAK, "curve": (1, 3)})
 
 
+def test_recordings_that_the_rule_cannot_judge_are_refused_before_training():
+    with pytest.raises(ValidationError, match=r"duration=0\.3 s: .* Raise duration"):
+        Leakage(duration=0.3)
+
+
 def test_a_trial_has_a_forest_and_the_rule_beside_it_and_all_are_drawn(tmp_path):
-    config = Leakage(**{**SMALL, "duration": 1.0}, levels=("bearing",), curve=(1,))
+    config = Leakage(**{**LEAK, "curve": (1,)}, levels=("bearing",))
     table = leakage_recipe.run(config, tmp_path / "run", progress=False, say=lambda line: None)
     assert [row[0] for row in table.rows] == [
         "envelope, bearing-wise",
@@ -112,7 +118,7 @@ SIMULATED = {
     **SEEN,
     "bearings": Change(4, 5, OF_DATA, LEAK),
     "one_label_each": Change(True, False, OF_DATA, LEAK),
-    "duration": Change(0.25, 0.3, OF_DATA, LEAK),
+    "duration": Change(1.0, 1.05, OF_DATA, LEAK),
     "snr": Change(None, 0.0, OF_DATA, LEAK),
 }
 LEAKAGE = {

@@ -82,6 +82,14 @@ class EnvelopeRule:
                     f"EnvelopeRule: there is no frequency {name!r}. {suggest(name, CHARACTERISTIC)}"
                 )
 
+    def needed_samples(self, sample_rate: float, lowest: float) -> int:
+        """Samples of a signal in which a line at `lowest` Hz is told to the tolerance.
+
+        >>> EnvelopeRule().needed_samples(20480.0, lowest=50.0)
+        20480
+        """
+        return int(np.ceil(sample_rate / (self.tolerance * lowest)))
+
     def __call__(
         self,
         signals: Float[np.ndarray, "batch samples"] | Float[Array, "batch samples"],
@@ -117,7 +125,7 @@ class EnvelopeRule:
         chosen = np.array([CHARACTERISTIC.index(name) for name in self.faults])
         lines = np.asarray(orders)[:, chosen] * np.asarray(speed)[:, None]
         samples, lowest = signals.shape[-1], float(lines.min())
-        needed = int(np.ceil(sample_rate / (self.tolerance * lowest)))
+        needed = self.needed_samples(sample_rate, lowest)
         if samples < needed:
             raise et.DataError(
                 f"EnvelopeRule: {samples} samples at {sample_rate:g} Hz do not resolve "

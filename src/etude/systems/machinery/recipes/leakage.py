@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 import etude as et
 from etude.recipe import Outcome, Recipe, Trial
+from etude.systems.machinery.bearings import CHARACTERISTIC
 from etude.systems.machinery.models import AbstractNetwork
 from etude.systems.machinery.plots import plot_accuracy
 from etude.systems.machinery.recipes import citations
@@ -30,6 +31,7 @@ from etude.systems.machinery.recipes.networks import (
     trainer,
 )
 from etude.systems.machinery.records import Windows
+from etude.systems.machinery.rule import EnvelopeRule
 from etude.systems.machinery.simulation import (
     ROLLING_CLASSES,
     RollingSimulation,
@@ -78,6 +80,22 @@ class Leakage(Simulations, frozen=True):
             raise ValueError(
                 f"curve={wrong}: of bearings={self.bearings} of each class, 1 to {most} are for "
                 "training. Raise bearings, or leave these out of the curve"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _long(self) -> "Leakage":
+        """The envelope rule judges whole recordings after each training, and needs long ones."""
+        shown, rule = RollingSimulation(), EnvelopeRule(FAULTS)
+        orders = dict(zip(CHARACTERISTIC, shown.orders, strict=True))
+        lowest = min(orders[name] for name in FAULTS)
+        slowest = min(speed for speed, _ in shown.conditions)
+        needed = rule.needed_samples(shown.sample_rate, lowest * slowest) / shown.sample_rate
+        if self.duration < needed:
+            raise ValueError(
+                f"duration={self.duration:g} s: the envelope rule, which stands beside the "
+                f"networks, needs recordings of {needed:.3g} s or more to tell a line at "
+                f"{lowest * slowest:.3g} Hz. Raise duration"
             )
         return self
 
