@@ -98,3 +98,19 @@ def test_what_cannot_be_reported_is_refused():
         machinery.temperature_of(broken, labels)
     with pytest.raises(et.DataError, match="no windows"):
         machinery.temperature_of(scores[:0], labels[:0])
+
+
+def test_labels_and_records_are_one_integer_for_each_window():
+    scores, labels, record = drawn()
+    for wrong in (labels.astype(float), labels[:, None], labels[:-1]):
+        with pytest.raises(et.DataError, match=r"temperature_of: got labels of .*\(200,\)"):
+            machinery.temperature_of(scores, wrong)
+        with pytest.raises(et.DataError, match="report: got labels of"):
+            machinery.report(scores, wrong, record, 1.0)
+    for wrong in (record.astype(float), record[:-1]):
+        with pytest.raises(et.DataError, match="report: got record of"):
+            machinery.report(scores, labels, wrong, 1.0)
+        with pytest.raises(et.DataError, match="soft_vote: got record of"):
+            machinery.soft_vote(softmax(scores, axis=1), wrong)
+    with pytest.raises(et.DataError, match="healthy=4 for 4 classes"):
+        machinery.report(scores, labels, record, 1.0, healthy=4)

@@ -15,6 +15,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 import etude as et
+from etude.inputs import Values
 from etude.metrics import ExpectedCalibrationError
 from etude.systems.machinery.quantities import check_positive
 from etude.systems.machinery.splits import Level
@@ -54,8 +55,8 @@ def columns(level: Level) -> dict[str, str]:
 
 def report(
     scores: Float[np.ndarray, "n classes"] | Float[Array, "n classes"],
-    labels: Int[np.ndarray, " n"],
-    record: Int[np.ndarray, " n"],
+    labels: Values,
+    record: Values,
     temperature: float,
     *,
     healthy: int = 0,
@@ -74,17 +75,24 @@ def report(
 
     Args:
         scores: logits of the classes.
-        labels: classes.
-        record: number of the record of each window.
+        labels: class numbers `(n,)`.
+        record: number of the record of each window, `(n,)`.
         temperature: as `temperature_of` fits it to the windows of the validation.
         healthy: number of the class without a fault.
 
     Raises:
-        DataError: no windows, scores that are not finite, a label without a class, a record with
-            two labels, or a temperature that is not above 0.
+        DataError: no windows, scores that are not finite, labels or records that are not one
+            integer for each window, a label or `healthy` without a class, a record with two labels,
+            or a temperature that is not above 0.
     """
     check_positive("report", temperature=temperature)
-    logits = _checked("report", scores, labels)
+    logits, labels = _checked("report", scores, labels)
+    record = _numbers("report", "record", record, len(logits))
+    if not 0 <= healthy < logits.shape[1]:
+        raise et.DataError(
+            f"report: got healthy={healthy} for {logits.shape[1]} classes, expected 0 to "
+            f"{logits.shape[1] - 1}."
+        )
     probabilities = softmax(logits / temperature, axis=1)
     vote = soft_vote(probabilities, record)
     first = np.searchsorted(vote.record, record)
@@ -111,7 +119,7 @@ def report(
 
 def temperature_of(
     scores: Float[np.ndarray, "n classes"] | Float[Array, "n classes"],
-    labels: Int[np.ndarray, " n"],
+    labels: Values,
 ) -> float:
     """The number by which scores are to be divided, so that their softmax can be believed.
 
@@ -121,13 +129,14 @@ def temperature_of(
     label is right the likelihood has no largest value, and the scores stay as they are: 1.
 
     Raises:
-        DataError: no windows, scores that are not finite, or a label without a class.
+        DataError: no windows, scores that are not finite, labels that are not one integer for each
+            window, or a label without a class.
 
     >>> overconfident = np.array([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]])
     >>> round(temperature_of(overconfident, np.array([0, 0, 0, 1])), 2)  # right 3 times of 4
     3.64
     """
-    logits = _checked("temperature_of", scores, labels)
+    logits, labels = _checked("temperature_of", scores, labels)
     if np.all(logits.argmax(1) == labels):
         return 1.0
 
@@ -141,12 +150,15 @@ def temperature_of(
     return float(np.exp(-found.x))
 
 
-def soft_vote(probabilities: Float[np.ndarray, "n classes"], record: Int[np.ndarray, " n"]) -> Vote:
+def soft_vote(probabilities: Float[np.ndarray, "n classes"], record: Values) -> Vote:
     """The mean probabilities of the windows of each record.
+
+    Raises DataError for records that are not one integer for each window.
 
     >>> soft_vote(np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]]), np.array([4, 4, 2]))
     Vote(record=array([2, 4]), probabilities=array([[0.2, 0.8], [0.7, 0.3]]))
     """
+    record = _numbers("soft_vote", "record", record, len(probabilities))
     numbers, of, count = np.unique(record, return_inverse=True, return_counts=True)
     totals = np.zeros((len(numbers), probabilities.shape[1]))
     np.add.at(totals, of, probabilities)
@@ -168,20 +180,34 @@ def _ece(probabilities: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, 
     return float(counted.compute())
 
 
-def _checked(owner: str, scores: object, labels: Int[np.ndarray, " n"]) -> np.ndarray:
-    """The scores in double precision. Raises DataError as those who ask say."""
+def _checked(
+    owner: str, scores: object, labels: Values
+) -> tuple[Float[np.ndarray, "n classes"], Int[np.ndarray, " n"]]:
+    """The scores in double precision, and the labels. Raises DataError as those who ask say."""
     logits = np.asarray(scores, np.float64)
     classes = logits.shape[1]
-    if len(labels) == 0:
+    if len(logits) == 0:
         raise et.DataError(f"{owner}: got no windows, expected one or more.")
+    found = _numbers(owner, "labels", labels, len(logits))
     if not np.isfinite(logits).all():
         raise et.DataError(
             f"{owner}: the scores of {np.count_nonzero(~np.isfinite(logits).all(1))} of "
             f"{len(logits)} windows are not finite. Has the training diverged?"
         )
-    if not 0 <= labels.min() <= labels.max() < classes:
+    if not 0 <= found.min() <= found.max() < classes:
         raise et.DataError(
-            f"{owner}: labels from {labels.min()} to {labels.max()} for {classes} classes; "
+            f"{owner}: labels from {found.min()} to {found.max()} for {classes} classes; "
             f"expected 0 to {classes - 1}."
         )
-    return logits
+    return logits, found
+
+
+def _numbers(owner: str, name: str, values: Values, count: int) -> Int[np.ndarray, " n"]:
+    """One integer for each of `count` windows."""
+    found = np.asarray(values)
+    if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer):
+        raise et.DataError(
+            f"{owner}: got {name} of {found.dtype} and shape {found.shape}, expected an integer "
+            f"for each of {count} windows, ({count},)."
+        )
+    return found
