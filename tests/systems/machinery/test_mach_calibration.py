@@ -51,6 +51,19 @@ def test_a_network_that_is_always_right_keeps_its_temperature(sharp):
     assert float(found.head.temperature.value) == 1.0
 
 
+def test_labels_and_heads_without_a_temperature_are_refused(sharp):
+    network, held_out = sharp
+    for wrong in (held_out["label"] - 1, held_out["label"].astype(jnp.float32)):
+        with pytest.raises(et.DataError, match="calibration: got labels of"):
+            calibration({**held_out, "label": wrong})
+    beyond = calibration({**held_out, "label": held_out["label"].at[0].set(3)})
+    with pytest.raises(et.DataError, match="a label of 3 for a network of 3 classes"):
+        et.Trainer(network, beyond, progress=False).fit()
+    several = CNN1D(3, (4,), kernels=5, strides=4, multi_label=True, key=jax.random.key(0))
+    with pytest.raises(et.ConfigurationError, match="a network of several labels"):
+        et.Trainer(several, calibration(held_out), progress=False).fit()
+
+
 def test_the_lines_are_those_of_the_impulses_whatever_carries_them():
     """The same impulses through two structures look alike; other impulses do not."""
     rate, samples = 8192, 4096

@@ -12,11 +12,13 @@
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 import etude as et
@@ -38,14 +40,39 @@ def calibration(held_out: Mapping[str, Any]) -> et.Phase:
             `Windows.arrays` gives them.
 
     The network is one of ours, with one label for each signal.
+
+    Raises:
+        DataError: labels that are not one integer of 0 or more for each signal; and, when the
+            phase begins, a label that the network has no class for.
+        ConfigurationError: when the phase begins, a network of several labels.
     """
+    labels = np.asarray(held_out["label"])
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        raise et.DataError(
+            f"calibration: got labels of {labels.dtype} and shape {labels.shape}, expected one "
+            "class number for each signal, 0 or more. Give the labels as integers."
+        )
+    rule = partial(_calibrate, int(labels.max()))
     data = et.ArrayData(dict(held_out), batch_size=length_of(held_out), shuffle=False)
-    learner = et.Learner(_calibrate, where=lambda network: network.head.temperature)
+    learner = et.Learner(rule, where=lambda network: network.head.temperature)
     return et.Phase("calibrate", learner, data, et.Steps(1))
 
 
-def _calibrate(trainable: PyTree, rest: PyTree, batch: Any, context: et.Context) -> et.Proposal:
+def _calibrate(
+    largest: int, trainable: PyTree, rest: PyTree, batch: Any, context: et.Context
+) -> et.Proposal:
     network = eqx.combine(trainable, rest)
+    if network.head.multi_label:
+        raise et.ConfigurationError(
+            "calibration: got a network of several labels for each signal, expected one of one "
+            "label, whose softmax has a temperature. Leave the phase out."
+        )
+    classes = network.head.layers[-1].out_features
+    if largest >= classes:
+        raise et.DataError(
+            f"calibration: got a label of {largest} for a network of {classes} classes, expected 0 "
+            f"to {classes - 1}. Renumber the labels as those of the training."
+        )
     temperature = _most_likely(et.widened(network(batch["signal"])), batch["label"])
     moved = eqx.tree_at(lambda model: model.head.temperature, network, et.Carry(temperature))
     return et.Proposal(metrics={"temperature": temperature}, model=moved)
