@@ -69,6 +69,26 @@ def test_too_few_groups_of_a_class_are_refused():
         split_by(records.groups, "bearing", fractions=(0.7, 0.2, 0.2))
 
 
+@pytest.mark.parametrize(
+    "fractions",
+    [(np.nan, 0.5, 0.5), (0.5, 0.5), (0.4, 0.2, 0.2, 0.2), (1.2, -0.2, 0.0), (np.inf, 0, 0)],
+    ids=["nan", "two", "four", "negative", "infinite"],
+)
+def test_fractions_are_three_that_add_up_to_one(fractions):
+    with pytest.raises(et.DataError, match=r"split_by: got fractions=.* expected three"):
+        split_by(Groups.of(range(12)), "bearing", fractions=fractions)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.zeros(12), np.full(12, -1), np.zeros(11, int), np.zeros((12, 1), int)],
+    ids=["float", "negative", "short", "column"],
+)
+def test_labels_of_a_split_are_class_numbers(labels):
+    with pytest.raises(et.DataError, match="split_by: got labels of"):
+        split_by(Groups.of(range(12)), "bearing", labels=labels)
+
+
 def test_groups_must_nest():
     one = np.zeros(2, int)
     with pytest.raises(et.DataError, match="condition 0 is in 2 bearings"):
@@ -137,11 +157,25 @@ HOLED[1, 30] = np.nan
         ({"metadata": {"speed": np.array([20.0, 0.0])}}, r"speed=0\.0"),
         ({"labels": np.array([0, 2])}, "expected 0 to 1"),
         ({"labels": np.array([0])}, "1 entries of labels for 2 recordings"),
+        ({"labels": np.array([0.0, 0.7])}, "labels of float64, expected integers"),
+        ({"classes": ("a", "a")}, "'a' is given twice"),
+        ({"signals": HOLED.astype(np.float16)}, "signals of float16, expected float32"),
         ({"metadata": {"load": np.ones(3)}}, "3 entries of load"),
         ({"signals": np.zeros((2, 100), np.float32)}, "recording 0: the channel is silent"),
         ({"signals": HOLED}, "recording 1: 1 of 100 samples are not finite, the first at 30"),
     ],
-    ids=["rate", "speed", "label", "labels", "metadata", "silent", "nan"],
+    ids=[
+        "rate",
+        "speed",
+        "label",
+        "labels",
+        "fraction",
+        "classes",
+        "half",
+        "metadata",
+        "silent",
+        "nan",
+    ],
 )
 def test_records_that_cannot_be_are_refused_by_name(changed, said):
     with pytest.raises(et.DataError, match=said):

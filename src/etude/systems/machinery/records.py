@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, Shaped
 
 import etude as et
 from etude.errors import suggest
@@ -42,13 +42,15 @@ class Records:
             in N, "viscosity" in Pa s, "orders" FTF, BPFO, BPFI and BSF.
 
     Raises:
-        DataError: counts that differ, a label without a class, a sample rate or a speed that is
+        DataError: signals that are not in single precision, labels that are no integers, counts
+            that differ, a label without a class, a class twice, a sample rate or a speed that is
             not above 0, samples that are not finite, or a silent recording.
     """
 
-    signals: Float32[np.ndarray, "records samples"] | tuple[Float32[np.ndarray, " _"], ...]
+    # Their dtypes are checked below, by name: what is cut to another one is not what was given.
+    signals: Shaped[np.ndarray, "records samples"] | tuple[Shaped[np.ndarray, " _"], ...]
     sample_rate: float
-    labels: Int[np.ndarray, " _"]
+    labels: Shaped[np.ndarray, " _"]
     classes: tuple[str, ...]
     groups: Groups
     metadata: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class Records:
         check_positive("Records", sample_rate=self.sample_rate)
         if "speed" in self.metadata:
             check_positive("Records", speed=self.metadata["speed"])
+        self._check_dtypes()
         counts = {"labels": len(self.labels), "groups": len(self.groups)}
         counts |= {name: len(values) for name, values in self.metadata.items()}
         for name, count in counts.items():
@@ -69,8 +72,27 @@ class Records:
                 f"Records: labels from {self.labels.min()} to {self.labels.max()} for "
                 f"{len(self.classes)} classes; expected 0 to {len(self.classes) - 1}."
             )
+        for name in self.classes:
+            if self.classes.count(name) > 1:
+                raise et.DataError(
+                    f"Records: the class {name!r} is given twice, expected each once. Give those "
+                    "recordings one label, or two names."
+                )
         for number, signal in enumerate(self.signals):
             check_signal(f"recording {number}", signal)
+
+    def _check_dtypes(self) -> None:
+        if not np.issubdtype(self.labels.dtype, np.integer):
+            raise et.DataError(
+                f"Records: got labels of {self.labels.dtype}, expected integers, each an index "
+                "into classes."
+            )
+        for signal in self.signals if isinstance(self.signals, tuple) else (self.signals,):
+            if signal.dtype != np.float32:
+                raise et.DataError(
+                    f"Records: got signals of {signal.dtype}, expected float32. Write "
+                    "signal.astype(np.float32)."
+                )
 
     def __len__(self) -> int:
         return len(self.signals)

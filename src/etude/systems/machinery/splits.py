@@ -26,6 +26,7 @@ from jaxtyping import Int
 
 import etude as et
 from etude.errors import suggest
+from etude.inputs import Values
 
 #: The levels of a split, from the weakest to the strongest.
 Level = Literal["window", "recording", "condition", "bearing"]
@@ -193,8 +194,8 @@ def split_by(
     groups: Groups,
     level: Level,
     *,
-    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
-    labels: Int[np.ndarray, " n"] | None = None,
+    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    labels: Values | None = None,
     seed: int = 0,
 ) -> GroupSplit:
     """Random parts of whole groups.
@@ -203,23 +204,31 @@ def split_by(
         groups: of the windows or recordings.
         level: groups of this level stay together.
         fractions: of the groups that go to train, valid and test; a part of 0 is empty.
-        labels: classes; the groups of each (the commonest label of its members) are divided in
-            these fractions, so that no part lacks one. None: divided without regard to classes.
+        labels: class numbers `(n,)`; the groups of each (the commonest label of its members) are
+            divided in these fractions, so that no part lacks one. None: divided without regard to
+            classes.
         seed: of the shuffle.
 
     Raises:
-        DataError: fractions that do not add up to 1, or a class with fewer groups than parts.
+        DataError: fractions that are not three of 0 or more that add up to 1, labels that are not
+            one integer of 0 or more for each window, or a class with fewer groups than parts.
     """
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise et.DataError(f"split_by: got fractions={fractions}, expected three that add up to 1.")
+    shares = [float(fraction) for fraction in fractions]
+    # Of NaN every comparison is false, and no sum is 1.
+    if len(shares) != 3 or min(shares) < 0 or not abs(sum(shares) - 1) <= 1e-6:
+        raise et.DataError(
+            f"split_by: got fractions={tuple(fractions)}, expected three, of train, valid and "
+            "test, that add up to 1. Give 0 for a part that is to be empty."
+        )
     number = groups.at(level)
     names = np.unique(number)
     label_of = np.zeros(len(names), int)
     if labels is not None:
-        label_of = np.array([np.bincount(labels[number == name]).argmax() for name in names])
+        classes = _class_numbers(labels, len(groups))
+        label_of = np.array([np.bincount(classes[number == name]).argmax() for name in names])
     rng = np.random.default_rng(seed)
     part_of = np.empty(len(names), int)
-    needed = sum(fraction > 0 for fraction in fractions)
+    needed = sum(share > 0 for share in shares)
     for label in np.unique(label_of):
         members = rng.permutation(np.flatnonzero(label_of == label))
         if len(members) < needed:
@@ -228,7 +237,7 @@ def split_by(
                 f"split_by: {kind} {len(members)} {level}s for {needed} parts of a {level}-wise "
                 f"split. Get more, or split at a weaker level and say so: {LEVELS}."
             )
-        part_of[members] = np.repeat(np.arange(3), _counts(len(members), fractions))
+        part_of[members] = np.repeat(np.arange(3), _counts(len(members), shares))
     part = part_of[np.searchsorted(names, number)]
     train, valid, test = (np.flatnonzero(part == i) for i in range(3))
     return GroupSplit(level, train, valid, test)
@@ -273,13 +282,24 @@ def purity(groups: Groups, labels: Int[np.ndarray, " n"], level: Level = "bearin
     return Purity(level, len(counts), int(np.count_nonzero(counts == 1)))
 
 
+def _class_numbers(labels: Values, count: int) -> Int[np.ndarray, " n"]:
+    found = np.asarray(labels)
+    whole = found.shape == (count,) and np.issubdtype(found.dtype, np.integer)
+    if not whole or found.min(initial=0) < 0:
+        raise et.DataError(
+            f"split_by: got labels of {found.dtype} and shape {found.shape}, expected an integer "
+            f"of 0 or more for each of {count}, ({count},). Number the classes from 0."
+        )
+    return found
+
+
 def _numbered(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """A number for each pair of values, in their order."""
     number = np.unique(inner, return_inverse=True)[1].reshape(-1)
     return np.unique(outer * (number.max(initial=0) + 1) + number, return_inverse=True)[1]
 
 
-def _counts(total: int, fractions: tuple[float, float, float]) -> list[int]:
+def _counts(total: int, fractions: Sequence[float]) -> list[int]:
     """How many of the total each part gets: at least one, unless its fraction is 0."""
     parts = [i for i, fraction in enumerate(fractions) if fraction > 0]
     counts = [0, 0, 0]
