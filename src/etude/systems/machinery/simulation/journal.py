@@ -160,9 +160,9 @@ class JournalSimulation:
             least, most = self.load * thinnest / _MIDDLE, self.load * thickest / _MIDDLE
             raise et.DataError(
                 f"JournalSimulation: got load={self.load:g} N at speed={self.speed:g} Hz, expected "
-                f"a load of {least:.3g} to {most:.3g} N: with another the film is never thin enough "
-                "to starve, or never thick enough to whirl. Change the load, the speed or the "
-                "bearing."
+                f"a load of {least:.3g} to {most:.3g} N: with another the film is never thin "
+                "enough to starve, or never thick enough to whirl. Change the load, the speed or "
+                "the bearing."
             )
 
     def _bearing(self, factor: float) -> JournalBearing:
