@@ -184,6 +184,46 @@ def test_batches_of_another_form_are_refused(batch, told):
         trainer.train(1)
 
 
+def test_targets_of_several_labels_are_shares():
+    logits, wrong = jnp.zeros((1, 2)), jnp.array([[0, 2]])
+    with pytest.raises(et.DataError, match="targets from 0 to 2, expected 0 to 1"):
+        machinery.multi_label_loss(logits, wrong)
+    assert jnp.isnan(jax.jit(machinery.multi_label_loss)(logits, wrong))
+    found = jax.jit(machinery.multi_label_loss)(logits, jnp.array([[0, 1]]))
+    assert float(found) == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("place", ["train", "valid"])
+@pytest.mark.parametrize(
+    ("make", "x"),
+    [
+        (CNNTrainer, X),
+        (machinery.MixedPrecisionTrainer, X),
+        (machinery.Trainer, X),
+        (SpectrogramTrainer, X.reshape(12, 8, 4)),
+    ],
+    ids=["cnn", "mixed", "stateful", "spectrogram"],
+)
+def test_labels_that_the_network_has_no_class_for_are_refused_at_once(make, x, place):
+    model = network() if x.ndim == 2 else picture()
+    right, wrong = (x, Y), {"signal": x, "label": Y + 1}
+    train, valid = (wrong, right) if place == "train" else (right, wrong)
+    with pytest.raises(et.DataError, match=r"labels from 1 to 2 .* make the network with 3"):
+        make(model, train, val_loader=valid, progress=False)
+    with pytest.raises(et.DataError, match="labels from -1 to 0"):
+        make(model, (x, jnp.asarray(Y - 1)), progress=False)
+    windows = machinery.Records(
+        X, 100.0, Y + 1, ("a", "b", "c"), machinery.Groups.of(range(12))
+    ).windows(32)
+    with pytest.raises(et.DataError, match="labels from 1 to 2 for a network of 2 classes"):
+        make(model, windows, progress=False)
+
+    def own(logits, targets):
+        return cross_entropy(logits, targets - 1)
+
+    make(model, (x, Y + 1), criterion=own, progress=False)
+
+
 def test_several_labels_at_once_are_learnt_by_their_own_loss():
     both = np.stack([Y, 1 - Y], axis=1)
     trainer = CNNTrainer(

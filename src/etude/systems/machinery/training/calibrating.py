@@ -67,7 +67,7 @@ def _calibrate(
             "calibration: got a network of several labels for each signal, expected one of one "
             "label, whose softmax has a temperature. Leave the phase out."
         )
-    classes = network.head.layers[-1].out_features
+    classes = int(network.head.layers[-1].out_features)
     if largest >= classes:
         raise et.DataError(
             f"calibration: got a label of {largest} for a network of {classes} classes, expected 0 "

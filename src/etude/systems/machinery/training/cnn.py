@@ -6,7 +6,11 @@ import optax
 
 import etude as et
 from etude.optim import OptimizerConfig
-from etude.systems.machinery.training.objective import Criterion, criterion_of
+from etude.systems.machinery.training.objective import (
+    Criterion,
+    check_labels,
+    criterion_of,
+)
 from etude.systems.machinery.training.settings import TrainerSettings
 
 
@@ -31,6 +35,7 @@ class CNNTrainer:
 
     Raises:
         ConfigurationError: unknown settings, or some that contradict each other.
+        DataError: labels that the network has no class for.
 
     >>> import jax, jax.numpy as jnp
     >>> from etude.systems.machinery import CNN1D
@@ -53,6 +58,7 @@ class CNNTrainer:
         self.settings = TrainerSettings.of("CNNTrainer", settings).knowing(model)
         self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
         self.optimizer, self.criterion = optimizer, criterion_of(criterion, model)
+        check_labels("CNNTrainer", model, self.criterion, train_loader, val_loader)
 
     def phases(self, num_epochs: int = 10) -> list[et.Phase]:
         """The one phase of `trainer`, for an `etude.Trainer` of your own."""

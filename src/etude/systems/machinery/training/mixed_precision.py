@@ -13,7 +13,11 @@ import optax
 
 import etude as et
 from etude.optim import OptimizerConfig
-from etude.systems.machinery.training.objective import Criterion, criterion_of
+from etude.systems.machinery.training.objective import (
+    Criterion,
+    check_labels,
+    criterion_of,
+)
 from etude.systems.machinery.training.settings import TrainerSettings
 
 _TENSOR_CORES = 7.0  # compute capability of NVIDIA, from Volta on
@@ -38,6 +42,7 @@ class MixedPrecisionTrainer:
 
     Raises:
         ConfigurationError: unknown settings, or some that contradict each other.
+        DataError: labels that the network has no class for.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class MixedPrecisionTrainer:
         self.settings = TrainerSettings.of("MixedPrecisionTrainer", given).knowing(model)
         self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
         self.optimizer, self.criterion = optimizer, criterion_of(criterion, model)
+        check_labels("MixedPrecisionTrainer", model, self.criterion, train_loader, val_loader)
 
     def phases(self, num_epochs: int = 10) -> list[et.Phase]:
         """The one phase of `trainer`, for an `etude.Trainer` of your own."""

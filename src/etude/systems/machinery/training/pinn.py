@@ -22,6 +22,7 @@ from etude.systems.machinery.training.batches import Sample, read_batch
 from etude.systems.machinery.training.objective import (
     Criterion,
     accuracy,
+    check_labels,
     criterion_of,
     forward,
     has_many_labels,
@@ -71,6 +72,7 @@ class PINNTrainer:
     Raises:
         ConfigurationError: unknown settings, an unknown schedule, another sample rate, a weight
             without its term or a term without weight, no term, or a network of several labels.
+        DataError: labels that the network has no class for.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class PINNTrainer:
         )
         self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
         self.optimizer, self.criterion = optimizer, criterion_of(criterion, model)
+        check_labels(_OWNER, model, self.criterion, train_loader, val_loader)
 
     def compute_loss(
         self,

@@ -8,7 +8,11 @@ from jaxtyping import Array, Inexact, Key
 import etude as et
 from etude.optim import OptimizerConfig
 from etude.systems.machinery.training.masking import SpecAugment
-from etude.systems.machinery.training.objective import Criterion, criterion_of
+from etude.systems.machinery.training.objective import (
+    Criterion,
+    check_labels,
+    criterion_of,
+)
 from etude.systems.machinery.training.settings import TrainerSettings
 
 
@@ -33,6 +37,7 @@ class SpectrogramTrainer:
     Raises:
         ConfigurationError: unknown settings, some that contradict each other, or masks that are
             negative or nothing.
+        DataError: labels that the network has no class for.
 
     >>> import jax, jax.numpy as jnp
     >>> from etude.systems.machinery import SpectrogramCNN
@@ -66,6 +71,7 @@ class SpectrogramTrainer:
         )
         self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
         self.optimizer, self.criterion = optimizer, criterion_of(criterion, model)
+        check_labels("SpectrogramTrainer", model, self.criterion, train_loader, val_loader)
 
     def apply_specaugment(
         self, spectrograms: Inexact[Array, "*axes"], key: Key[Array, ""]

@@ -15,7 +15,12 @@ from jaxtyping import Array
 import etude as et
 from etude.optim import OptimizerConfig, SchedulerConfig
 from etude.systems.machinery.training.batches import read_batch
-from etude.systems.machinery.training.objective import Criterion, classification, criterion_of
+from etude.systems.machinery.training.objective import (
+    Criterion,
+    check_labels,
+    classification,
+    criterion_of,
+)
 from etude.systems.machinery.training.rates import LearningRateScheduler
 from etude.systems.machinery.training.settings import TrainerSettings
 from etude.systems.machinery.training.state import TrainingState
@@ -47,6 +52,7 @@ class Trainer:
     Raises:
         ConfigurationError: unknown settings, some that contradict each other, or a schedule that
             needs to know how long the training will be.
+        DataError: labels that the network has no class for.
 
     >>> import jax
     >>> from etude.systems.machinery import CNN1D
@@ -81,7 +87,9 @@ class Trainer:
                 "Build it: lr_scheduler=config.build(learning_rate, total_steps)."
             )
         self.model, self.state = model, TrainingState()
-        self._initial, self._loss = model, _with_size(criterion_of(criterion, model), given)
+        chosen = criterion_of(criterion, model)
+        check_labels(_OWNER, model, chosen, train_loader, val_loader)
+        self._initial, self._loss = model, _with_size(chosen, given)
         self._validation = given.validation(_OWNER, train_loader, val_loader, self._loss)
         data = given.source(_OWNER, train_loader)
         self._phase = given.phase(_OWNER, "fit", self._loss, data, 1, optimizer=optimizer)
