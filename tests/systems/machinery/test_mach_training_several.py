@@ -157,6 +157,14 @@ def test_interpolation_warns_that_it_folds():
     np.testing.assert_allclose(longer[0, :-2], expected[0, :-2], atol=0.06)
 
 
+def test_whole_numbers_are_interpolated_too():
+    ramp = np.arange(0, 80, 10, dtype=np.int16)[None]
+    with pytest.warns(UserWarning, match="folds back"):
+        found, _ = resize(ramp, 16, "interpolate", sample_rate=1.0)
+    assert found.dtype == np.float32
+    assert found[0, :6].tolist() == [0, 5, 10, 15, 20, 25]
+
+
 @pytest.mark.parametrize(
     ("length", "method", "told"),
     [
@@ -200,6 +208,20 @@ def test_stages_crop_at_random_and_are_validated_at_full_length():
         (validation,) = phase.validations
         batch, _ = next(iter(validation.data.sequential()))
         assert batch[0].shape == (4, 32)
+
+
+@pytest.mark.parametrize("method", ["truncate", "crop"])
+def test_a_dictionary_of_arrays_is_resized_as_a_tuple_is(method):
+    both = {}
+    for kind, data in {"tuple": (X, Y), "mapping": {"signal": X, "label": Y}}.items():
+        both[kind] = ProgressiveResizingTrainer(
+            network(), FAST, schedule=[(16, 1), (32, 1)], resize_method=method, progress=False
+        ).train(data, data, batch_size=6)
+    assert eqx.tree_equal(both["tuple"].model, both["mapping"].model)
+    one = ResizableSignalDataset({"signal": X, "label": Y}, 16, method)
+    assert (len(one), one[2]["signal"].shape, one[2]["label"]) == (12, (16,), Y[2])
+    with pytest.raises(et.DataError, match=r"\['label', 'x'\], but no 'signal'"):
+        ProgressiveResizingTrainer(network(), FAST, schedule=[(16, 1)]).train({"x": X, "label": Y})
 
 
 @pytest.mark.parametrize("method", ["truncate", "decimate", "crop"])

@@ -136,8 +136,8 @@ class ProgressiveResizingTrainer:
         """Trains all stages from the beginning; each starts from the best of the one before.
 
         Args:
-            base_train_dataset: `Windows`, arrays `(signals, labels)`, or anything with a length
-                that gives a sample by its number.
+            base_train_dataset: `Windows`, arrays `(signals, labels)` or a dictionary of them, or
+                anything with a length that gives a sample by its number.
             base_val_dataset: the same for the validation, or None.
             batch_size: signals per step; None: 64.
         """
@@ -150,6 +150,8 @@ class ProgressiveResizingTrainer:
         if isinstance(dataset, Windows):
             arrays = dataset.arrays(self.settings.metadata_keys or ())
             return {**arrays, "signal": resized(arrays["signal"], length, method)}
+        if isinstance(dataset, Mapping):
+            return {**dataset, "signal": resized(np.asarray(dataset["signal"]), length, method)}
         if isinstance(dataset, tuple):
             return (resized(np.asarray(dataset[0]), length, method), *dataset[1:])
         return ResizableSignalDataset(dataset, length, method)

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, final, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Shaped
 
 import etude as et
+from etude.data import length_of
 from etude.errors import suggest
 from etude.systems.machinery.quantities import check_positive
 from etude.systems.machinery.records import Windows
@@ -23,19 +24,20 @@ ResizeMethod: TypeAlias = Literal["crop", "truncate", "pad", "decimate", "interp
 
 
 def resize(
-    signals: Float[np.ndarray, "*batch samples"],
+    signals: Shaped[np.ndarray, "*batch samples"],
     target_length: int,
     method: ResizeMethod | str,
     *,
     sample_rate: float,
-) -> tuple[Float[np.ndarray, "*batch target"], float]:
+) -> tuple[Shaped[np.ndarray, "*batch target"], float]:
     """Signals with `target_length` samples, and their sample rate.
 
     "crop" takes the middle, "truncate" the beginning, "pad" puts zeros behind: these leave the
     rate as it is. "decimate" keeps the duration at a lower rate, through a filter. "interpolate"
     keeps it at another rate by straight lines, without a filter, which folds what lies above half
     the new rate onto other frequencies, and warns. After the last two a line at f Hz is still at
-    f Hz, but at another place for a network, which counts samples and knows no rate.
+    f Hz, but at another place for a network, which counts samples and knows no rate. They give
+    single precision, or double where that comes in; the others keep the dtype.
 
     Args:
         signals: time last.
@@ -105,6 +107,8 @@ def resized(signals: Any, target_length: int, method: ResizeMethod | str) -> np.
         return np.pad(signals, behind)
     if method == "decimate":
         return np.asarray(resample(signals, float(samples), float(target_length)))
+    if signals.dtype not in (np.float32, np.float64):
+        signals = signals.astype(np.float32)  # a share of whole numbers would be 0 or 1
     places = np.arange(target_length) * (samples / target_length)
     low = np.minimum(places.astype(np.int64), samples - 2)
     share = np.minimum(places - low, 1.0).astype(signals.dtype)
@@ -116,8 +120,9 @@ class ResizableSignalDataset:
     """A data set whose signals get another length when they are asked for.
 
     Args:
-        base_dataset: `Windows`; arrays `(signals, labels)`; or anything with a length that gives a
-            sample by its number, `(signal, label)` or a dictionary with "signal".
+        base_dataset: `Windows`; arrays `(signals, labels)`, or a dictionary of them with "signal";
+            or anything with a length that gives a sample by its number, `(signal, label)` or a
+            dictionary with "signal".
         target_length: samples of the signals that it gives.
         resize_method: as `resize` has it.
         sample_rate: Hz, of the base; None: that of the windows, else 1, so that `sample_rate` is
@@ -151,10 +156,10 @@ class ResizableSignalDataset:
 
     def __len__(self) -> int:
         base = self.base_dataset
-        return len(base[0]) if isinstance(base, tuple) else len(base)
+        return length_of(base) if isinstance(base, tuple | Mapping) else len(base)
 
     def __getitem__(self, index: int) -> Any:
-        """A sample in the form of the base, a dictionary where that is `Windows`."""
+        """A sample in the form of the base, a dictionary where that is `Windows` or one."""
         sample = sample_of(self.base_dataset, index)
         if isinstance(sample, Mapping):
             return {**sample, "signal": self._resized(sample["signal"])}
@@ -183,13 +188,23 @@ def sample_of(dataset: Any, index: int) -> Any:
     if isinstance(dataset, Windows):
         one = dataset[np.array([index])].arrays(list(dataset.metadata))
         return {name: values[0] for name, values in one.items()}
+    if isinstance(dataset, Mapping):
+        return {name: values[index] for name, values in dataset.items()}
     if isinstance(dataset, tuple):
         return tuple(values[index] for values in dataset)
     return dataset[index]
 
 
 def length_of_signals(dataset: Any) -> int:
-    """The number of samples of the first signal of a data set."""
+    """The number of samples of the first signal of a data set.
+
+    Raises DataError for a dictionary without "signal".
+    """
+    if isinstance(dataset, Mapping) and "signal" not in dataset:
+        raise et.DataError(
+            f"got arrays {sorted(dataset)}, but no 'signal' to resize. "
+            f"{suggest('signal', list(dataset))}"
+        )
     sample = sample_of(dataset, 0)
     signal = sample["signal"] if isinstance(sample, Mapping) else sample[0]
     return np.shape(signal)[-1]
