@@ -166,6 +166,25 @@ def test_what_contradicts_itself_is_refused(given, told):
         trainer(**given)
 
 
+@pytest.mark.parametrize("place", ["train", "valid"])
+def test_signals_of_another_bearing_than_that_of_the_term_are_refused(place):
+    own, other = BEARINGS["NICE"].orders, BEARINGS["6203"].orders
+    term = FrequencyConsistencyLoss({1: ["BPFO"]}, 20480, speeds=(20.0, 30.0), bearings=[own])
+
+    def made(orders):
+        known = {"orders": np.tile(np.array(list(orders), np.float32), (12, 1))}
+        right = {**DATA, "orders": np.tile(np.array(list(own), np.float32), (12, 1))}
+        wrong = {**DATA, **known}
+        loaders = (wrong, right) if place == "train" else (right, wrong)
+        return PINNTrainer(network(), *loaders, frequency=term, sommerfeld=THIN, progress=False)
+
+    with pytest.raises(et.ConfigurationError) as error:
+        made(other)
+    for said in (f"{other.bpfo:.4g}", f"{own.bpfo:.4g}", "train_loader" * (place == "train")):
+        assert said in str(error.value)
+    made(np.array(list(own)) * 1.01)
+
+
 @pytest.mark.parametrize(
     ("keys", "told"),
     [(["speed"], "no metadata 'speed'"), (["record"], "needs 'sommerfeld' in the metadata")],

@@ -5,12 +5,14 @@ from typing import Any, final, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
 import etude as et
 from etude.inputs import Values
 from etude.optim import OptimizerConfig
+from etude.systems.machinery.bearings import SLIP
 from etude.systems.machinery.losses import (
     FrequencyConsistencyLoss,
     PhysicalConstraintLoss,
@@ -70,8 +72,8 @@ class PINNTrainer:
             `etude.Trainer`.
 
     Raises:
-        ConfigurationError: unknown settings, an unknown schedule, another sample rate, a weight
-            without its term or a term without weight, no term, or a network of several labels.
+        ConfigurationError: unknown settings, an unknown schedule, another sample rate, signals of
+            another bearing than the one of `frequency`, a weight without its term or a term without weight, no term, or a network of several labels.
         DataError: labels that the network has no class for.
     """
 
@@ -113,6 +115,8 @@ class PINNTrainer:
                 f"{_OWNER}: sample_rate={sample_rate:g} Hz, but {' and '.join(wrong)}. Give the "
                 "rate of the signals to all, and resample what has another."
             )
+        for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
+            _check_bearing(name, frequency, loader)
         if sommerfeld is None and lambda_sommerfeld > 0:
             sommerfeld = SommerfeldConsistencyLoss()
         if temporal is None and lambda_temporal > 0:
@@ -235,6 +239,38 @@ def _needed(physics: PhysicalConstraintLoss) -> list[str]:
     if physics.sommerfeld is not None:
         names.append("sommerfeld")
     return names if physics.temporal is None else [*names, "record", "window"]
+
+
+def _check_bearing(name: str, frequency: FrequencyConsistencyLoss | None, loader: Any) -> None:
+    """Raises ConfigurationError for signals that are not of the only bearing of the term."""
+    orders = _known(loader).get("orders")
+    if frequency is None or orders is None or not frequency.expectations.named:
+        return
+    bearings = frequency.expectations.bearings
+    if len(bearings) > 1:
+        return  # which of them each signal is of, the metadata say
+    own, found = np.array(list(bearings[0])), np.asarray(orders)
+    alike = np.isclose(found, own, rtol=SLIP, atol=0).all(axis=-1)
+    if not alike.all():
+        other = found[np.argmin(alike)]
+        raise et.ConfigurationError(
+            f"{_OWNER}: {name} has signals of a bearing with orders {_listed(other)}, but the only "
+            f"one of frequency has {_listed(own)} (FTF, BPFO, BPFI, BSF). Make the term with the "
+            "bearings of the signals: bearings=[...]."
+        )
+
+
+def _known(loader: Any) -> Mapping[str, Any]:
+    """The metadata of windows and arrays; none of what makes its batches itself."""
+    if isinstance(loader, Windows):
+        return loader.metadata
+    if isinstance(loader, tuple) and len(loader) == 3:
+        loader = loader[2]
+    return loader if isinstance(loader, Mapping) else {}
+
+
+def _listed(orders: np.ndarray) -> str:
+    return ", ".join(f"{order:.4g}" for order in orders)
 
 
 def _ratio(wanted: Array, own: Array) -> Float[Array, ""]:
