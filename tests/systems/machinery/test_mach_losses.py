@@ -276,6 +276,23 @@ def test_smoothness_of_windows_without_neighbours_or_without_change_is_zero():
     assert not same.any()
 
 
+def test_smoothness_of_a_window_that_is_there_twice_is_refused():
+    """Three windows 0 and three windows 1 have nine pairs, of which only six were looked at."""
+    loss, logits = TemporalSmoothnessLoss(), jnp.ones((6, 2))
+    record, window = jnp.zeros(6, int), jnp.arange(6) % 2
+    with pytest.raises(et.DataError, match="a window of a recording twice"):
+        loss(logits, record, window)
+    assert np.isnan(jax.jit(loss)(logits, record, window))
+    assert jax.jit(loss)(logits, jnp.arange(6) // 2, window) == 0
+
+
+def test_the_film_has_one_number_for_each_recording():
+    loss = SommerfeldConsistencyLoss([1, 2])
+    for shape in ((1,), (4, 1), ()):
+        with pytest.raises(et.DataError, match=r"for 4 rows of logits, expected \(4,\)"):
+            loss(jnp.zeros((4, 3)), jnp.ones(shape))
+
+
 def test_the_constraint_adds_its_terms_by_their_weights():
     frequency, film = races(), SommerfeldConsistencyLoss([1, 2])
     smooth = TemporalSmoothnessLoss(1.0)

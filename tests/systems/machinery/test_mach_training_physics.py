@@ -185,6 +185,13 @@ def test_signals_of_another_bearing_than_that_of_the_term_are_refused(place):
     made(np.array(list(own)) * 1.01)
 
 
+def test_windows_that_are_there_twice_are_refused_where_neighbours_are_paired():
+    doubled = {**DATA, "record": DATA["record"] // 2}
+    with pytest.raises(et.DataError, match="train_loader has window 0 of record 0 2 times"):
+        PINNTrainer(network(), doubled, lambda_freq=0.0, sommerfeld=THIN)
+    PINNTrainer(network(), doubled, lambda_freq=0.0, lambda_temporal=0.0, sommerfeld=THIN)
+
+
 @pytest.mark.parametrize(
     ("keys", "told"),
     [(["speed"], "no metadata 'speed'"), (["record"], "needs 'sommerfeld' in the metadata")],

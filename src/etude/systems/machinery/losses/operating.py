@@ -52,12 +52,23 @@ class SommerfeldConsistencyLoss(eqx.Module):
             )
 
     def __call__(
-        self, logits: Float[Array, "batch classes"], sommerfeld: Float[Array, " batch"]
+        self, logits: Float[Array, "batch classes"], sommerfeld: Float[Array, "..."]
     ) -> Float[Array, ""]:
         """The mean over the batch, 0 to 1; NaN for a number that is not above 0.
 
-        Raises ConfigurationError for fewer logits than the order has classes.
+        Args:
+            logits: of the classes.
+            sommerfeld: number of the film in each recording, `(batch,)`.
+
+        Raises:
+            DataError: not one number for each recording.
+            ConfigurationError: fewer logits than the order has classes.
         """
+        if sommerfeld.shape != (len(logits),):
+            raise et.DataError(
+                f"SommerfeldConsistencyLoss: got numbers of shape {sommerfeld.shape} for "
+                f"{len(logits)} rows of logits, expected ({len(logits)},): one for each recording."
+            )
         return expected_penalty(logits, self.penalties(sommerfeld, classes=logits.shape[-1]))
 
     def penalties(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 import etude as et
+from etude.inputs.arrays import concrete
 from etude.systems.machinery.quantities import check_positive
 
 
@@ -45,10 +46,22 @@ class TemporalSmoothnessLoss(eqx.Module):
             logits: of the classes.
             record: number of the recording that each window is of.
             window: place of the window in its recording.
+
+        Raises:
+            DataError: a window of a recording twice; under `jit`, where numbers cannot be seen, the
+                loss is NaN.
         """
+        same = (record[:, None] == record) & (window[:, None] == window)
+        twice = jnp.sum(same) > len(record)
+        if (seen := concrete(twice)) is not None and seen:
+            raise et.DataError(
+                "TemporalSmoothnessLoss: got a window of a recording twice in a batch, expected "
+                "each pair of record and window once. Give every recording a number of its own."
+            )
         probabilities = jax.nn.softmax(et.widened(logits), axis=-1)
         follows = (record[:, None] == record) & (window[:, None] + 1 == window)
         first, second = jnp.nonzero(follows, size=len(record), fill_value=-1)
         there = (first >= 0).astype(probabilities.dtype)
         change = jnp.sum(jnp.square(probabilities[second] - probabilities[first]), axis=-1)
-        return self.lambda_smooth * jnp.sum(there * change) / jnp.maximum(jnp.sum(there), 1)
+        found = self.lambda_smooth * jnp.sum(there * change) / jnp.maximum(jnp.sum(there), 1)
+        return jnp.where(twice, jnp.nan, found)

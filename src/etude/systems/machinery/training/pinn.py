@@ -74,7 +74,8 @@ class PINNTrainer:
     Raises:
         ConfigurationError: unknown settings, an unknown schedule, another sample rate, signals of
             another bearing than the one of `frequency`, a weight without its term or a term without weight, no term, or a network of several labels.
-        DataError: labels that the network has no class for.
+        DataError: labels that the network has no class for, or, for the term of neighbouring
+            windows, one of a recording twice.
     """
 
     def __init__(
@@ -117,6 +118,8 @@ class PINNTrainer:
             )
         for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
             _check_bearing(name, frequency, loader)
+            if temporal is not None or lambda_temporal > 0:
+                _check_windows(name, loader)
         if sommerfeld is None and lambda_sommerfeld > 0:
             sommerfeld = SommerfeldConsistencyLoss()
         if temporal is None and lambda_temporal > 0:
@@ -257,6 +260,22 @@ def _check_bearing(name: str, frequency: FrequencyConsistencyLoss | None, loader
             f"{_OWNER}: {name} has signals of a bearing with orders {_listed(other)}, but the only "
             f"one of frequency has {_listed(own)} (FTF, BPFO, BPFI, BSF). Make the term with the "
             "bearings of the signals: bearings=[...]."
+        )
+
+
+def _check_windows(name: str, loader: Any) -> None:
+    """Raises DataError where a window of a recording is there twice."""
+    known = _known(loader)
+    if not {"record", "window"} <= set(known):
+        return
+    places = np.stack([np.asarray(known["record"]), np.asarray(known["window"])])
+    found, counts = np.unique(places, axis=1, return_counts=True)
+    if counts.size and counts.max() > 1:
+        record, window = found[:, counts.argmax()]
+        raise et.DataError(
+            f"{_OWNER}: {name} has window {window} of record {record} {counts.max()} times, "
+            "expected once: the term of neighbouring windows pairs them by these numbers. Give "
+            "every recording a number of its own."
         )
 
 
