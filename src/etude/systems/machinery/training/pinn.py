@@ -73,7 +73,8 @@ class PINNTrainer:
 
     Raises:
         ConfigurationError: unknown settings, an unknown schedule, another sample rate, signals of
-            another bearing than the one of `frequency`, a weight without its term or a term without weight, no term, or a network of several labels.
+            another bearing than the one of `frequency`, a weight without its term or a term without
+            weight, no term, or a network of several labels.
         DataError: labels that the network has no class for, or, for the term of neighbouring
             windows, one of a recording twice.
     """
@@ -249,7 +250,7 @@ def _check_bearing(name: str, frequency: FrequencyConsistencyLoss | None, loader
     orders = _known(loader).get("orders")
     if frequency is None or orders is None or not frequency.expectations.named:
         return
-    bearings = frequency.expectations.bearings
+    bearings = list(frequency.expectations.bearings)
     if len(bearings) > 1:
         return  # which of them each signal is of, the metadata say
     own, found = np.array(list(bearings[0])), np.asarray(orders)
