@@ -130,7 +130,7 @@ def read_records(path: str | Path, part: str = "train") -> Records:
                 )
             rate = float(file.attrs["sampling_rate"])
             signals = np.asarray(file[part]["signals"], np.float32)
-            labels = np.asarray(file[part]["labels"], int)
+            labels = np.asarray(file[part]["labels"])
             classes = int(file.attrs.get("num_classes", labels.max(initial=0) + 1))
     except OSError as error:
         raise et.DataError(

@@ -125,7 +125,7 @@ def records_of(
     return Records(
         tuple(one.signal for one in same),
         rate,
-        np.asarray(labels, int),
+        np.asarray(labels),
         classes,
         Groups.of(list(own), state),
         metadata,
