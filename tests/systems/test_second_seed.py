@@ -24,6 +24,7 @@ from etude.systems.gravitational_waves.recipes import (
 from etude.systems.gravitational_waves.recipes.survey import RATES, Survey
 from etude.systems.machinery.recipes import simulated_recipe
 from etude.systems.machinery.recipes.simulated import Simulated
+from etude.systems.machinery.recipes.simulated_data import _parts
 from etude.systems.quickstart import Digits, recipe as quickstart_recipe
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -81,6 +82,7 @@ def untrained(trial: Trial) -> Any:
 def test_a_second_seed_compiles_nothing_to_be_judged(name, compiled, monkeypatch):
     monkeypatch.setattr(Survey, "judge", searched)
     monkeypatch.setattr(search, "matched_filter", lambda _: {f"distance_{r:g}": 1.0 for r in RATES})
+    _parts.cache_clear()  # another test may have made the data of the first seed, not the programs
     recipe, config = SMALL[name]
     by_method: dict[str, list[Any]] = {}
     for trial in recipe.trials(config):

@@ -17,6 +17,7 @@ from etude.inputs.arrays import (
     Values as Values,
     check_lengths as check_lengths,
     check_same_shape as check_same_shape,
+    concrete as concrete,
     floating as floating,
     real_floats as real_floats,
     widest_float as widest_float,

@@ -39,19 +39,29 @@ DRAWS, ELBO_DRAWS = 500, 20
 
 CITATIONS = (
     """@inproceedings{kingma2014,
-  title = {Auto-encoding variational {Bayes}}, author = {Kingma, Diederik P. and Welling, Max},
-  booktitle = {International Conference on Learning Representations}, year = {2014}}""",
+  title = {Auto-encoding variational {Bayes}},
+  author = {Kingma, Diederik P. and Welling, Max},
+  booktitle = {International Conference on Learning Representations},
+  year = {2014}
+}""",
     """@inproceedings{burda2016,
   title = {Importance weighted autoencoders},
   author = {Burda, Yuri and Grosse, Roger and Salakhutdinov, Ruslan},
-  booktitle = {International Conference on Learning Representations}, year = {2016}}""",
+  booktitle = {International Conference on Learning Representations},
+  year = {2016}
+}""",
     """@inproceedings{rainforth2018,
   title = {Tighter variational bounds are not necessarily better},
   author = {Rainforth, Tom and others},
-  booktitle = {International Conference on Machine Learning}, year = {2018}}""",
+  booktitle = {International Conference on Machine Learning},
+  year = {2018}
+}""",
     """@inproceedings{tolstikhin2018,
-  title = {Wasserstein auto-encoders}, author = {Tolstikhin, Ilya and others},
-  booktitle = {International Conference on Learning Representations}, year = {2018}}""",
+  title = {Wasserstein auto-encoders},
+  author = {Tolstikhin, Ilya and others},
+  booktitle = {International Conference on Learning Representations},
+  year = {2018}
+}""",
 )
 
 

@@ -24,7 +24,9 @@ Method = Literal["gradient", "average"]
 CITATION = """@inproceedings{oord2017,
   title = {Neural discrete representation learning},
   author = {van den Oord, Aaron and Vinyals, Oriol and Kavukcuoglu, Koray},
-  booktitle = {Advances in Neural Information Processing Systems}, year = {2017}}"""
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2017}
+}"""
 
 
 class VQConfig(DataConfiguration, frozen=True):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 import etude as et
-from etude.inputs.arrays import concrete
+from etude.inputs import concrete
 from etude.systems.machinery.quantities import check_positive
 
 

@@ -16,9 +16,7 @@ from pydantic import Field, model_validator
 import etude as et
 from etude.config import refuse
 from etude.recipe import Outcome, Recipe, Trial
-from etude.run.durations import Durations
-from etude.run.folder import TIMING
-from etude.run.history import History
+from etude.run import Durations, History
 from etude.run.trials import place_of
 from etude.systems.machinery.recipes import citations
 from etude.systems.machinery.recipes.simulated_data import parts
@@ -142,7 +140,7 @@ def draw(config: Progressive, outcomes: Sequence[Outcome], folder: Path) -> None
         if outcome.trial.seed != config.seed:
             continue
         place = place_of(folder.parent, number, outcome.trial.name)
-        history, seconds = History.open(place), seconds_of(Durations.read(place / TIMING))
+        history, seconds = History.open(place), seconds_of(Durations.read(place / "timing.jsonl"))
         right = [record["valid/accuracy"] for record in history.validations]
         schedule = config.schedule(outcome.trial.method, count)
         cost = np.cumsum([length for length, epochs in schedule for _ in range(epochs)]) / whole

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, Key, Num
 
 import etude as et
-from etude.inputs.arrays import concrete
+from etude.inputs import concrete
 from etude.losses import (
     CrossEntropyLoss,
     FocalLoss,
