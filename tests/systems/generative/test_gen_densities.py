@@ -1,4 +1,4 @@
-"""The densities in the plane: they are normalised, sampled as they say, and their entropy is right."""
+"""Densities in the plane: normalised, sampled as they say, and of the entropy that they state."""
 
 import jax
 import numpy as np
@@ -48,7 +48,7 @@ def test_samples_fall_where_the_density_says(name):
 
 
 def test_the_entropies_of_the_literature():
-    """Two moons by the reference (.004 by its samples, twice); separate Gaussians in closed form."""
+    """Two moons by the reference (twice its .004); Gaussians apart in closed form."""
     assert Moons(0.05).entropy == pytest.approx(0.296, abs=8e-3)
     assert Moons(0.1).entropy == pytest.approx(1.010, abs=8e-3)
     assert Moons(0.2).entropy == pytest.approx(1.681, abs=8e-3)
@@ -85,4 +85,5 @@ def test_densities_that_are_none_are_refused(make, named):
 
 def test_a_board_has_edges():
     inside, outside = Checkerboard().log_density(np.array([[0.5, 0.5], [0.5, 2.5]]))
-    assert inside == pytest.approx(-np.log(8)) and outside == -np.inf
+    assert inside == pytest.approx(-np.log(8))
+    assert outside == -np.inf
