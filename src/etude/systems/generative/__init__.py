@@ -13,25 +13,81 @@ This system is being built: variational autoencoders are there, the other famili
 """
 
 from etude.systems.generative.bounds import Bound, log_likelihood, log_mean_exp
+from etude.systems.generative.densities import (
+    DENSITIES,
+    Checkerboard,
+    Density,
+    Gaussian2D,
+    Gaussians,
+    Moons,
+    Ring,
+)
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
 from etude.systems.generative.perceptron import Perceptron
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.quantised import VQVAE, CodePrior, Quantisation
+from etude.systems.generative.training import (
+    BaseCallback,
+    Batch,
+    Logger,
+    LossFn,
+    Metrics,
+    MetricsLogger,
+    ModelConfig,
+    NoSamplerError,
+    OptimizerConfig,
+    ProgressBarCallback,
+    SchedulerConfig,
+    TensorBoardLoggerCallback,
+    TensorBoardLoggerConfig,
+    Trainer,
+    TrainingConfig,
+    TrainingState,
+    WandbLoggerCallback,
+    WandbLoggerConfig,
+    create_model,
+)
 from etude.systems.generative.vae import VAE, Posterior
 from etude.systems.generative.wasserstein import WassersteinMMD, squared_mmd
 
 __all__ = [
+    "DENSITIES",
     "VAE",
     "VQVAE",
+    "BaseCallback",
+    "Batch",
     "Bernoulli",
     "Bound",
+    "Checkerboard",
     "CodePrior",
+    "Density",
     "Gaussian",
+    "Gaussian2D",
+    "Gaussians",
     "Likelihood",
+    "Logger",
+    "LossFn",
+    "Metrics",
+    "MetricsLogger",
+    "ModelConfig",
+    "Moons",
+    "NoSamplerError",
+    "OptimizerConfig",
     "Perceptron",
     "Posterior",
+    "ProgressBarCallback",
     "Quantisation",
+    "Ring",
+    "SchedulerConfig",
+    "TensorBoardLoggerCallback",
+    "TensorBoardLoggerConfig",
+    "Trainer",
+    "TrainingConfig",
+    "TrainingState",
+    "WandbLoggerCallback",
+    "WandbLoggerConfig",
     "WassersteinMMD",
+    "create_model",
     "log_likelihood",
     "log_mean_exp",
     "picture_grid",

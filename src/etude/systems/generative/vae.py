@@ -66,6 +66,8 @@ class VAE(eqx.Module):
         likelihood: p(x | outputs).
         shape: of an example.
         classes: number of classes; 0 for a model without labels.
+        beta: weight of the KL term where the model's own objective is minimised, as
+            `generative.Trainer` does; `Bound` has a weight of its own.
     """
 
     encoder: Perceptron
@@ -73,6 +75,7 @@ class VAE(eqx.Module):
     likelihood: Likelihood
     shape: tuple[int, ...] = eqx.field(static=True)
     classes: int = eqx.field(static=True)
+    beta: float = eqx.field(static=True, default=1.0)
 
     @classmethod
     def create(
@@ -84,19 +87,21 @@ class VAE(eqx.Module):
         hidden: Sequence[int] = (500,),
         classes: int = 0,
         likelihood: Likelihood | None = None,
+        beta: float = 1.0,
     ) -> "VAE":
         """An untrained model with perceptrons of these hidden widths, reversed in the decoder.
 
         Raises:
-            ConfigurationError: sizes below 1, or classes below 0.
+            ConfigurationError: sizes below 1, classes or beta below 0.
         """
         sizes = {"latent": latent, **{f"hidden[{i}]": width for i, width in enumerate(hidden)}}
         sizes |= {f"shape[{i}]": size for i, size in enumerate(shape)}
         for name, size in sizes.items():
             if size < 1:
                 raise et.ConfigurationError(f"VAE: {name} must be at least 1; got {size}.")
-        if classes < 0:
-            raise et.ConfigurationError(f"VAE: classes counts from 0 on; got {classes}.")
+        for name, value in {"classes": classes, "beta": beta}.items():
+            if not value >= 0:
+                raise et.ConfigurationError(f"VAE: {name} is at least 0; got {value}.")
         first, second = jax.random.split(key)
         values, widths = math.prod(shape), tuple(hidden)
         return cls(
@@ -105,6 +110,7 @@ class VAE(eqx.Module):
             Bernoulli() if likelihood is None else likelihood,
             tuple(shape),
             classes,
+            float(beta),
         )
 
     @property
