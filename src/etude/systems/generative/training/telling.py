@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 import etude as et
-from etude.callbacks.base import Event, Request, StepMetrics
+from etude.callbacks import Event, Request, StepMetrics
 from etude.engine.source import Resident
 from etude.systems.generative.training.callbacks import (
     BaseCallback,

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, PyTree
 
 import etude as et
-from etude.callbacks.base import Event
+from etude.callbacks import Event
 from etude.engine.leaf_roles import inference
 from etude.engine.source import Source
 from etude.errors import suggest
