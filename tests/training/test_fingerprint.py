@@ -11,7 +11,7 @@ import pytest
 
 import etude as et
 from etude.augment import compose, gaussian_noise, on_inputs, sometimes
-from etude.optim import OptimizerConfig
+from etude.optim import OptimizerConfig, WarmingDecay
 from etude.training.constants import constants
 from etude.training.fingerprint import _flat, compare, described, fingerprint
 
@@ -63,6 +63,11 @@ LEARNERS = {
 def test_settings_of_a_learner(name):
     other, before, after = LEARNERS[name]
     assert changed(learners=other) == {f"phases.fit.learner.{name}": (before, after)}
+
+
+def test_the_decay_of_an_average_that_warms_up():
+    found = changed(learners=learner(ema=WarmingDecay(0.5)))
+    assert found["phases.fit.learner.ema.decay"] == ("(absent)", 0.5)
 
 
 def test_the_precision_of_a_learner_and_what_it_casts():

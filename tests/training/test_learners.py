@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from problems import blobs, cross_entropy, fit, mlp, same
 
 import etude as et
-from etude.optim import decay_mask
+from etude.optim import WarmingDecay, decay_mask
 from etude.run import Run
 from etude.training.restoring import restore_model
 
@@ -98,6 +98,31 @@ def test_ema_is_its_closed_form_and_is_used_on_request():
     assert [r["raw/weight"] for r in records] == [-1, -2, -3, -4, -5]
     np.testing.assert_allclose([r["averaged/weight"] for r in records], averages, rtol=1e-6)
     assert float(result.model) == pytest.approx(averages[-1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_an_average_that_warms_up(dtype):
+    """min(.9, (1 + n) / (10 + n)) against the recursion by hand."""
+    rule = et.Gradient(lambda w, batch, context: jnp.real(w))  # the weight falls by 1 a step
+    learner = et.Learner(rule, optax.sgd(1.0), ema=WarmingDecay(0.9))
+    phase = et.Phase("fit", learner, et.ArrayData(jnp.zeros(8), 4), et.Steps(200), keep="ema")
+    result = fit(jnp.zeros((), dtype), phase)
+    average = 0.0
+    for made in range(200):
+        decay = min(0.9, (1 + made) / (10 + made))
+        average = decay * average - (1 - decay) * (made + 1)
+    assert result.model.dtype == dtype
+    assert float(result.model.real) == pytest.approx(average, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    "ema", [lambda updates: 1.0, lambda updates: jnp.ones(2) / 2, lambda updates: jnp.nan]
+)
+def test_decays_that_are_none_are_refused(ema):
+    with pytest.raises(et.ConfigurationError, match=r"first value is"):
+        et.Learner(et.Gradient(lambda w, b, c: w), optax.sgd(1.0), ema=ema)
+    with pytest.raises(et.ConfigurationError, match="decay"):
+        WarmingDecay(1.0)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

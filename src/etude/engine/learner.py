@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
 import equinox as eqx
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
@@ -37,7 +38,8 @@ class Learner:
         clip_value: largest absolute value of an update.
         project: `project(part) -> part`, applied after every update: clipped weights, unit norms.
             It gets what `where` selects, with None for what is not trained.
-        ema: decay of an exponential moving average of the part, used in validation on request.
+        ema: decay of an exponential moving average of the part, used in validation on request; or
+            a function of the updates made that gives it, as `etude.optim.WarmingDecay(0.999)`.
         precision: of the forward and backward pass: under "bfloat16" and "float16" the rule gets
             the parameters and the inputs of the batch in it. What is stored stays as it is.
         inputs: the part of a batch that is input, `lambda batch: batch["x"]`. None: the first of
@@ -62,7 +64,7 @@ class Learner:
     clip_norm: float | None = None
     clip_value: float | None = None
     project: Callable[[Any], Any] | None = None
-    ema: float | None = None
+    ema: float | Callable[[Array], Any] | None = None
     precision: Precision = "float32"
     inputs: Callable[[Any], Any] | None = None
     watch: str | None = None
@@ -80,8 +82,7 @@ class Learner:
             value = getattr(self, name)
             if value is not None and not (is_real(value) and value > 0):
                 problems.append(f"{name} must be positive, or None for no clipping; got {value!r}")
-        if self.ema is not None and not (is_real(self.ema) and 0 <= self.ema < 1):
-            problems.append(f"ema is a decay in [0, 1), such as 0.999; got {self.ema!r}")
+        problems += _no_decay(self.ema)
         if not (isinstance(self.optimizer, optax.GradientTransformation | None) or self.varies):
             problems.append(
                 f"optimizer must be a transformation of optax; got {self.optimizer!r}. Call its "
@@ -155,6 +156,19 @@ class Learner:
             f"watch={self.watch!r} is told to the optimizer, and this one takes no value. "
             "Leave watch out, or pass an optimizer such as optax.adam(schedule)"
         ]
+
+
+def _no_decay(ema: Any):
+    """What is wrong with the decay of an average, or with the first one of a function."""
+    if ema is None:
+        return
+    first, called = ema, repr(ema)
+    if callable(ema):
+        value = jnp.asarray(ema(jnp.int32(0)))
+        called = f"a function whose first value is {value}"
+        first = value.item() if value.ndim == 0 else "an array"
+    if not (is_real(first) and 0 <= first < 1):
+        yield f"ema is a decay in [0, 1), such as 0.999, or a function that gives it; got {called}"
 
 
 def _no_rule(rule: Any):

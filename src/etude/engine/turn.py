@@ -136,8 +136,8 @@ def take_turn(
     finite &= _sound(part, arrays, proposal.model)
     ema = state.ema
     if learner.ema is not None:
-        decay = learner.ema
-        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * widened(p), ema, updated)
+        decay = learner.ema(state.updates) if callable(learner.ema) else learner.ema
+        ema = jax.tree.map(lambda e, p: _averaged(decay, e, widened(p)), ema, updated)
     after = eqx.combine(updated, moved)
     new = LearnerState(optimizer_state, ema, state.loss_scale, state.updates + 1, state.skipped)
     if not (skip or state.loss_scale is not None):
@@ -154,6 +154,12 @@ def take_turn(
         fault = ~finite & (state.loss_scale.factor <= 1) & (not skip)
     metrics["skipped"] = new.skipped.astype(float_dtype())
     return after, new, metrics, fault
+
+
+def _averaged(decay: Any, average: Array, new: Array) -> Array:
+    # A decay that was computed has a dtype, which must be that of the average.
+    decay = decay if isinstance(decay, float) else decay.astype(average.dtype)
+    return decay * average + (1 - decay) * new
 
 
 def _told(learner: Learner, metrics: Mapping[str, Any], loss: Array | None) -> Array | None:

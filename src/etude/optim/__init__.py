@@ -11,6 +11,7 @@ as data is `etude.TrainingConfig`.
 
 from etude.config import Config as Config
 
+from .averaging import WarmingDecay as WarmingDecay
 from .decay import decay_mask as decay_mask
 from .factories import (
     create_adamw_optimizer as create_adamw_optimizer,
