@@ -1,12 +1,14 @@
 """A learner: a rule, the part of the model it trains, and the optimizer of its updates."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
@@ -164,9 +166,9 @@ def _no_decay(ema: Any):
         return
     first, called = ema, repr(ema)
     if callable(ema):
-        value = jnp.asarray(ema(jnp.int32(0)))
+        value = np.asarray(ema(jnp.int32(0)))
         called = f"a function whose first value is {value}"
-        first = value.item() if value.ndim == 0 else "an array"
+        first = value.item() if value.ndim == 0 else math.nan
     if not (is_real(first) and 0 <= first < 1):
         yield f"ema is a decay in [0, 1), such as 0.999, or a function that gives it; got {called}"
 
