@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jaxtyping import Array
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 import etude as et
 from etude.inputs import soft_labels
@@ -52,3 +53,43 @@ def read_examples(owner: str, batch: Any, shape: tuple[int, ...], classes: int) 
             "labels), or a dictionary with 'images' and 'labels'."
         )
     return Examples(x, soft_labels(owner, "labels", labels, classes))
+
+
+def sample_labels(owner: str, labels: Any, count: int, classes: int) -> Array | None:
+    """Rows of labels for samples: a class for all of them, or one for each.
+
+    Raises:
+        DataError: labels that are missing, of another number, or that a model without classes has
+            no use for.
+
+    >>> sample_labels("Model.sample", 1, 3, classes=2).tolist()
+    [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
+    """
+    if not classes:
+        if labels is not None:
+            raise et.DataError(f"{owner}: the model was not trained with labels. Leave out.")
+        return None
+    if labels is None:
+        raise et.DataError(
+            f"{owner}: the model has {classes} classes. Give labels, a number or one for each "
+            "sample."
+        )
+    numbers = jnp.asarray(labels)
+    if numbers.shape not in ((), (count,)):
+        raise et.DataError(
+            f"{owner}: labels of shape {numbers.shape} for {count} samples. Give a number or one "
+            "for each sample."
+        )
+    return soft_labels(owner, "labels", jnp.broadcast_to(numbers, (count,)), classes)
+
+
+def with_labels(values: Float[Array, "*many n"], labels: Array | None) -> Float[Array, "*many m"]:
+    """Values with the labels of their example behind them.
+
+    >>> with_labels(jnp.zeros((1, 2)), jnp.ones((1, 1))).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+    if labels is None:
+        return values
+    rows = jnp.broadcast_to(labels, (*values.shape[:-1], labels.shape[-1]))
+    return jnp.concatenate([values, rows.astype(values.dtype)], axis=-1)

@@ -18,8 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import etude as et
-from etude.inputs import soft_labels
-from etude.systems.generative.examples import read_examples
+from etude.systems.generative.examples import read_examples, sample_labels, with_labels
 from etude.systems.generative.likelihoods import Bernoulli, Likelihood
 from etude.systems.generative.perceptron import Perceptron
 
@@ -125,14 +124,14 @@ class VAE(eqx.Module):
 
     def encode(self, x: Float[Array, "batch values"], labels: Array | None = None) -> Posterior:
         """q(z|x), of rows as `read` gives them."""
-        mean, log_scale = jnp.split(self.encoder(_beside(x, labels)), 2, axis=-1)
+        mean, log_scale = jnp.split(self.encoder(with_labels(x, labels)), 2, axis=-1)
         return Posterior(mean, log_scale)
 
     def decode(
         self, z: Float[Array, "*many latent"], labels: Array | None = None
     ) -> Float[Array, "*many values"]:
         """Outputs for the likelihood."""
-        return self.decoder(_beside(z, labels))
+        return self.decoder(with_labels(z, labels))
 
     def log_weights(self, batch: Any, key: Key[Array, ""], count: int) -> Float[Array, "count n"]:
         """log p(x|z) + log p(z) - log q(z|x) of `count` draws from q for each example, in nats.
@@ -170,30 +169,9 @@ class VAE(eqx.Module):
         """
         if temperature < 0:
             raise et.ConfigurationError(f"VAE.sample: temperature {temperature} is below 0.")
-        rows = self._labels(labels, count)
+        rows = sample_labels("VAE.sample", labels, count, self.classes)
         first, second = jax.random.split(key)
         z = temperature * jax.random.normal(first, (count, self.latent))
         outputs = self.decode(z, rows)
         x = self.likelihood.draw(second, outputs) if noise else self.likelihood.mean(outputs)
         return x.reshape(count, *self.shape)
-
-    def _labels(self, labels: Any, count: int) -> Array | None:
-        if not self.classes:
-            if labels is not None:
-                raise et.DataError("VAE.sample: the model was not trained with labels. Leave out.")
-            return None
-        if labels is None:
-            raise et.DataError(
-                f"VAE.sample: the model has {self.classes} classes. Give labels, a number or one "
-                "for each sample."
-            )
-        numbers = jnp.broadcast_to(jnp.asarray(labels), (count,))
-        return soft_labels("VAE.sample", "labels", numbers, self.classes)
-
-
-def _beside(values: Float[Array, "*many n"], labels: Array | None) -> Float[Array, "*many m"]:
-    """Values with the labels of their example behind them."""
-    if labels is None:
-        return values
-    rows = jnp.broadcast_to(labels, (*values.shape[:-1], labels.shape[-1]))
-    return jnp.concatenate([values, rows.astype(values.dtype)], axis=-1)
