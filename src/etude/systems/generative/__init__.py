@@ -12,6 +12,7 @@ This system is being built: variational autoencoders are there, the other famili
 (2, 4)
 """
 
+from etude.systems.generative.adversarial import Adversarial
 from etude.systems.generative.bounds import Bound, log_likelihood, log_mean_exp
 from etude.systems.generative.densities import (
     DENSITIES,
@@ -22,10 +23,12 @@ from etude.systems.generative.densities import (
     Moons,
     Ring,
 )
+from etude.systems.generative.gan import GAN
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
 from etude.systems.generative.perceptron import Perceptron
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.quantised import VQVAE, CodePrior, Quantisation
+from etude.systems.generative.spectral import SpectralNorm
 from etude.systems.generative.training import (
     BaseCallback,
     Batch,
@@ -52,8 +55,10 @@ from etude.systems.generative.wasserstein import WassersteinMMD, squared_mmd
 
 __all__ = [
     "DENSITIES",
+    "GAN",
     "VAE",
     "VQVAE",
+    "Adversarial",
     "BaseCallback",
     "Batch",
     "Bernoulli",
@@ -79,6 +84,7 @@ __all__ = [
     "Quantisation",
     "Ring",
     "SchedulerConfig",
+    "SpectralNorm",
     "TensorBoardLoggerCallback",
     "TensorBoardLoggerConfig",
     "Trainer",

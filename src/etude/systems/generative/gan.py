@@ -1,0 +1,165 @@
+"""Generative adversarial networks: a generator of examples, and a critic that scores them.
+
+>>> model = GAN.create(jax.random.key(0), (2,), latent=4, hidden=(16,))
+>>> model.sample(jax.random.key(1), 3).shape, model.score(jnp.zeros((5, 2))).shape
+((3, 2), (5,))
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+import etude as et
+from etude.systems.generative.examples import read_examples, sample_labels, with_labels
+from etude.systems.generative.perceptron import Perceptron
+from etude.systems.generative.spectral import SpectralNorm
+
+
+@final
+class GAN(eqx.Module):
+    """A generative adversarial network (Goodfellow et al. 2014) of perceptrons.
+
+    With classes it is conditional (Mirza and Osindero 2014): labels reach generator and critic.
+    `Adversarial` has its objectives. Batches are arrays, `(images, labels)`, or dictionaries with
+    "images" and "labels"; examples are real numbers.
+
+    Attributes:
+        generator: latents, and one-hot labels -> examples.
+        critic: examples, and one-hot labels -> a score, higher for what looks like data.
+        norm: spectral normalisation of the critic, or None.
+        shape: of an example.
+        classes: number of classes; 0 for a model without labels.
+        bounds: lowest and highest value of an example, or None for the real line.
+    """
+
+    generator: Perceptron
+    critic: Perceptron
+    norm: SpectralNorm | None
+    shape: tuple[int, ...] = eqx.field(static=True)
+    classes: int = eqx.field(static=True)
+    bounds: tuple[float, float] | None = eqx.field(static=True)
+
+    @classmethod
+    def create(
+        cls,
+        key: Key[Array, ""],
+        shape: Sequence[int],
+        *,
+        latent: int = 16,
+        hidden: Sequence[int] = (128, 128),
+        classes: int = 0,
+        spectral: bool = False,
+        bounds: tuple[float, float] | None = None,
+    ) -> "GAN":
+        """An untrained model.
+
+        Args:
+            key: random key of the weights.
+            shape: of an example.
+            latent: components of the noise that an example is made of.
+            hidden: widths of the layers of the generator, and those of the critic in reverse.
+            classes: number of classes; 0 for a model without labels.
+            spectral: whether the weights of the critic are divided by their spectral norms.
+            bounds: lowest and highest value of an example, (0, 1) for pictures: the generator ends
+                with a sigmoid. None: the real line.
+
+        Raises:
+            ConfigurationError: sizes below 1, classes below 0, or bounds that are no interval.
+        """
+        sizes = {"latent": latent, **{f"hidden[{i}]": width for i, width in enumerate(hidden)}}
+        sizes |= {f"shape[{i}]": size for i, size in enumerate(shape)}
+        for name, size in sizes.items():
+            if size < 1:
+                raise et.ConfigurationError(f"GAN: {name} must be at least 1; got {size}.")
+        if classes < 0:
+            raise et.ConfigurationError(f"GAN: classes counts from 0 on; got {classes}.")
+        if bounds is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
+            raise et.ConfigurationError(
+                f"GAN: bounds are a lower and a higher number, or None; got {bounds}."
+            )
+        first, second, third = jax.random.split(key, 3)
+        values, widths = math.prod(shape), tuple(hidden)
+        critic = Perceptron(values + classes, widths[::-1], 1, key=second)
+        return cls(
+            Perceptron(latent + classes, widths, values, key=first),
+            critic,
+            SpectralNorm.create(third, critic) if spectral else None,
+            tuple(shape),
+            classes,
+            bounds,
+        )
+
+    @property
+    def latent(self) -> int:
+        """The number of latent components."""
+        return self.generator.layers[0].in_features - self.classes  # type: ignore[operator]
+
+    def read(self, batch: Any) -> tuple[Float[Array, "batch values"], Array | None]:
+        """Examples as rows of floats, and rows of labels.
+
+        A row with a value outside of the bounds is NaN, which ends a training.
+
+        Raises:
+            DataError: another form, missing labels, or examples of integers.
+        """
+        x, labels = read_examples("GAN", batch, self.shape, self.classes)
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise et.DataError(
+                f"GAN: examples are real numbers; got {x.dtype}. Give floats, such as intensities "
+                "divided by 255."
+            )
+        x = jnp.asarray(x)
+        if self.bounds is not None:
+            low, high = self.bounds
+            inside = jnp.all((x >= low) & (x <= high), axis=-1, keepdims=True)
+            x = jnp.where(inside, x, jnp.nan)
+        return x, labels
+
+    def generate(
+        self, z: Float[Array, "n latent"], labels: Array | None = None
+    ) -> Float[Array, "n values"]:
+        """Examples of latents, as rows."""
+        x = self.generator(with_labels(z, labels))
+        if self.bounds is None:
+            return x
+        low, high = self.bounds
+        return low + (high - low) * jax.nn.sigmoid(x)
+
+    def normalised(self) -> tuple[Perceptron, "GAN"]:
+        """The critic as it scores, and the model with its normalisation one step further."""
+        if self.norm is None:
+            return self.critic, self
+        critic, norm = self.norm(self.critic)
+        return critic, eqx.tree_at(lambda model: model.norm, self, norm)
+
+    def score(self, batch: Any) -> Float[Array, " batch"]:
+        """The critic's score of each example."""
+        x, labels = self.read(batch)
+        critic, _ = self.normalised()
+        return critic(with_labels(x, labels))[..., 0]
+
+    def sample(
+        self, key: Key[Array, ""], count: int, labels: Any = None, *, temperature: float = 1.0
+    ) -> Float[Array, "count ..."]:
+        """Examples drawn from the model.
+
+        Args:
+            key: random key.
+            count: how many.
+            labels: for a conditional model, the class of all of them, or one for each.
+            temperature: scale of the latents' standard deviation.
+
+        Raises:
+            DataError: labels that are missing, or that the model has no use for.
+            ConfigurationError: a temperature below 0.
+        """
+        if temperature < 0:
+            raise et.ConfigurationError(f"GAN.sample: temperature {temperature} is below 0.")
+        rows = sample_labels("GAN.sample", labels, count, self.classes)
+        z = temperature * jax.random.normal(key, (count, self.latent))
+        return self.generate(z, rows).reshape(count, *self.shape)
