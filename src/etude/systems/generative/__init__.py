@@ -23,7 +23,9 @@ from etude.systems.generative.densities import (
     Moons,
     Ring,
 )
+from etude.systems.generative.energy import Contrastive, DenoisingScore, EnergyModel
 from etude.systems.generative.gan import GAN
+from etude.systems.generative.langevin import Langevin
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
 from etude.systems.generative.perceptron import Perceptron
 from etude.systems.generative.plots import picture_grid
@@ -65,10 +67,14 @@ __all__ = [
     "Bound",
     "Checkerboard",
     "CodePrior",
+    "Contrastive",
+    "DenoisingScore",
     "Density",
+    "EnergyModel",
     "Gaussian",
     "Gaussian2D",
     "Gaussians",
+    "Langevin",
     "Likelihood",
     "Logger",
     "LossFn",
