@@ -12,7 +12,7 @@ from etude.systems.attractor.recipes import (
     digits_recipe,
     prototypes_recipe,
 )
-from etude.systems.generative.recipes import gan_recipe, vae_recipe, vq_recipe
+from etude.systems.generative.recipes import energy_recipe, gan_recipe, vae_recipe, vq_recipe
 from etude.systems.generative.recipes.vae import METHODS
 from etude.systems.gravitational_waves import Population, SignalBank
 from etude.systems.gravitational_waves.recipes import (
@@ -60,6 +60,7 @@ RECIPES = {
     "prototypes": (prototypes_recipe, Prototypes(repeats=1, hidden=20, uncoupled_hidden=20)),
     "pictures": (digits_recipe, Pictures(repeats=1, hidden=20, uncoupled_hidden=20)),
     "quickstart": (quickstart_recipe, Digits(repeats=1, width=8, features=4)),
+    "energy": (energy_recipe, energy_recipe.configuration(repeats=1, hidden=(4,))),
     "gan": (gan_recipe, gan_recipe.configuration(repeats=1, hidden=(4,))),
     "vae": (vae_recipe, vae_recipe.configuration(methods=METHODS, repeats=1, hidden=(4,))),
     "vq": (vq_recipe, vq_recipe.configuration(repeats=1, hidden=(4,))),

@@ -11,6 +11,16 @@ import pytest
 
 import etude as et
 from etude.systems.generative import Contrastive, DenoisingScore, EnergyModel, Langevin
+from etude.systems.generative.densities import DENSITIES
+from etude.systems.generative.recipes import energy_recipe
+from etude.systems.generative.recipes.energy import (
+    METHODS,
+    ChainOptions,
+    EnergyConfig,
+    evaluate,
+    objective,
+    untrained,
+)
 
 KEY = jax.random.key(0)
 CONTEXT = et.Context.at(jax.random.key(1))
@@ -190,3 +200,40 @@ def test_data_that_cannot_be_are_refused():
         small().read(jnp.zeros((3, 2), jnp.int32))
     with pytest.raises(et.DataError, match=r"shape \(3,\), expected \(2,\)"):
         small().read(jnp.zeros((3, 3)))
+
+
+def test_the_recipe_has_the_likelihood_of_a_known_model():
+    config = EnergyConfig(density="gaussian", width=1.5)
+    model = untrained(config, "contrastive", 0)
+    model = eqx.tree_at(lambda m: m.net, model, Square(jnp.asarray(0.0)))
+    found, density = evaluate(config, 0, model, "test"), DENSITIES["gaussian"]
+    # log p of a normal density with its own square, in the mean over another normal density.
+    squares = np.square(density.mean).sum() + np.square(density.scale).sum()
+    wanted = math.log(2 * math.pi * 1.5**2) + 0.5 * squares / 1.5**2
+    assert found["nll"] == pytest.approx(wanted, abs=0.03)
+    assert found["divergence"] == pytest.approx(wanted - density.entropy, abs=4 * found["error"])
+
+
+def test_every_method_of_the_recipe_is_another_objective():
+    config = EnergyConfig()
+    found = {(objective(config, m), untrained(config, m, 0).chains is None) for m in METHODS}
+    assert len(found) == len(METHODS)
+    with pytest.raises(ValueError, match="chains is for persistent, and methods has denoising"):
+        EnergyConfig(methods=("denoising",), chains=7)
+
+
+def test_the_recipe_has_a_table_a_figure_and_samples(tmp_path):
+    config = EnergyConfig(methods=("persistent",), repeats=1, steps=300, hidden=(32,), ema=0.9)
+    run = tmp_path / "run"
+    table = energy_recipe.run(config, run, progress=False, say=lambda line: None)
+    nll, entropy, above = map(float, table.rows[0][1:])
+    before = evaluate(config, 0, untrained(config, "persistent", 0), "test")
+    assert 0 < above < before["divergence"]
+    assert nll == pytest.approx(entropy + above, abs=0.05)
+    assert (run / "figures/moons.png").exists()
+    model = energy_recipe.load(config, run)
+    options = ChainOptions(count=5, seed=3, turns=20, size=0.02, out=tmp_path / "samples")
+    assert energy_recipe.sample is not None
+    energy_recipe.sample.run(model, config, [], options)
+    wanted = model.sample(jax.random.key(3), 5, langevin=Langevin(20, 0.02))
+    np.testing.assert_array_equal(np.load(tmp_path / "samples/samples.npy"), wanted)

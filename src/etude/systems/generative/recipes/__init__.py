@@ -1,7 +1,8 @@
 """Experiments with generative models, by the names that `etude list` has."""
 
+from etude.systems.generative.recipes.energy import recipe as energy_recipe
 from etude.systems.generative.recipes.gan import recipe as gan_recipe
 from etude.systems.generative.recipes.vae import recipe as vae_recipe
 from etude.systems.generative.recipes.vq import recipe as vq_recipe
 
-__all__ = ["gan_recipe", "vae_recipe", "vq_recipe"]
+__all__ = ["energy_recipe", "gan_recipe", "vae_recipe", "vq_recipe"]
