@@ -1,5 +1,7 @@
 """Adversarial networks against closed forms, and who gets a gradient."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -142,6 +144,18 @@ def test_singular_vectors_move_with_the_critic_alone():
         found.norm.vectors.value, still.normalised()[1].norm.vectors.value, strict=True
     ):
         np.testing.assert_array_equal(old, new)
+
+
+def test_singular_vectors_stay_wide_in_half_precision():
+    model, adam = small(spectral=True), optax.adam(1e-3)
+    learners = [
+        replace(learner, precision="bfloat16", inputs=lambda batch: batch)
+        for learner in Adversarial("hinge", r1=0.1).learners(adam, adam)
+    ]
+    phase = et.Phase("fit", learners, et.ArrayData(points(), 3), et.Steps(2))
+    found = et.Trainer(model, phase, progress=False).fit().model
+    assert [u.dtype for u in found.norm.vectors.value] == [jnp.float32] * 2
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found))
 
 
 def test_a_spectral_critic_is_as_steep_as_its_activation_lets_it_be():

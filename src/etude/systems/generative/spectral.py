@@ -45,12 +45,16 @@ class SpectralNorm(eqx.Module):
 
     def __call__(self, net: Perceptron) -> tuple[Perceptron, "SpectralNorm"]:
         """The perceptron with normalised weights, and the vectors after their step."""
-        weights = [layer.weight for layer in net.layers]
+        # In at least float32, which the vectors keep under half precision.
+        weights = [et.widened(layer.weight) for layer in net.layers]
         pairs = [_step(w, u) for w, u in zip(weights, self.vectors.value, strict=True)]
         # Both vectors are constants: the gradient of u W v is that of the singular value.
         left = self.vectors.value if self.inference else tuple(after for after, _ in pairs)
         sizes = [u @ w @ v for w, u, (_, v) in zip(weights, left, pairs, strict=True)]
-        scaled = [w / size for w, size in zip(weights, sizes, strict=True)]
+        scaled = [
+            (w / size).astype(layer.weight.dtype)
+            for w, size, layer in zip(weights, sizes, net.layers, strict=True)
+        ]
         divided = eqx.tree_at(lambda n: [layer.weight for layer in n.layers], net, scaled)
         return divided, eqx.tree_at(lambda norm: norm.vectors, self, et.Carry(left))
 

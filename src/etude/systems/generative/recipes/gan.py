@@ -51,6 +51,19 @@ CITATIONS = (
   booktitle = {International Conference on Computer Vision},
   year = {2017}
 }""",
+    """@misc{lim2017,
+  title = {Geometric {GAN}},
+  author = {Lim, Jae Hyun and Ye, Jong Chul},
+  eprint = {1705.02894},
+  archiveprefix = {arXiv},
+  year = {2017}
+}""",
+    """@inproceedings{arjovsky2017,
+  title = {Wasserstein generative adversarial networks},
+  author = {Arjovsky, Martin and Chintala, Soumith and Bottou, L{\\'e}on},
+  booktitle = {International Conference on Machine Learning},
+  year = {2017}
+}""",
     """@inproceedings{gulrajani2017,
   title = {Improved training of {Wasserstein} {GANs}},
   author = {Gulrajani, Ishaan and others},
