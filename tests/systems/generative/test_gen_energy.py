@@ -237,3 +237,12 @@ def test_the_recipe_has_a_table_a_figure_and_samples(tmp_path):
     energy_recipe.sample.run(model, config, [], options)
     wanted = model.sample(jax.random.key(3), 5, langevin=Langevin(20, 0.02))
     np.testing.assert_array_equal(np.load(tmp_path / "samples/samples.npy"), wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_two_moons_are_learnt_and_no_model_is_below_the_entropy(method):
+    config = EnergyConfig(methods=(method,), repeats=1, steps=2000, ema=0.99)
+    (trial,) = energy_recipe.trials(config)
+    found = trial.evaluate(trial.build(progress=False).fit().model, "valid")
+    assert -3 * found["error"] < found["divergence"] < 0.4

@@ -285,3 +285,11 @@ def test_the_recipe_has_a_table_a_figure_and_samples(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "samples/samples.npy"), wanted)
     assert [row[1] for row in rows] == [f"{x:.4f}" for x in wanted[:, 0]]
     assert (tmp_path / "samples/samples.png").exists()
+
+
+@pytest.mark.slow
+def test_three_seeds_of_three_cover_all_modes():
+    config = GANConfig(methods=("non-saturating-r1",), steps=3000, ema=0.99)
+    for trial in gan_recipe.trials(config):
+        model = trial.build(progress=False).fit().model
+        assert trial.evaluate(model, "valid")["modes"] == 8
