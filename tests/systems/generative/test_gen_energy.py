@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import etude as et
+from etude.systems import generative
 from etude.systems.generative import Contrastive, DenoisingScore, EnergyModel, Langevin
 from etude.systems.generative.densities import DENSITIES
 from etude.systems.generative.recipes import energy_recipe
@@ -200,6 +201,22 @@ def test_data_that_cannot_be_are_refused():
         small().read(jnp.zeros((3, 2), jnp.int32))
     with pytest.raises(et.DataError, match=r"shape \(3,\), expected \(2,\)"):
         small().read(jnp.zeros((3, 3)))
+
+
+def test_an_energy_is_made_from_data_and_trained_by_its_own_loss():
+    config = generative.ModelConfig(
+        model_class="EnergyModel", input_dim=(2,), hidden_dims=(8,), parameters={"chains": 5}
+    )
+    model = generative.create_model(config, 0)
+    adam = generative.OptimizerConfig(optimizer_type="adam", learning_rate=1e-3)
+    training = generative.TrainingConfig(optimizer=adam, batch_size=6, num_epochs=1)
+    trainer = generative.Trainer(model, training)
+    metrics = trainer.train_step(points())
+    assert metrics["loss"] == pytest.approx(metrics["data"] - metrics["chains"], abs=1e-5)
+    assert not np.array_equal(trainer.model.chains.value, model.chains.value)
+    assert trainer.generate_samples(3, seed=0, langevin=Langevin(2)).shape == (3, 2)
+    with pytest.raises(et.ConfigurationError, match="no latent components"):
+        generative.create_model(config.model_copy(update={"output_dim": 3}), 0)
 
 
 def test_the_recipe_has_the_likelihood_of_a_known_model():

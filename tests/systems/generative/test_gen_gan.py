@@ -11,6 +11,7 @@ import optax
 import pytest
 
 import etude as et
+from etude.systems import generative
 from etude.systems.generative import GAN, Adversarial, SpectralNorm
 from etude.systems.generative.adversarial import OBJECTIVES, critic_loss, squared_slopes
 from etude.systems.generative.densities import Gaussians
@@ -246,6 +247,20 @@ def test_settings_that_cannot_be_are_refused(make, words):
 def test_data_that_cannot_be_are_refused(make, words):
     with pytest.raises(et.DataError, match=words):
         make()
+
+
+def test_a_gan_is_made_from_data_and_needs_phases_of_two_learners():
+    given = {"bounds": [0.0, 1.0], "spectral": True, "classes": 2}
+    config = generative.ModelConfig(
+        model_class="GAN", input_dim=(4,), hidden_dims=(8,), output_dim=3, parameters=given
+    )
+    model = generative.create_model(config, 0)
+    assert (model.latent, model.classes, model.bounds) == (3, 2, (0.0, 1.0))
+    assert model.norm is not None
+    adam = generative.OptimizerConfig(optimizer_type="adam", learning_rate=1e-3)
+    training = generative.TrainingConfig(optimizer=adam, batch_size=6, num_epochs=1)
+    with pytest.raises(et.ConfigurationError, match=r"several learners, as a GAN"):
+        generative.Trainer(model, training)
 
 
 def test_modes_and_distances_are_counted_right():

@@ -54,7 +54,7 @@ class GAN(eqx.Module):
         hidden: Sequence[int] = (128, 128),
         classes: int = 0,
         spectral: bool = False,
-        bounds: tuple[float, float] | None = None,
+        bounds: Sequence[float] | None = None,
     ) -> "GAN":
         """An untrained model.
 
@@ -78,7 +78,9 @@ class GAN(eqx.Module):
                 raise et.ConfigurationError(f"GAN: {name} must be at least 1; got {size}.")
         if classes < 0:
             raise et.ConfigurationError(f"GAN: classes counts from 0 on; got {classes}.")
-        if bounds is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
+        if bounds is not None and not (
+            len(bounds) == 2 and -math.inf < bounds[0] < bounds[1] < math.inf
+        ):
             raise et.ConfigurationError(
                 f"GAN: bounds are a lower and a higher number, or None; got {bounds}."
             )
@@ -91,7 +93,7 @@ class GAN(eqx.Module):
             SpectralNorm.create(third, critic) if spectral else None,
             tuple(shape),
             classes,
-            bounds,
+            None if bounds is None else (bounds[0], bounds[1]),
         )
 
     @property

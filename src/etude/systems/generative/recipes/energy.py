@@ -68,14 +68,14 @@ class EnergyConfig(Configuration, frozen=True):
     points: int = Field(50_000, ge=1, description="points to learn from")
     hidden: tuple[int, ...] = Field((128, 128), description="widths of the network's layers")
     width: float = Field(2.0, gt=0, description="standard deviation of the normal density")
-    turns: int = Field(20, ge=1, description="steps of a chain at each update (not denoising)")
+    turns: int = Field(10, ge=1, description="steps of a chain at each update (not denoising)")
     size: float = Field(0.01, gt=0, description="size of a chain's step (not denoising)")
     chains: int = Field(1024, ge=1, description="chains that persist (persistent)")
     noise: float = Field(0.05, gt=0, description="standard deviation of the noise (denoising)")
     batch: int = Field(256, ge=1, description="points per step")
-    steps: int = Field(6_000, ge=1, description="steps of training")
-    rate: float = Field(1e-3, gt=0, description="learning rate (Adam), falls along a cosine")
-    ema: float = Field(0.999, ge=0, lt=1, description="decay of the average of the weights")
+    steps: int = Field(5_000, ge=1, description="steps of training")
+    rate: float = Field(4e-3, gt=0, description="learning rate (Adam), falls along a cosine")
+    ema: float = Field(0.995, ge=0, lt=1, description="decay of the average of the weights")
 
     @model_validator(mode="after")
     def _check(self) -> "EnergyConfig":

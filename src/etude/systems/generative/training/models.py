@@ -11,6 +11,8 @@ from pydantic import Field, field_validator
 import etude as et
 from etude.config import Config
 from etude.errors import suggest
+from etude.systems.generative.energy import EnergyModel
+from etude.systems.generative.gan import GAN
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian
 from etude.systems.generative.quantised import VQVAE
 from etude.systems.generative.vae import VAE
@@ -70,11 +72,27 @@ def _vqvae(key: Array, config: ModelConfig, **given: Any) -> VQVAE:
     )
 
 
+def _gan(key: Array, config: ModelConfig, **given: Any) -> GAN:
+    return GAN.create(
+        key, config.input_dim, latent=config.output_dim, hidden=config.hidden_dims, **given
+    )
+
+
+def _energy(key: Array, config: ModelConfig, **given: Any) -> EnergyModel:
+    if "output_dim" in config.model_fields_set:
+        raise et.ConfigurationError(
+            "create_model: an EnergyModel has no latent components. Leave output_dim out."
+        )
+    return EnergyModel.create(key, config.input_dim, hidden=config.hidden_dims, **given)
+
+
 #: The last part of `model_class` -> what builds it, and the function whose other arguments are
 #: its `parameters`. A name from a file never imports anything.
 MODELS: Mapping[str, tuple[Builder, Callable[..., Any]]] = {
     "VAE": (_vae, VAE.create),
     "VQVAE": (_vqvae, VQVAE.create),
+    "GAN": (_gan, GAN.create),
+    "EnergyModel": (_energy, EnergyModel.create),
 }
 _TAKEN = {"key", "shape", "latent", "positions", "hidden"}
 

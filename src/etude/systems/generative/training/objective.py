@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 import etude as et
 from etude.systems.generative.bounds import Bound
+from etude.systems.generative.energy import Contrastive, EnergyModel
 from etude.systems.generative.quantised import VQVAE, Quantisation
 from etude.systems.generative.vae import VAE
 
@@ -22,6 +23,7 @@ Loss = Callable[[Any, Any, et.Context], Any]
 OBJECTIVES: Mapping[type, Callable[[Any], Loss]] = {
     VAE: lambda model: Bound(kl_weight=model.beta),
     VQVAE: lambda model: Quantisation(),
+    EnergyModel: lambda model: Contrastive(),
 }
 
 
