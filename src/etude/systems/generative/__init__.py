@@ -26,7 +26,14 @@ from etude.systems.generative.densities import (
 from etude.systems.generative.energy import Contrastive, DenoisingScore, EnergyModel
 from etude.systems.generative.gan import GAN
 from etude.systems.generative.langevin import Langevin
+from etude.systems.generative.exact import (
+    NegativeLogLikelihood,
+    bits_per_dim,
+    dequantised,
+)
+from etude.systems.generative.flows import Affine, Autoregressive, Coupling, Flow, Spline
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
+from etude.systems.generative.masked import MaskedPerceptron
 from etude.systems.generative.perceptron import Perceptron
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.quantised import VQVAE, CodePrior, Quantisation
@@ -63,6 +70,8 @@ __all__ = [
     "Adversarial",
     "BaseCallback",
     "Batch",
+    "Affine",
+    "Autoregressive",
     "Bernoulli",
     "Bound",
     "Checkerboard",
@@ -71,6 +80,8 @@ __all__ = [
     "DenoisingScore",
     "Density",
     "EnergyModel",
+    "Coupling",
+    "Flow",
     "Gaussian",
     "Gaussian2D",
     "Gaussians",
@@ -84,6 +95,8 @@ __all__ = [
     "Moons",
     "NoSamplerError",
     "OptimizerConfig",
+    "MaskedPerceptron",
+    "NegativeLogLikelihood",
     "Perceptron",
     "Posterior",
     "ProgressBarCallback",
@@ -100,6 +113,10 @@ __all__ = [
     "WandbLoggerConfig",
     "WassersteinMMD",
     "create_model",
+    "Spline",
+    "WassersteinMMD",
+    "bits_per_dim",
+    "dequantised",
     "log_likelihood",
     "log_mean_exp",
     "picture_grid",
