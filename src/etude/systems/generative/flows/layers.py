@@ -121,6 +121,6 @@ class Autoregressive(eqx.Module):
 
 def _silent(net: Net) -> Net:
     """The network with a last layer of zeros."""
-    last = net.layers[-1]
-    zeros = [jnp.zeros_like(last.weight), jnp.zeros_like(last.bias)]
-    return eqx.tree_at(lambda n: [n.layers[-1].weight, n.layers[-1].bias], net, zeros)
+    return eqx.tree_at(
+        lambda n: [n.layers[-1].weight, n.layers[-1].bias], net, replace_fn=jnp.zeros_like
+    )
