@@ -33,6 +33,7 @@ from etude.systems.generative.exact import (
 )
 from etude.systems.generative.flows import Affine, Autoregressive, Coupling, Flow, Spline
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
+from etude.systems.generative.made import MADE
 from etude.systems.generative.masked import MaskedPerceptron
 from etude.systems.generative.perceptron import Perceptron
 from etude.systems.generative.plots import picture_grid
@@ -59,12 +60,14 @@ from etude.systems.generative.training import (
     WandbLoggerConfig,
     create_model,
 )
+from etude.systems.generative.transformer import CausalTransformer
 from etude.systems.generative.vae import VAE, Posterior
 from etude.systems.generative.wasserstein import WassersteinMMD, squared_mmd
 
 __all__ = [
     "DENSITIES",
     "GAN",
+    "MADE",
     "VAE",
     "VQVAE",
     "Adversarial",
@@ -75,6 +78,7 @@ __all__ = [
     "Bernoulli",
     "Bound",
     "Checkerboard",
+    "CausalTransformer",
     "CodePrior",
     "Contrastive",
     "DenoisingScore",
