@@ -14,6 +14,12 @@ from etude.systems.attractor.recipes import (
 )
 from etude.systems.generative.recipes import energy_recipe, gan_recipe, vae_recipe, vq_recipe
 from etude.systems.generative.recipes import flows_recipe, vae_recipe, vq_recipe
+from etude.systems.generative.recipes import (
+    autoregressive_recipe,
+    flows_recipe,
+    vae_recipe,
+    vq_recipe,
+)
 from etude.systems.generative.recipes.vae import METHODS
 from etude.systems.gravitational_waves import Population, SignalBank
 from etude.systems.gravitational_waves.recipes import (
@@ -64,6 +70,10 @@ RECIPES = {
     "energy": (energy_recipe, energy_recipe.configuration(repeats=1, hidden=(4,))),
     "gan": (gan_recipe, gan_recipe.configuration(repeats=1, hidden=(4,))),
     "vae": (vae_recipe, vae_recipe.configuration(methods=METHODS, repeats=1, hidden=(4,))),
+    "autoregressive": (
+        autoregressive_recipe,
+        autoregressive_recipe.configuration(repeats=1, hidden=(4,), width=4),
+    ),
     "flows": (flows_recipe, flows_recipe.configuration(repeats=1, hidden=(4,))),
     "vq": (vq_recipe, vq_recipe.configuration(repeats=1, hidden=(4,))),
     **{name: (found, found.configuration(**RECORDS)) for name, found in FAULTS.items()},

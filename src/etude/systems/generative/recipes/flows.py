@@ -64,8 +64,8 @@ class FlowsConfig(Configuration, frozen=True):
     hidden: tuple[int, ...] = Field((64, 64), description="widths of the network in each layer")
     bins: int = Field(8, ge=2, lt=1000, description="bins of a spline (spline)")
     batch: int = Field(256, ge=1, description="samples per step")
-    steps: int = Field(3_000, ge=1, description="steps of training")
-    rate: float = Field(2e-3, gt=0, description="learning rate (Adam), falls along a cosine")
+    steps: int = Field(6_000, ge=1, description="steps of training")
+    rate: float = Field(3e-3, gt=0, description="learning rate (Adam), falls along a cosine")
 
     @model_validator(mode="after")
     def _check(self) -> "FlowsConfig":
