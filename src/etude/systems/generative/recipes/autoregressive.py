@@ -123,13 +123,14 @@ def build(config: AutoregressiveConfig, method: Method, seed: int, /, **options:
     found, loss = data(config.data, config.root), NegativeLogLikelihood()
     train = et.ArrayData(found.train, config.batch)
     assert found.valid is not None
+    valid = et.ArrayData(found.valid, min(250, len(found.valid.y)))
     rate = optax.cosine_decay_schedule(config.rate, train.steps_per_epoch * config.epochs)
     phase = et.Phase(
         "fit",
         et.Learner(et.Gradient(loss), optax.adamw(rate, weight_decay=config.decay)),
         train,
         et.Epochs(config.epochs),
-        et.Validation(et.ArrayData(found.valid, 250), loss, every=et.Epochs(2)),
+        et.Validation(valid, loss, every=et.Epochs(2)),
         keep=et.Best("valid/loss"),
     )
     return et.Trainer(untrained(config, method, seed), phase, seed=seed, **options)
