@@ -12,11 +12,11 @@ from etude.systems.attractor.recipes import (
     digits_recipe,
     prototypes_recipe,
 )
-from etude.systems.generative.recipes import energy_recipe, gan_recipe, vae_recipe, vq_recipe
-from etude.systems.generative.recipes import flows_recipe, vae_recipe, vq_recipe
 from etude.systems.generative.recipes import (
     autoregressive_recipe,
+    energy_recipe,
     flows_recipe,
+    gan_recipe,
     vae_recipe,
     vq_recipe,
 )

@@ -24,14 +24,14 @@ from etude.systems.generative.densities import (
     Ring,
 )
 from etude.systems.generative.energy import Contrastive, DenoisingScore, EnergyModel
-from etude.systems.generative.gan import GAN
-from etude.systems.generative.langevin import Langevin
 from etude.systems.generative.exact import (
     NegativeLogLikelihood,
     bits_per_dim,
     dequantised,
 )
 from etude.systems.generative.flows import Affine, Autoregressive, Coupling, Flow, Spline
+from etude.systems.generative.gan import GAN
+from etude.systems.generative.langevin import Langevin
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
 from etude.systems.generative.made import MADE
 from etude.systems.generative.masked import MaskedPerceptron
@@ -71,20 +71,20 @@ __all__ = [
     "VAE",
     "VQVAE",
     "Adversarial",
-    "BaseCallback",
-    "Batch",
     "Affine",
     "Autoregressive",
+    "BaseCallback",
+    "Batch",
     "Bernoulli",
     "Bound",
-    "Checkerboard",
     "CausalTransformer",
+    "Checkerboard",
     "CodePrior",
     "Contrastive",
+    "Coupling",
     "DenoisingScore",
     "Density",
     "EnergyModel",
-    "Coupling",
     "Flow",
     "Gaussian",
     "Gaussian2D",
@@ -93,14 +93,14 @@ __all__ = [
     "Likelihood",
     "Logger",
     "LossFn",
+    "MaskedPerceptron",
     "Metrics",
     "MetricsLogger",
     "ModelConfig",
     "Moons",
+    "NegativeLogLikelihood",
     "NoSamplerError",
     "OptimizerConfig",
-    "MaskedPerceptron",
-    "NegativeLogLikelihood",
     "Perceptron",
     "Posterior",
     "ProgressBarCallback",
@@ -108,6 +108,7 @@ __all__ = [
     "Ring",
     "SchedulerConfig",
     "SpectralNorm",
+    "Spline",
     "TensorBoardLoggerCallback",
     "TensorBoardLoggerConfig",
     "Trainer",
@@ -116,10 +117,8 @@ __all__ = [
     "WandbLoggerCallback",
     "WandbLoggerConfig",
     "WassersteinMMD",
-    "create_model",
-    "Spline",
-    "WassersteinMMD",
     "bits_per_dim",
+    "create_model",
     "dequantised",
     "log_likelihood",
     "log_mean_exp",

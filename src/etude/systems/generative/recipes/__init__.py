@@ -8,7 +8,5 @@ from etude.systems.generative.recipes.vq import recipe as vq_recipe
 __all__ = ["energy_recipe", "gan_recipe", "vae_recipe", "vq_recipe"]
 from etude.systems.generative.recipes.autoregressive import recipe as autoregressive_recipe
 from etude.systems.generative.recipes.flows import recipe as flows_recipe
-from etude.systems.generative.recipes.vae import recipe as vae_recipe
-from etude.systems.generative.recipes.vq import recipe as vq_recipe
 
 __all__ = ["autoregressive_recipe", "flows_recipe", "vae_recipe", "vq_recipe"]
