@@ -13,6 +13,7 @@ from etude.callbacks import (
     Progress as Progress,
     Reason as Reason,
     Save as Save,
+    Show as Show,
     Stop as Stop,
     TensorBoardLogger as TensorBoardLogger,
     Timing as Timing,

@@ -9,6 +9,7 @@ from etude.callbacks.base import (
     Reason as Reason,
     Request as Request,
     Save as Save,
+    Show as Show,
     StepMetrics as StepMetrics,
     Stop as Stop,
 )
@@ -26,4 +27,4 @@ from etude.callbacks.profiler import Profiler as Profiler
 from etude.callbacks.progress import Progress as Progress
 from etude.callbacks.stopping import EarlyStopping as EarlyStopping
 from etude.callbacks.timing import Timing as Timing
-from etude.callbacks.writer import Scalars as Scalars
+from etude.callbacks.writer import Picture as Picture, Scalars as Scalars

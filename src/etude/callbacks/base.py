@@ -9,11 +9,12 @@
 | `on_batch_begin`, `on_batch_end` | around every step; chunks then have one: slow, and said |
 | `on_validation_end` | after a validation |
 | `on_checkpoint` | before a checkpoint is handed to the writer |
+| `on_picture` | when a callback shows a picture |
 | `on_time` | when something has taken time: steps, a validation, a checkpoint, ... |
 | `on_exception` | when training ends by an exception, an interruption included |
 
-A hook may return a `Stop` (the phase ends at the next boundary) or a `Save` (a checkpoint is
-made); what it returns is collected, never raised.
+A hook may return a `Stop` (the phase ends at the next boundary), a `Save` (a checkpoint is made)
+or a `Show` (loggers that have pictures get one); what it returns is collected, never raised.
 """
 
 import enum
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, PyTree, UInt8
 
 from etude.callbacks.watching import Reported
 
@@ -60,7 +61,20 @@ class Save:
     optional: bool = False
 
 
-Request = Stop | Save | None
+@dataclass(frozen=True)
+class Show:
+    """Shows a picture to all callbacks: samples of a model, a confusion matrix.
+
+    Attributes:
+        name: what it shows, as loggers name it.
+        pixels: red, green and blue of each, of 8 bits.
+    """
+
+    name: str
+    pixels: UInt8[np.ndarray, "height width 3"]
+
+
+Request = Stop | Save | Show | None
 
 
 @runtime_checkable
@@ -158,6 +172,9 @@ class Callback:
 
     def on_checkpoint(self, event: Event, name: str) -> Request:
         """A checkpoint will be made now; the `state` of all callbacks afterwards is in it."""
+
+    def on_picture(self, event: Event, name: str, pixels: UInt8[np.ndarray, "h w 3"]) -> Request:
+        """A callback shows a picture."""
 
     def on_time(self, event: Event, what: str, seconds: float, steps: int) -> Request:
         """Something took time: `what` is "train" (steps, and the wait for their data), "data" (that

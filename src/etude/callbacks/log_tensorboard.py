@@ -6,7 +6,7 @@ from typing import Any
 
 from etude.callbacks.base import Event
 from etude.callbacks.loggers import Logger, place, run_config
-from etude.callbacks.writer import Scalars
+from etude.callbacks.writer import Picture, Scalars
 
 
 class TensorBoardLogger(Logger):
@@ -54,6 +54,11 @@ class TensorBoardLogger(Logger):
         for step, row in scalars.rows():
             for name, value in row.items():
                 self._writer_of_events.add_scalar(name, value, step)
+        self._writer_of_events.flush()
+
+    def show(self, picture: Picture) -> None:
+        pixels = picture.pixels
+        self._writer_of_events.add_image(picture.name, pixels, picture.step, dataformats="HWC")
         self._writer_of_events.flush()
 
     def close(self, failed: bool) -> None:

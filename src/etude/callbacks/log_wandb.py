@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from etude.callbacks.base import Event
 from etude.callbacks.loggers import FROM, Logger, run_config
-from etude.callbacks.writer import Scalars
+from etude.callbacks.writer import Picture, Scalars
 
 AXIS = "global_step"
 Mode = Literal["online", "offline", "disabled"]
@@ -70,6 +70,11 @@ class WandbLogger(Logger):
     def write(self, scalars: Scalars) -> None:
         for step, row in scalars.rows():
             self._run.log({AXIS: step, **row})
+
+    def show(self, picture: Picture) -> None:
+        import wandb
+
+        self._run.log({AXIS: picture.step, picture.name: wandb.Image(picture.pixels)})
 
     def close(self, failed: bool) -> None:
         if self._run is not None:

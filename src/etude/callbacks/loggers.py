@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import UInt8
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 from etude.callbacks.watching import Reported
-from etude.callbacks.writer import Scalars, Writer
+from etude.callbacks.writer import Picture, Scalars, Writer
 from etude.errors import ConfigurationError
 from etude.yaml_reader import read_yaml
 
@@ -72,6 +73,9 @@ class Logger(Callback, ABC):
     def write(self, scalars: Scalars) -> None:
         """Writes a block so that it would outlive the process."""
 
+    def show(self, picture: Picture) -> None:
+        """Writes a picture, as `write` does; a store without pictures leaves them out."""
+
     @abstractmethod
     def close(self, failed: bool) -> None:
         """Training has ended; by an exception if `failed`, or this logger has failed, perhaps in
@@ -92,7 +96,7 @@ class Logger(Callback, ABC):
             first = not self.identity
             self.identity = self.identity or _unique(8)
             self.sitting = self.identity if first else f"{self.identity}-{_unique(4)}"
-            self._writer = Writer(lambda: self.open(event), self.write, self.close)
+            self._writer = Writer(lambda: self.open(event), self.write, self.close, self.show)
         return None
 
     def on_steps_end(self, event: Event, metrics: StepMetrics) -> Request:
@@ -112,6 +116,11 @@ class Logger(Callback, ABC):
             row = np.array([list(scalars.values())])
             step = np.array([event.global_step])
             self._offer(Scalars(event.phase, event.visit, tuple(scalars), step, row))
+        return None
+
+    def on_picture(self, event: Event, name: str, pixels: UInt8[np.ndarray, "h w 3"]) -> Request:
+        if self._writer is not None:
+            self._writer.show(Picture(f"{event.phase}/{name}", event.global_step, pixels))
         return None
 
     def on_checkpoint(self, event: Event, name: str) -> Request:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 #: Seconds between writes, and seconds that the end of a training waits for the last of them.
 INTERVAL, GRACE = 0.5, 30.0
@@ -36,6 +36,15 @@ class Scalars:
             yield step, dict(zip(names, row, strict=True))
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture at a global step."""
+
+    name: str
+    step: int
+    pixels: UInt8[np.ndarray, "height width 3"]
+
+
 class Writer:
     """A thread that opens something, writes what it is offered every half second, and closes it.
 
@@ -56,9 +65,11 @@ class Writer:
         open: Callable[[], Any],
         write: Callable[[Scalars], Any],
         close: Callable[[bool], Any],
+        show: Callable[[Picture], Any] = lambda picture: None,
     ):
-        self._open, self._write, self._close = open, write, close
+        self._open, self._write, self._close, self._show = open, write, close, show
         self._blocks: list[Scalars] = []
+        self._pictures: list[Picture] = []
         self._waiting = 0
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._ending = self._failed = False
@@ -77,6 +88,11 @@ class Writer:
                 return
             self._blocks.append(block)
             self._waiting += block.values.size
+
+    def show(self, picture: Picture) -> None:
+        """Takes a picture; they are few, and none is dropped."""
+        with self._lock:
+            self._pictures.append(picture)
 
     def flush(self) -> None:
         """Wakes the thread, which writes what waits; returns at once."""
@@ -108,8 +124,11 @@ class Writer:
     def _drain(self) -> None:
         with self._lock:
             blocks, self._blocks, self._waiting = self._blocks, [], 0
+            pictures, self._pictures = self._pictures, []
         for block in joined(blocks):
             self._write(block)
+        for picture in pictures:
+            self._show(picture)
 
 
 def joined(blocks: list[Scalars]) -> list[Scalars]:

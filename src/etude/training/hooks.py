@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from etude.callbacks.base import Callback, Event, Save, StepMetrics, Stop, overrides
+from etude.callbacks.base import Callback, Event, Save, Show, StepMetrics, Stop, overrides
 from etude.engine.learner import Probe
 from etude.errors import ConfigurationError, suggest
 
@@ -63,6 +63,8 @@ class Hooks:
                 self.stop = self.stop or request
             elif isinstance(request, Save) and (self.save is None or self.save.optional):
                 self.save = request
+            elif isinstance(request, Show) and hook != "on_picture":
+                self.call("on_picture", event, request.name, request.pixels)
 
     def fail(self, event: Event, error: BaseException) -> None:
         """Training ends by an exception: every callback closes, also if another one cannot."""

@@ -63,6 +63,7 @@ from etude.systems.generative.training import (
 from etude.systems.generative.transformer import CausalTransformer
 from etude.systems.generative.vae import VAE, Posterior
 from etude.systems.generative.wasserstein import WassersteinMMD, squared_mmd
+from etude.systems.generative.watching import Samples, figure_of
 
 __all__ = [
     "DENSITIES",
@@ -106,6 +107,7 @@ __all__ = [
     "ProgressBarCallback",
     "Quantisation",
     "Ring",
+    "Samples",
     "SchedulerConfig",
     "SpectralNorm",
     "Spline",
@@ -120,6 +122,7 @@ __all__ = [
     "bits_per_dim",
     "create_model",
     "dequantised",
+    "figure_of",
     "log_likelihood",
     "log_mean_exp",
     "picture_grid",

@@ -1,6 +1,7 @@
 """Figures of samples. Matplotlib is imported when a figure is drawn."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:
     Figure = Any
+
+Points = Float[np.ndarray, "n 2"]
 
 
 def picture_grid(
@@ -34,4 +37,20 @@ def picture_grid(
     whole = tiled.reshape(rows * (height + 1), columns * (width + 1))
     axes.imshow(whole, cmap="gray", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[], title=title)
+    return figure
+
+
+def scatter(samples: Mapping[str, Points]) -> Figure:
+    """Points of several samples side by side, on the same axes.
+
+    >>> len(scatter({"data": np.zeros((5, 2)), "model": np.ones((5, 2))}).axes)
+    2
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.2 * len(samples), 2.5), layout="constrained")
+    panels = figure.subplots(1, len(samples), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (title, points) in zip(panels, samples.items(), strict=True):
+        axes.plot(*points.T, ".", markersize=1.5, alpha=0.4, color="C0", rasterized=True)
+        axes.set(title=title, aspect="equal", xticks=[], yticks=[])
     return figure

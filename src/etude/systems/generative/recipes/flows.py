@@ -18,7 +18,8 @@ from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.generative.densities import DENSITIES, Density
 from etude.systems.generative.exact import NegativeLogLikelihood
 from etude.systems.generative.flows import Affine, Flow, Spline
-from etude.systems.generative.recipes.plane import scatter, write_points
+from etude.systems.generative.plots import scatter
+from etude.systems.generative.recipes.plane import write_points
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
 

@@ -17,7 +17,8 @@ from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.generative.adversarial import Adversarial
 from etude.systems.generative.densities import Gaussians
 from etude.systems.generative.gan import GAN
-from etude.systems.generative.recipes.plane import scatter, write_points
+from etude.systems.generative.plots import scatter
+from etude.systems.generative.recipes.plane import write_points
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
 
