@@ -35,6 +35,15 @@ from etude.systems.generative.langevin import Langevin
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
 from etude.systems.generative.made import MADE
 from etude.systems.generative.masked import MaskedPerceptron
+from etude.systems.generative.metrics import (
+    Estimate,
+    frechet_distance,
+    mean_discrepancy,
+    memorised,
+    precision,
+    recall,
+    sliced_wasserstein,
+)
 from etude.systems.generative.perceptron import Perceptron
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.quantised import VQVAE, CodePrior, Quantisation
@@ -86,6 +95,7 @@ __all__ = [
     "DenoisingScore",
     "Density",
     "EnergyModel",
+    "Estimate",
     "Flow",
     "Gaussian",
     "Gaussian2D",
@@ -123,8 +133,14 @@ __all__ = [
     "create_model",
     "dequantised",
     "figure_of",
+    "frechet_distance",
     "log_likelihood",
     "log_mean_exp",
+    "mean_discrepancy",
+    "memorised",
     "picture_grid",
+    "precision",
+    "recall",
+    "sliced_wasserstein",
     "squared_mmd",
 ]
