@@ -23,7 +23,6 @@ from etude.systems.generative.recipes.gan import (
     PointOptions,
     game,
     nearness,
-    sliced_wasserstein,
     untrained,
 )
 
@@ -272,7 +271,7 @@ def test_modes_and_distances_are_counted_right():
     assert (nearness(density, lost) > 0.01).tolist() == [False] + [True] * 7
     # A shift by s has the distance 2 |s| / pi, the mean of a cosine.
     moved = x + np.array([0.3, 0.4], np.float32)
-    assert sliced_wasserstein(x, moved) == pytest.approx(1 / np.pi, rel=1e-3)
+    assert generative.sliced_distance(x, moved) == pytest.approx(1 / np.pi, rel=1e-3)
 
 
 def test_every_method_of_the_recipe_is_another_game():

@@ -42,6 +42,7 @@ from etude.systems.generative.metrics import (
     memorised,
     precision,
     recall,
+    sliced_distance,
     sliced_wasserstein,
 )
 from etude.systems.generative.perceptron import Perceptron
@@ -141,6 +142,7 @@ __all__ = [
     "picture_grid",
     "precision",
     "recall",
+    "sliced_distance",
     "sliced_wasserstein",
     "squared_mmd",
 ]

@@ -2,7 +2,7 @@
 
 | | 0 or best where samples are as data | source |
 |---|---|---|
-| `sliced_wasserstein` | 0 | Bonneel et al. 2015, order 2 |
+| `sliced_wasserstein` | 0 | Bonneel et al. 2015 |
 | `mean_discrepancy` | 0 | Gretton et al. 2012, squared, unbiased, a Gaussian kernel |
 | `frechet_distance` | 0 | Dowson and Landau 1982, of normal densities fitted to features |
 | `precision`, `recall` | 1 | Kynkaanniemi et al. 2019 |
@@ -28,8 +28,8 @@ Index = Integer[np.ndarray, " rows"]
 
 #: Draws of the bootstrap, and the share of them inside of an interval.
 DRAWS, LEVEL = 200, 0.95
-#: Directions of the sliced distance.
-DIRECTIONS = 100
+#: Directions of the sliced distance, and of half a turn of the plane.
+DIRECTIONS, IN_THE_PLANE = 100, 64
 
 
 class Estimate(NamedTuple):
@@ -50,33 +50,48 @@ class Estimate(NamedTuple):
 
 
 def sliced_wasserstein(
-    samples: Float[np.ndarray, "n ..."], data: Float[np.ndarray, "m ..."], *, seed: int = 0
+    samples: Float[np.ndarray, "n ..."],
+    data: Float[np.ndarray, "m ..."],
+    *,
+    order: int = 2,
+    seed: int = 0,
 ) -> Estimate:
-    """The sliced Wasserstein distance: the root of the mean of W_2^2 over random directions.
+    """The sliced Wasserstein distance, the mean of that of projections over directions.
 
-    Between N(0, I) and N(m, I) in d dimensions it is |m| / sqrt(d).
+    Of order 1 the mean of W_1, of order 2 the root of the mean of W_2^2, which between N(0, I) and
+    N(m, I) in d dimensions is |m| / sqrt(d). Directions of the plane are evenly apart,
+    others are drawn.
 
     Args:
         samples: of the model, any number.
         data: any number; quantiles are compared at as many levels as the smaller has rows.
+        order: 1 or 2.
         seed: of the directions and of the bootstrap.
 
     >>> x = np.random.default_rng(0).normal(size=(2000, 2))
-    >>> abs(sliced_wasserstein(x, x + np.array([3.0, 4.0])).value - 5 / 2**0.5) < 0.2
-    True
+    >>> round(sliced_wasserstein(x, x + np.array([3.0, 4.0])).value, 3)
+    3.536
     """
     x, y = _pair("sliced_wasserstein", samples, data)
+    if order not in (1, 2):
+        raise et.ConfigurationError(f"sliced_wasserstein: order is 1 or 2; got {order}.")
     random = np.random.default_rng(seed)
-    axes = random.normal(size=(x.shape[1], DIRECTIONS))
-    axes /= np.linalg.norm(axes, axis=0)
-    levels = (np.arange(min(len(x), len(y))) + 0.5) / min(len(x), len(y))
-
-    def distance(first: Rows, second: Others) -> float:
-        apart = _quantiles(first, levels) - _quantiles(second, levels)
-        return math.sqrt(np.mean(apart**2))
-
+    axes = _directions(x.shape[1], random)
     first, second = x @ axes, y @ axes
-    return _bootstrapped(lambda i, j: distance(first[i], second[j]), len(x), len(y), random)
+
+    def distance(i: Index, j: Integer[np.ndarray, " others"]) -> float:
+        return _transport(first[i], second[j], order)
+
+    return _bootstrapped(distance, len(x), len(y), random)
+
+
+def sliced_distance(
+    samples: Float[np.ndarray, "n ..."], data: Float[np.ndarray, "m ..."], *, seed: int = 0
+) -> float:
+    """The value of `sliced_wasserstein(..., order=1)`, without an interval and so much faster."""
+    x, y = _pair("sliced_distance", samples, data)
+    axes = _directions(x.shape[1], np.random.default_rng(seed))
+    return _transport(x @ axes, y @ axes, 1)
 
 
 def mean_discrepancy(
@@ -212,6 +227,22 @@ def memorised(
     chosen = np.random.default_rng(seed).choice(len(known), len(fresh), replace=False)
     nearer = cdist(x, known[chosen]).min(1) < cdist(x, fresh).min(1)
     return _share(nearer, seed)
+
+
+def _directions(dim: int, random: np.random.Generator) -> Float[np.ndarray, "dim directions"]:
+    if dim == 2:
+        angles = np.pi * np.arange(IN_THE_PLANE) / IN_THE_PLANE
+        return np.stack([np.cos(angles), np.sin(angles)])
+    axes = random.normal(size=(dim, DIRECTIONS))
+    return axes / np.linalg.norm(axes, axis=0)
+
+
+def _transport(x: Rows, y: Others, order: int) -> float:
+    """Of columns: the mean of W_1, or the root of that of W_2^2."""
+    count = min(len(x), len(y))
+    levels = (np.arange(count) + 0.5) / count
+    apart = np.abs(_quantiles(x, levels) - _quantiles(y, levels))
+    return float(np.mean(apart**order) ** (1 / order))
 
 
 def _frechet(x: Rows, y: Others) -> float:

@@ -17,6 +17,7 @@ from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.generative.adversarial import Adversarial
 from etude.systems.generative.densities import Gaussians
 from etude.systems.generative.gan import GAN
+from etude.systems.generative.metrics import sliced_distance
 from etude.systems.generative.plots import scatter
 from etude.systems.generative.recipes.plane import write_points
 from etude.table import Table
@@ -203,8 +204,8 @@ def evaluate(config: GANConfig, seed: int, model: GAN, split: str) -> dict[str, 
     return {
         "modes": int((share >= COVERED).sum()),
         "near": float(share.sum()),
-        "distance": sliced_wasserstein(fake, real),
-        "floor": sliced_wasserstein(other, real),
+        "distance": sliced_distance(fake, real),
+        "floor": sliced_distance(other, real),
     }
 
 
@@ -217,15 +218,6 @@ def nearness(density: Gaussians, points: Float[np.ndarray, "n 2"]) -> Float[np.n
     distances = np.linalg.norm(points[:, None] - density.centres, axis=-1)
     nearest = distances.argmin(1)[distances.min(1) <= 3 * density.scale]
     return np.bincount(nearest, minlength=density.count) / len(points)
-
-
-def sliced_wasserstein(
-    first: Float[np.ndarray, "n 2"], second: Float[np.ndarray, "n 2"], directions: int = 64
-) -> float:
-    """The Wasserstein-1 distance of projections, the mean over directions of the half circle."""
-    angles = np.pi * np.arange(directions) / directions
-    ways = np.stack([np.cos(angles), np.sin(angles)])
-    return float(np.abs(np.sort(first @ ways, axis=0) - np.sort(second @ ways, axis=0)).mean())
 
 
 def draw(config: GANConfig, outcomes: Sequence[Outcome], folder: Path) -> None:
