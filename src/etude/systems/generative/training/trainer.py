@@ -8,7 +8,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, PyTree
@@ -20,15 +19,23 @@ from etude.engine.source import Source
 from etude.errors import suggest
 from etude.systems.generative.training import checkpoints
 from etude.systems.generative.training.callbacks import (
-    BaseCallback,
     Logger,
     MetricsLogger,
     overridden,
 )
 from etude.systems.generative.training.config import TrainingConfig, refuse_unread
+from etude.systems.generative.training.inner import Inner
 from etude.systems.generative.training.loading import from_batch, source_of
 from etude.systems.generative.training.objective import LossFn, Metrics, loss_of
-from etude.systems.generative.training.state import Evolving, Rest, TrainingState
+from etude.systems.generative.training.settings import (
+    arrays_of,
+    checkpoints_of,
+    optimizer_of,
+    parted,
+    save_interval_of,
+    seed_of,
+)
+from etude.systems.generative.training.state import Evolving, TrainingState
 from etude.systems.generative.training.telling import EveryBatch, Records, Telling
 
 
@@ -72,6 +79,7 @@ class Trainer:
         ConfigurationError: no loss; settings that contradict each other or would do nothing.
         DataError: a loader that cannot be read.
 
+    >>> import jax.numpy as jnp
     >>> from etude.optim import OptimizerConfig
     >>> from etude.systems import generative
     >>> model = generative.VAE.create(jax.random.key(0), (4,), latent=2, hidden=(8,))
@@ -114,19 +122,11 @@ class Trainer:
             )
         steps = self.steps_per_epoch
         total = None if steps is None else steps * config.num_epochs
-        self.optimizer = _optimizer(config, optimizer, total)
-        learner = et.Learner(et.Gradient(self._needed), self.optimizer)
-        length = et.Steps(total or 1)
-        self._plan = et.Plan.of(et.Phase("train", learner, None, length), model)
-        self._seed = 0 if rng is None else _seed_of(rng)
-        begun = et.init_state(self._plan, model, seed=self._seed)
-        params, others = self._plan.parts[0].split(begun.model)
-        opt_state = begun.learners[0].optimizer
-        rest = Rest(others, begun.keys.step)
-        self._evolving = Evolving(begun.clock, params, et.Carry(opt_state), rest)
-        # Its small arrays serve every step; the large ones are not kept twice.
-        large = (lambda s: (s.model, s.learners[0].optimizer), begun, (None, None))
-        self._template = eqx.tree_at(*large)
+        self.optimizer = optimizer_of(config, optimizer, total)
+        self._seed = 0 if rng is None else seed_of(rng)
+        self._inner = Inner(model, self._needed, self.optimizer, total, self._seed)
+        self._evolving = self._inner.begun
+        self._traced: Evolving | None = None
         self._learner = et.Learner(self._rule)
         self._step = jax.jit(self._proposed)
         self.epoch, self._position = 0, 0
@@ -134,15 +134,15 @@ class Trainer:
         self.train_metrics: list[Metrics] = []
         self.val_metrics: list[Metrics] = []
         self._records = Records(metrics_logger, logger, log_callback, workdir)
-        self._save_interval = _interval(config, save_interval)
-        self._folder = _folder(config, workdir, checkpoint_dir, save_interval)
+        self._save_interval = save_interval_of(config, save_interval)
+        self._folder = checkpoints_of(config, workdir, checkpoint_dir, save_interval)
         self._moving: Event | None = None
         self._start = 0
 
     @property
     def model(self) -> Any:
         """The model as it is now."""
-        return self._model_of(self._now)
+        return self._inner.model(self._now)
 
     @property
     def state(self) -> TrainingState:
@@ -163,14 +163,15 @@ class Trainer:
 
     def model_of(self, params: PyTree) -> Any:
         """The model with these parameters, for the losses of a subclass."""
-        return self._model_of(replace(self._now, params=params))
+        now = self._now if self._traced is None else self._traced
+        return self._inner.model(replace(now, params=params))
 
     def train_step(self, batch: Any) -> Metrics:
         """One step on a batch. Its metrics, as numbers.
 
         Raises `NonFiniteError` for a loss that is not finite; the state stays what it was.
         """
-        evolving, metrics = self._step(self._evolving, _arrays(batch))
+        evolving, metrics = self._step(self._evolving, arrays_of(batch))
         found = {name: float(value) for name, value in metrics.items()}
         if not all(map(np.isfinite, found.values())):
             raise et.NonFiniteError(
@@ -185,7 +186,7 @@ class Trainer:
 
     def validate_step(self, batch: Any) -> Metrics:
         """Metrics of the model on a batch, in inference mode; nothing moves."""
-        batch = _arrays(batch)
+        batch = arrays_of(batch)
         size = len(jax.tree.leaves(batch)[0])
         found = self._measured(et.ArrayData(batch, size, shuffle=False))
         self._validated(found)
@@ -311,27 +312,10 @@ class Trainer:
         """One step, traced: the next state and metrics. Override it, and return a new state.
 
         Random numbers come from `state["rng"]`, a new key at every step; what is returned as `rng`
-        and `best_loss` is not used, for they follow from the step and from validations.
+        and `best_loss` is not used, for they follow from the step and from validations. Statistics
+        and `etude.Carry` move where a loss moves them (`loss_fn`), not in a step of one's own.
         """
-        assert state.rest is not None
-        where = (
-            lambda s: (s.clock, s.model, s.learners[0].optimizer, s.keys.step),
-            self._template,
-            (
-                jnp.asarray(state.step, jnp.int32),
-                eqx.combine(state.params, state.rest.others),
-                state.opt_state,
-                state.rest.root,
-            ),
-        )
-        inner = eqx.tree_at(*where, is_leaf=lambda leaf: leaf is None)
-        after, metrics = et.train_step(self._plan, inner, batch)
-        params, others = self._plan.parts[0].split(after.model)
-        rest = Rest(others, state.rest.root)
-        # A step at fault does not count; its loss says so.
-        step = state.step + 1
-        opt_state = after.learners[0].optimizer
-        return TrainingState(step, params, opt_state, state.rng, state.best_loss, rest), metrics
+        return self._inner.step(state, batch)
 
     def _rule(
         self, trainable: PyTree, rest: PyTree, batch: Any, context: et.Context
@@ -340,7 +324,11 @@ class Trainer:
         return et.Proposal(metrics=metrics, model=evolving)
 
     def _proposed(self, evolving: Evolving, batch: Any) -> tuple[Evolving, dict[str, Array]]:
-        found = self._train_step(evolving.seen(), batch)
+        self._traced = evolving
+        try:
+            found = self._train_step(evolving.seen(), batch)
+        finally:
+            self._traced = None
         if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
             raise et.RuleError(
                 "_train_step(state, batch) returns (state, metrics), metrics a dictionary; got "
@@ -372,7 +360,7 @@ class Trainer:
             # The name is a part of the seed of the order.
             name, length = f"epoch-{number}", et.Steps(part.steps_per_epoch)
             phases.append(et.Phase(name, self._learner, part, length, judged or ()))
-        ours, theirs = _sorted(callbacks)
+        ours, theirs = parted(callbacks)
         config, start = self.training_config, self.global_step
         save_every = None if self._folder is None else self._save_interval
         telling = Telling(self, ours, start, config.log_frequency, save_every)
@@ -419,7 +407,7 @@ class Trainer:
         loss = self._needed
 
         def measure(evolving: Evolving, batch: Any, context: et.Context) -> Any:
-            return loss(inference(self._model_of(evolving)), batch, context)
+            return loss(inference(self._inner.model(evolving)), batch, context)
 
         return (
             et.Validation(valid, measure) if every is None else et.Validation(valid, measure, every)
@@ -443,10 +431,6 @@ class Trainer:
             )
         return self._train
 
-    def _model_of(self, evolving: Evolving) -> Any:
-        arrays = eqx.combine(evolving.params, evolving.rest.others)
-        return eqx.combine(arrays, self._plan.static)
-
     @property
     def _now(self) -> Evolving:
         """What moves, also while the engine moves it."""
@@ -463,75 +447,3 @@ _AROUND_STEPS = ("on_batch_begin", "on_batch_end")
 
 def _maybe(name: str, data: Any, size: int, *, judges: bool = False) -> Source | None:
     return None if data is None else source_of(name, data, size, judges=judges)
-
-
-def _arrays(batch: Any) -> Any:
-    """A batch with arrays for leaves. Raises `DataError` for what is none."""
-    leaves = jax.tree.leaves(batch)
-    if not leaves or not all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
-        raise et.DataError(
-            "A batch is an array, a tuple or a dictionary of arrays, as {'images': x, 'labels': "
-            f"y}}; got {type(batch).__name__}."
-        )
-    return jax.tree.map(jnp.asarray, batch)
-
-
-def _seed_of(rng: Array) -> int:
-    """31 bits of a key, typed or raw."""
-    return int(jax.random.bits(rng, dtype=jnp.uint32)) >> 1
-
-
-def _optimizer(
-    config: TrainingConfig, optimizer: optax.GradientTransformation | None, total: int | None
-) -> optax.GradientTransformationExtraArgs:
-    if optimizer is None:
-        return config.build_optimizer(total)
-    norm = config.gradient_clip_norm
-    parts = [] if norm is None else [optax.clip_by_global_norm(norm)]
-    return optax.with_extra_args_support(optax.chain(*parts, optimizer))
-
-
-def _interval(config: TrainingConfig, save_interval: int | None) -> int:
-    given = {save_interval, config.save_frequency} - {None}
-    if len(given) == 2:
-        raise et.ConfigurationError(
-            f"Trainer: save_interval is {save_interval} and the save_frequency of the "
-            f"configuration {config.save_frequency}. Keep one."
-        )
-    interval = given.pop() if given else 1000
-    assert interval is not None
-    if interval < 1:
-        raise et.ConfigurationError(f"Trainer: save_interval is at least 1; got {interval}.")
-    return interval
-
-
-def _folder(
-    config: TrainingConfig,
-    workdir: str | Path | None,
-    checkpoint_dir: str | Path | None,
-    save_interval: int | None,
-) -> Path | None:
-    """Where checkpoints are made by themselves; None where nobody asked for any."""
-    given = checkpoint_dir if checkpoint_dir is not None else config.checkpoint_dir
-    if None not in (checkpoint_dir, config.checkpoint_dir) and Path(given) != config.checkpoint_dir:  # type: ignore[arg-type]
-        raise et.ConfigurationError(
-            f"Trainer: checkpoint_dir is {str(checkpoint_dir)!r} and that of the configuration "
-            f"{str(config.checkpoint_dir)!r}. Keep one."
-        )
-    if given is not None or workdir is not None:
-        return Path(given if given is not None else workdir)  # type: ignore[arg-type]
-    asked = save_interval is not None or config.save_frequency is not None
-    return Path("checkpoints") if asked else None
-
-
-def _sorted(
-    callbacks: Sequence[Any],
-) -> tuple[list[BaseCallback], list[et.Callback]]:
-    """Those of the seed, and those of the engine."""
-    strangers = [one for one in callbacks if not isinstance(one, BaseCallback | et.Callback)]
-    if strangers:
-        raise et.ConfigurationError(
-            f"callbacks: {strangers[0]!r} is neither a BaseCallback nor an etude.Callback."
-        )
-    ours = [one for one in callbacks if isinstance(one, BaseCallback)]
-    return ours, [one for one in callbacks if isinstance(one, et.Callback)]
