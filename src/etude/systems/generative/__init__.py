@@ -32,6 +32,8 @@ from etude.systems.generative.exact import (
 from etude.systems.generative.flows import Affine, Autoregressive, Coupling, Flow, Spline
 from etude.systems.generative.gan import GAN
 from etude.systems.generative.langevin import Langevin
+from etude.systems.generative.denoisers import Denoiser, TimePerceptron
+from etude.systems.generative.diffusion import Denoising, Diffusion
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
 from etude.systems.generative.made import MADE
 from etude.systems.generative.masked import MaskedPerceptron
@@ -71,6 +73,9 @@ from etude.systems.generative.training import (
     create_model,
 )
 from etude.systems.generative.transformer import CausalTransformer
+from etude.systems.generative.schedules import Schedule
+from etude.systems.generative.space import DataSpace
+from etude.systems.generative.unet import UNet
 from etude.systems.generative.vae import VAE, Posterior
 from etude.systems.generative.wasserstein import WassersteinMMD, squared_mmd
 from etude.systems.generative.watching import Samples, figure_of
@@ -98,6 +103,10 @@ __all__ = [
     "EnergyModel",
     "Estimate",
     "Flow",
+    "DataSpace",
+    "Denoiser",
+    "Denoising",
+    "Diffusion",
     "Gaussian",
     "Gaussian2D",
     "Gaussians",
@@ -129,6 +138,9 @@ __all__ = [
     "TrainingState",
     "WandbLoggerCallback",
     "WandbLoggerConfig",
+    "Schedule",
+    "TimePerceptron",
+    "UNet",
     "WassersteinMMD",
     "bits_per_dim",
     "create_model",

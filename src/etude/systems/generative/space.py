@@ -1,0 +1,142 @@
+"""What the examples of a noising model are, and how labels come to its network."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+import etude as et
+from etude.inputs import soft_labels
+from etude.systems.generative.examples import read_examples
+
+
+@dataclass(frozen=True)
+class DataSpace:
+    """Shape, classes and range of examples.
+
+    A row of zeros in place of a label says that there is none: the network learns both, and the
+    difference is what guidance goes by (Ho and Salimans 2022).
+
+    Attributes:
+        shape: of an example.
+        classes: number of classes; 0 for a model without labels.
+        drop: share of the labels that are left out in training.
+        bounds: least and greatest value of the data, which the network sees as -1 and 1; None for
+            real values, which it sees as they are.
+
+    Raises:
+        ConfigurationError: sizes below 1, classes below 0, labels left out that there are not,
+            bounds that are not in order.
+    """
+
+    shape: tuple[int, ...]
+    classes: int = 0
+    drop: float = 0.0
+    bounds: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        checks = {
+            f"shape must have sizes of at least 1; got {self.shape}": all(
+                size >= 1 for size in self.shape
+            ),
+            f"classes counts from 0 on; got {self.classes}": self.classes >= 0,
+            f"drop is a share of the labels, below 1; got {self.drop}": 0 <= self.drop < 1,
+            f"drop={self.drop} leaves out labels, and there are none: give classes": (
+                not self.drop or self.classes > 0
+            ),
+            f"bounds must be in order; got {self.bounds}": (
+                self.bounds is None or -math.inf < self.bounds[0] < self.bounds[1] < math.inf
+            ),
+        }
+        problems = [problem for problem, good in checks.items() if not good]
+        if problems:
+            raise et.ConfigurationError("\n".join(f"DataSpace: {problem}." for problem in problems))
+
+    @classmethod
+    def of(
+        cls,
+        shape: Any,
+        classes: int = 0,
+        drop: float | None = None,
+        bounds: tuple[float, float] | None = None,
+    ) -> "DataSpace":
+        """The same, where a model with classes leaves out a tenth of them unless told otherwise."""
+        if drop is None:
+            drop = 0.1 if classes > 0 else 0.0
+        return cls(tuple(shape), classes, drop, bounds)
+
+    def read(self, owner: str, batch: Any) -> tuple[Float[Array, "n ..."], Array | None]:
+        """Examples as the network sees them, and rows of labels.
+
+        Values beyond the bounds become NaN.
+
+        Raises:
+            DataError: integers, whose unit is not known; what `read_examples` refuses.
+        """
+        x, labels = read_examples(owner, batch, self.shape, self.classes)
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise et.DataError(
+                f"{owner}: needs real values; got {x.dtype}. Divide intensities by 255, and give "
+                "bounds=(0, 1)."
+            )
+        x = jnp.asarray(x).reshape(len(x), *self.shape)
+        if self.bounds is not None:
+            low, high = self.bounds
+            x = jnp.where((x >= low) & (x <= high), 2 * (x - low) / (high - low) - 1, jnp.nan)
+        return x, labels
+
+    def shown(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Examples of the network as data, clipped to the bounds."""
+        if self.bounds is None:
+            return x
+        low, high = self.bounds
+        return low + (high - low) * (jnp.clip(x, -1, 1) + 1) / 2
+
+    @property
+    def log_scale(self) -> float:
+        """What a log density gains from the network's space to that of the data, in nats."""
+        if self.bounds is None:
+            return 0.0
+        return math.prod(self.shape) * math.log(2 / (self.bounds[1] - self.bounds[0]))
+
+    def dropped(self, key: Key[Array, ""], labels: Array | None) -> Array | None:
+        """Rows of labels in training: a share of them zeros."""
+        if labels is None or not self.drop:
+            return labels
+        kept = jax.random.bernoulli(key, 1 - self.drop, (len(labels), 1))
+        return jnp.where(kept, labels, 0)
+
+    def rows(self, owner: str, labels: Any, count: int, guidance: float) -> Array | None:
+        """Rows of labels for samples, from one class for all or one for each.
+
+        Raises:
+            DataError: labels that are missing, or that the model has no use for.
+            ConfigurationError: guidance below 0, or of a model that was not trained for it.
+        """
+        if not (0 <= guidance < math.inf):
+            raise et.ConfigurationError(f"{owner}: guidance counts from 0 on; got {guidance}.")
+        if not self.classes:
+            if labels is not None:
+                raise et.DataError(f"{owner}: the model has no classes. Leave labels out.")
+            if guidance != 1:
+                raise et.ConfigurationError(
+                    f"{owner}: the model has no classes to guide to. Leave guidance out."
+                )
+            return None
+        if guidance != 1 and not self.drop:
+            raise et.ConfigurationError(
+                f"{owner}: guidance={guidance} needs a model that was trained without labels too. "
+                "Create it with drop=0.1."
+            )
+        if labels is None:
+            if guidance == 0:
+                return jnp.zeros((count, self.classes))
+            raise et.DataError(
+                f"{owner}: the model has {self.classes} classes. Give labels, a number or one for "
+                "each sample; or guidance=0, for samples of all classes."
+            )
+        numbers = jnp.broadcast_to(jnp.asarray(labels), (count,))
+        return soft_labels(owner, "labels", numbers, self.classes)
