@@ -47,6 +47,7 @@ from etude.systems.generative.metrics import (
     sliced_distance,
     sliced_wasserstein,
 )
+from etude.systems.generative.matching import ContinuousFlow, FlowMatching
 from etude.systems.generative.perceptron import Perceptron
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.quantised import VQVAE, CodePrior, Quantisation
@@ -103,10 +104,12 @@ __all__ = [
     "EnergyModel",
     "Estimate",
     "Flow",
+    "ContinuousFlow",
     "DataSpace",
     "Denoiser",
     "Denoising",
     "Diffusion",
+    "FlowMatching",
     "Gaussian",
     "Gaussian2D",
     "Gaussians",

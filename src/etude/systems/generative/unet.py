@@ -110,7 +110,8 @@ class UNet(eqx.Module):
     """Blocks at several sizes on the way down and up again, joined at each size.
 
     Attributes:
-        embed: time and label as they are told to blocks.
+        embed: the time as blocks are told it.
+        labels: what is added for each class; None without classes.
         begin: patches to channels.
         down: blocks of each size, the largest first.
         up: blocks of each size but the smallest, the smallest first.
@@ -121,6 +122,7 @@ class UNet(eqx.Module):
     """
 
     embed: tuple[eqx.nn.Linear, eqx.nn.Linear]
+    labels: Float[Array, "classes known"] | None
     begin: Convolution
     down: tuple[Block, ...]
     up: tuple[Block, ...]
@@ -164,11 +166,12 @@ class UNet(eqx.Module):
                 f"of {factor}; got {shape[0]} x {shape[1]}. Give fewer widths, or another patch."
             )
         known, values = 4 * widths[0], patch * patch * math.prod(shape[2:])
-        keys = iter(jax.random.split(key, 2 * len(widths) + 3))
+        keys = iter(jax.random.split(key, 2 * len(widths) + 4))
         embed = (
-            eqx.nn.Linear(FEATURES + classes, known, key=next(keys)),
+            eqx.nn.Linear(FEATURES, known, key=next(keys)),
             eqx.nn.Linear(known, known, key=next(keys)),
         )
+        labels = jax.random.normal(next(keys), (classes, known)) if classes else None
         begin = Convolution(values, widths[0], key=next(keys))
         entering = (widths[0], *widths[:-1])
         down = tuple(
@@ -179,7 +182,7 @@ class UNet(eqx.Module):
             for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         end = Convolution(widths[0], values, key=next(keys), gain=0.0)
-        return cls(embed, begin, down, up, GroupNorm(widths[0]), end, shape, patch)
+        return cls(embed, labels, begin, down, up, GroupNorm(widths[0]), end, shape, patch)
 
     def __call__(
         self,
@@ -187,11 +190,11 @@ class UNet(eqx.Module):
         time: Float[Array, " n"],
         labels: Float[Array, "n classes"] | None,
     ) -> Float[Array, "n *shape"]:
-        known = time_features(time, FEATURES, 1000.0)
-        if labels is not None:
-            known = jnp.concatenate([known, labels.astype(x.dtype)], axis=-1)
         first, second = map(jax.vmap, self.embed)
-        known = jax.nn.silu(second(jax.nn.silu(first(known))))
+        known = second(jax.nn.silu(first(time_features(time, FEATURES, 1000.0))))
+        if self.labels is not None and labels is not None:
+            known = known + labels.astype(x.dtype) @ self.labels
+        known = jax.nn.silu(known)
         y, passed = self.begin(self._patches(x)), []
         for number, block in enumerate(self.down):
             if number:
