@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -17,6 +18,12 @@ from etude.systems.generative.recipes import (
     energy_recipe,
     flows_recipe,
     gan_recipe,
+from etude.systems.generative import Perceptron
+from etude.systems.generative.recipes import (
+    conditional,
+    diffusion_recipe,
+    flow_matching_recipe,
+    pictures_recipe,
     vae_recipe,
     vq_recipe,
 )
@@ -48,6 +55,11 @@ from etude.systems.machinery.recipes import (
 )
 from etude.systems.quickstart import Digits, recipe as quickstart_recipe
 
+#: Recipes with choices that only their measures read.
+SAMPLED = (
+    *("demo", "twin", "encodings", "labels", "search"),
+    *("diffusion", "flow-matching", "generated-pictures"),
+)
 WAVES: dict[str, Any] = {"signals": 64, "filters": 2, "latent": 4, "context": 2, "hidden": (3,)}
 RECORDS: dict[str, Any] = {"repeats": 1, "per_class": 8, "duration": 2.0, "labels": 2}
 FAULTS = {
@@ -75,6 +87,22 @@ RECIPES = {
         autoregressive_recipe.configuration(repeats=1, hidden=(4,), width=4),
     ),
     "flows": (flows_recipe, flows_recipe.configuration(repeats=1, hidden=(4,))),
+    "diffusion": (
+        diffusion_recipe,
+        diffusion_recipe.configuration(
+            data=("ring",), repeats=1, hidden=(4,), points=300, levels=9, visited=3
+        ),
+    ),
+    "flow-matching": (
+        flow_matching_recipe,
+        flow_matching_recipe.configuration(
+            data=("ring",), repeats=1, hidden=(4,), points=300, solved=2
+        ),
+    ),
+    "generated-pictures": (
+        pictures_recipe,
+        pictures_recipe.configuration(repeats=1, widths=(4,), methods=("diffusion",), solved=2),
+    ),
     "vq": (vq_recipe, vq_recipe.configuration(repeats=1, hidden=(4,))),
     **{name: (found, found.configuration(**RECORDS)) for name, found in FAULTS.items()},
 }
@@ -123,6 +151,8 @@ def quick(monkeypatch):
     snr = np.tile(np.array([0.0, 8.5, 9.5, 11.0, 13.0, 0.0, 0.0, 0.0], np.float32), 64)
     monkeypatch.setattr(shared, "_ranked", lambda *_: (snr, snr))
     monkeypatch.setattr(Survey, "judge", found_anywhere)
+    judge = Perceptron(64, (), 10, key=jax.random.key(0))
+    monkeypatch.setattr(conditional, "recogniser", lambda *_: judge)
     monkeypatch.setattr(search, "matched_filter", lambda _: {f"distance_{r:g}": 1.0 for r in RATES})
 
 
@@ -133,6 +163,6 @@ def test_every_choice_is_read(name):
     config, read = watched(config)
     for trial in recipe.trials(config):
         model = trial.build(progress=False).settings.model
-        if name in ("demo", "twin", "encodings", "labels", "search"):
+        if name in SAMPLED:
             trial.evaluate(model, "test")
     assert set(type(config).model_fields) - read == set()

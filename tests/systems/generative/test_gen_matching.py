@@ -204,7 +204,7 @@ def test_guidance_mixes_velocities():
         (lambda: FlowMatching("sinkhorn"), "coupling is one of independent, optimal"),
         (lambda: exact().sample(KEY, 2, steps=0), "steps must be at least 1"),
         (lambda: exact().sample(KEY, 2, solver="rk4"), "solver is one of euler, midpoint, heun"),
-        (lambda: exact().sample(KEY, 2, guidance=2.0), "no classes to guide to"),
+        (lambda: exact().sample(KEY, 2, guidance=2.0), "both with labels and without"),
         (lambda: exact().log_prob(jnp.zeros((3, 2)), tolerance=0.0), "tolerance must be positive"),
     ],
     ids=["coupling", "steps", "solver", "guidance", "tolerance"],

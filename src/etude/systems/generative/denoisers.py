@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import etude as et
+from etude.systems.generative.examples import with_labels
 from etude.systems.generative.perceptron import Perceptron
 
 Denoiser = Callable[[Array, Array, Array | None], Array]
@@ -88,10 +89,8 @@ class TimePerceptron(eqx.Module):
         time: Float[Array, " n"],
         labels: Float[Array, "n classes"] | None,
     ) -> Float[Array, "n *shape"]:
-        parts = [x.reshape(len(x), -1), time_features(time, self.features, self.highest)]
-        if labels is not None:
-            parts.append(labels.astype(x.dtype))
-        return self.layers(jnp.concatenate(parts, axis=-1)).reshape(x.shape)
+        timed = with_labels(x.reshape(len(x), -1), time_features(time, self.features, self.highest))
+        return self.layers(with_labels(timed, labels)).reshape(x.shape)
 
 
 def denoiser_of(

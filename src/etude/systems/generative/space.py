@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import etude as et
-from etude.inputs import soft_labels
-from etude.systems.generative.examples import read_examples
+from etude.systems.generative.examples import read_examples, sample_labels
 
 
 @dataclass(frozen=True)
@@ -112,31 +111,19 @@ class DataSpace:
     def rows(self, owner: str, labels: Any, count: int, guidance: float) -> Array | None:
         """Rows of labels for samples, from one class for all or one for each.
 
+        Without guidance, by weight 0, labels may be left out.
+
         Raises:
             DataError: labels that are missing, or that the model has no use for.
             ConfigurationError: guidance below 0, or of a model that was not trained for it.
         """
-        if not (0 <= guidance < math.inf):
+        if not 0 <= guidance < math.inf:
             raise et.ConfigurationError(f"{owner}: guidance counts from 0 on; got {guidance}.")
-        if not self.classes:
-            if labels is not None:
-                raise et.DataError(f"{owner}: the model has no classes. Leave labels out.")
-            if guidance != 1:
-                raise et.ConfigurationError(
-                    f"{owner}: the model has no classes to guide to. Leave guidance out."
-                )
-            return None
         if guidance != 1 and not self.drop:
             raise et.ConfigurationError(
-                f"{owner}: guidance={guidance} needs a model that was trained without labels too. "
-                "Create it with drop=0.1."
+                f"{owner}: guidance={guidance} needs a model that was trained both with labels and "
+                "without. Create it with classes and drop=0.1."
             )
-        if labels is None:
-            if guidance == 0:
-                return jnp.zeros((count, self.classes))
-            raise et.DataError(
-                f"{owner}: the model has {self.classes} classes. Give labels, a number or one for "
-                "each sample; or guidance=0, for samples of all classes."
-            )
-        numbers = jnp.broadcast_to(jnp.asarray(labels), (count,))
-        return soft_labels(owner, "labels", numbers, self.classes)
+        if guidance == 0 and labels is None:
+            return jnp.zeros((count, self.classes))
+        return sample_labels(owner, labels, count, self.classes)

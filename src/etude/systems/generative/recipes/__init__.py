@@ -10,3 +10,10 @@ from etude.systems.generative.recipes.autoregressive import recipe as autoregres
 from etude.systems.generative.recipes.flows import recipe as flows_recipe
 
 __all__ = ["autoregressive_recipe", "flows_recipe", "vae_recipe", "vq_recipe"]
+from etude.systems.generative.recipes.conditional import recipe as pictures_recipe
+from etude.systems.generative.recipes.diffusion import recipe as diffusion_recipe
+from etude.systems.generative.recipes.flow_matching import recipe as flow_matching_recipe
+from etude.systems.generative.recipes.vae import recipe as vae_recipe
+from etude.systems.generative.recipes.vq import recipe as vq_recipe
+
+__all__ = ["diffusion_recipe", "flow_matching_recipe", "pictures_recipe", "vae_recipe", "vq_recipe"]
