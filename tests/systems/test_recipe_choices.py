@@ -13,16 +13,15 @@ from etude.systems.attractor.recipes import (
     digits_recipe,
     prototypes_recipe,
 )
-from etude.systems.generative.recipes import (
-    autoregressive_recipe,
-    energy_recipe,
-    flows_recipe,
-    gan_recipe,
 from etude.systems.generative import Perceptron
 from etude.systems.generative.recipes import (
+    autoregressive_recipe,
     conditional,
     diffusion_recipe,
+    energy_recipe,
     flow_matching_recipe,
+    flows_recipe,
+    gan_recipe,
     pictures_recipe,
     vae_recipe,
     vq_recipe,

@@ -14,6 +14,7 @@ This system is being built: variational autoencoders are there, the other famili
 
 from etude.systems.generative.adversarial import Adversarial
 from etude.systems.generative.bounds import Bound, log_likelihood, log_mean_exp
+from etude.systems.generative.denoisers import Denoiser, TimePerceptron
 from etude.systems.generative.densities import (
     DENSITIES,
     Checkerboard,
@@ -23,6 +24,7 @@ from etude.systems.generative.densities import (
     Moons,
     Ring,
 )
+from etude.systems.generative.diffusion import Denoising, Diffusion
 from etude.systems.generative.energy import Contrastive, DenoisingScore, EnergyModel
 from etude.systems.generative.exact import (
     NegativeLogLikelihood,
@@ -32,8 +34,6 @@ from etude.systems.generative.exact import (
 from etude.systems.generative.flows import Affine, Autoregressive, Coupling, Flow, Spline
 from etude.systems.generative.gan import GAN
 from etude.systems.generative.langevin import Langevin
-from etude.systems.generative.denoisers import Denoiser, TimePerceptron
-from etude.systems.generative.diffusion import Denoising, Diffusion
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
 from etude.systems.generative.made import MADE
 from etude.systems.generative.masked import MaskedPerceptron
@@ -51,6 +51,8 @@ from etude.systems.generative.matching import ContinuousFlow, FlowMatching
 from etude.systems.generative.perceptron import Perceptron
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.quantised import VQVAE, CodePrior, Quantisation
+from etude.systems.generative.schedules import Schedule
+from etude.systems.generative.space import DataSpace
 from etude.systems.generative.spectral import SpectralNorm
 from etude.systems.generative.training import (
     BaseCallback,
@@ -74,8 +76,6 @@ from etude.systems.generative.training import (
     create_model,
 )
 from etude.systems.generative.transformer import CausalTransformer
-from etude.systems.generative.schedules import Schedule
-from etude.systems.generative.space import DataSpace
 from etude.systems.generative.unet import UNet
 from etude.systems.generative.vae import VAE, Posterior
 from etude.systems.generative.wasserstein import WassersteinMMD, squared_mmd
@@ -97,6 +97,7 @@ __all__ = [
     "CausalTransformer",
     "Checkerboard",
     "CodePrior",
+    "ContinuousFlow",
     "Contrastive",
     "Coupling",
     "DenoisingScore",
@@ -108,7 +109,11 @@ __all__ = [
     "DataSpace",
     "Denoiser",
     "Denoising",
+    "DenoisingScore",
+    "Density",
     "Diffusion",
+    "EnergyModel",
+    "Flow",
     "FlowMatching",
     "Gaussian",
     "Gaussian2D",
@@ -131,19 +136,19 @@ __all__ = [
     "Quantisation",
     "Ring",
     "Samples",
+    "Schedule",
     "SchedulerConfig",
     "SpectralNorm",
     "Spline",
     "TensorBoardLoggerCallback",
     "TensorBoardLoggerConfig",
+    "TimePerceptron",
     "Trainer",
     "TrainingConfig",
     "TrainingState",
+    "UNet",
     "WandbLoggerCallback",
     "WandbLoggerConfig",
-    "Schedule",
-    "TimePerceptron",
-    "UNet",
     "WassersteinMMD",
     "bits_per_dim",
     "create_model",
