@@ -37,6 +37,7 @@ from etude.systems.generative.langevin import Langevin
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian, Likelihood
 from etude.systems.generative.made import MADE
 from etude.systems.generative.masked import MaskedPerceptron
+from etude.systems.generative.matching import ContinuousFlow, FlowMatching
 from etude.systems.generative.metrics import (
     Estimate,
     frechet_distance,
@@ -47,7 +48,6 @@ from etude.systems.generative.metrics import (
     sliced_distance,
     sliced_wasserstein,
 )
-from etude.systems.generative.matching import ContinuousFlow, FlowMatching
 from etude.systems.generative.perceptron import Perceptron
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.quantised import VQVAE, CodePrior, Quantisation
@@ -100,12 +100,6 @@ __all__ = [
     "ContinuousFlow",
     "Contrastive",
     "Coupling",
-    "DenoisingScore",
-    "Density",
-    "EnergyModel",
-    "Estimate",
-    "Flow",
-    "ContinuousFlow",
     "DataSpace",
     "Denoiser",
     "Denoising",
@@ -113,6 +107,7 @@ __all__ = [
     "Density",
     "Diffusion",
     "EnergyModel",
+    "Estimate",
     "Flow",
     "FlowMatching",
     "Gaussian",

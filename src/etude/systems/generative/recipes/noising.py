@@ -8,12 +8,12 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
-from jaxtyping import Float
 from pydantic import Field
 
 import etude as et
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.generative.densities import DENSITIES
+from etude.systems.generative.metrics import sliced_distance
 from etude.systems.generative.plots import scatter
 
 Name = Literal["moons", "eight-gaussians", "checkerboard", "ring", "gaussian"]
@@ -95,18 +95,9 @@ def distances(
     real, other = (np.asarray(points(name, seed, split, COUNT, number)) for number in (0, 1))
     fake = np.asarray(sample(jax.random.fold_in(jax.random.key(seed), 2000), COUNT))
     return {
-        "distance": sliced_wasserstein(fake, real),
-        "floor": sliced_wasserstein(other, real),
+        "distance": sliced_distance(fake, real),
+        "floor": sliced_distance(other, real),
     }
-
-
-def sliced_wasserstein(
-    first: Float[np.ndarray, "n 2"], second: Float[np.ndarray, "n 2"], directions: int = 64
-) -> float:
-    """The Wasserstein-1 distance of projections, the mean over directions of the half circle."""
-    angles = np.pi * np.arange(directions) / directions
-    ways = np.stack([np.cos(angles), np.sin(angles)])
-    return float(np.abs(np.sort(first @ ways, axis=0) - np.sort(second @ ways, axis=0)).mean())
 
 
 def draw(sample: Sampled, config: PlaneConfig, outcomes: Sequence[Outcome], folder: Path) -> None:
