@@ -56,7 +56,7 @@ def test_a_random_order_is_one_for_each_seed():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"methods": ("made",), "width": 8, "heads": 2}, "width is for transformer.*heads is"),
+        ({"methods": ("made",), "width": 8, "heads": 4}, "width is for transformer.*heads is"),
         ({"methods": ("transformer",), "order": "random"}, "order is for made"),
         ({"methods": ()}, "methods"),
     ],

@@ -65,10 +65,10 @@ class AutoregressiveConfig(DataConfiguration, frozen=True):
     hidden: tuple[int, ...] = Field((500,), description="widths of the layers (made)")
     width: int = Field(32, ge=1, description="numbers at each pixel (transformer)")
     layers: int = Field(2, ge=1, description="blocks (transformer)")
-    heads: int = Field(4, ge=1, description="of the attention (transformer)")
+    heads: int = Field(2, ge=1, description="of the attention (transformer)")
     batch: int = Field(64, ge=1, description="pictures per step")
-    epochs: int = Field(60, ge=1, description="passes over the training pictures")
-    rate: float = Field(1e-3, gt=0, description="learning rate (AdamW), falls along a cosine")
+    epochs: int = Field(80, ge=1, description="passes over the training pictures")
+    rate: float = Field(5e-3, gt=0, description="learning rate (AdamW), falls along a cosine")
     decay: float = Field(0.1, ge=0, description="weight decay")
 
     @model_validator(mode="after")
