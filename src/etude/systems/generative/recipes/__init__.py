@@ -5,7 +5,6 @@ from etude.systems.generative.recipes.conditional import recipe as pictures_reci
 from etude.systems.generative.recipes.diffusion import recipe as diffusion_recipe
 from etude.systems.generative.recipes.energy import recipe as energy_recipe
 from etude.systems.generative.recipes.flow_matching import recipe as flow_matching_recipe
-from etude.systems.generative.recipes.energy import recipe as energy_recipe
 from etude.systems.generative.recipes.flows import recipe as flows_recipe
 from etude.systems.generative.recipes.gan import recipe as gan_recipe
 from etude.systems.generative.recipes.vae import recipe as vae_recipe
@@ -19,9 +18,6 @@ __all__ = [
     "flows_recipe",
     "gan_recipe",
     "pictures_recipe",
-    "energy_recipe",
-    "flows_recipe",
-    "gan_recipe",
     "vae_recipe",
     "vq_recipe",
 ]
