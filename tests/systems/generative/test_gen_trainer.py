@@ -12,6 +12,7 @@ from flax import nnx
 
 import etude as et
 from etude.systems import generative as gen
+from etude.systems.generative.training.models import MODELS
 
 IMAGES = np.asarray(jax.random.bernoulli(jax.random.key(3), 0.4, (22, 6)), np.float32)
 LABELS = np.arange(22) % 2
@@ -377,9 +378,23 @@ def test_models_from_data():
     assert isinstance(_configured(parameters={"likelihood": "gaussian"}).likelihood, gen.Gaussian)
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "GAN"])
+def test_every_model_has_its_objective(name):
+    """Made from data, and trained by its own loss: a step, and samples, by the name alone."""
+    model = gen.create_model(gen.ModelConfig(model_class=name, input_dim=(6,)), 0)
+    trainer = gen.Trainer(model, config())
+    assert np.isfinite(trainer.train_step(IMAGES[:4])["loss"])
+    assert trainer.generate_samples(3, seed=0).shape == (3, 6)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "named"),
     [
+        (
+            lambda: _configured(model_class="Flow"),
+            et.ConfigurationError,
+            "a Flow has no output_dim",
+        ),
         (lambda: _configured(model_class="os.system"), et.ConfigurationError, "'os.system'"),
         (lambda: _configured(parameters={"betta": 2}), et.ConfigurationError, "'betta'.*'beta'"),
         (lambda: _configured(parameters={"likelihood": "x"}), et.ConfigurationError, "likelihood"),

@@ -1,8 +1,9 @@
 """Models from data: a configuration that names one of ours, and what builds it."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import signature
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import jax
 from jaxtyping import Array, PyTree
@@ -11,13 +12,17 @@ from pydantic import Field, field_validator
 import etude as et
 from etude.config import Config
 from etude.errors import suggest
+from etude.systems.generative.diffusion import Diffusion
 from etude.systems.generative.energy import EnergyModel
+from etude.systems.generative.flows import Affine, Flow, Spline
 from etude.systems.generative.gan import GAN
 from etude.systems.generative.likelihoods import Bernoulli, Gaussian
+from etude.systems.generative.made import MADE
+from etude.systems.generative.matching import ContinuousFlow
 from etude.systems.generative.quantised import VQVAE
+from etude.systems.generative.schedules import Schedule
+from etude.systems.generative.transformer import CausalTransformer
 from etude.systems.generative.vae import VAE
-
-Builder = Callable[..., PyTree]
 
 
 @final
@@ -36,9 +41,13 @@ class ModelConfig(Config, frozen=True):
         description="A model of this package, by its name or by a dotted one that ends with it."
     )
     input_dim: tuple[int, ...] = Field(description="Shape of an example.")
-    hidden_dims: tuple[int, ...] = Field(default=(500,), description="Widths of its layers.")
-    output_dim: int = Field(
-        default=20, ge=1, description="Latent components, or positions of codes."
+    hidden_dims: tuple[int, ...] | None = Field(
+        default=None, description="Widths of its layers. None: the model's own default."
+    )
+    output_dim: int | None = Field(
+        default=None,
+        ge=1,
+        description="Latent components, or positions of codes. None: the model's own default.",
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="Other arguments of the model."
@@ -50,51 +59,39 @@ class ModelConfig(Config, frozen=True):
         return value.__name__ if isinstance(value, type) else value
 
 
-def _vae(key: Array, config: ModelConfig, likelihood: str = "bernoulli", **given: Any) -> VAE:
-    kinds = {"bernoulli": Bernoulli, "gaussian": Gaussian}
-    if likelihood not in kinds:
-        raise et.ConfigurationError(
-            f"create_model: likelihood {likelihood!r} is unknown. {suggest(likelihood, kinds)}"
-        )
-    return VAE.create(
-        key,
-        config.input_dim,
-        latent=config.output_dim,
-        hidden=config.hidden_dims,
-        likelihood=kinds[likelihood](),
-        **given,
-    )
+class Entry(NamedTuple):
+    """How one model is made from data.
+
+    Attributes:
+        create: its constructor, whose other arguments are its `parameters`.
+        latent: the argument that `output_dim` gives; None where there is none.
+        hidden: the argument that `hidden_dims` gives; None where there is none.
+        kinds: arguments that are objects, and what makes them by name.
+    """
+
+    create: Callable[..., Any]
+    latent: str | None = None
+    hidden: str | None = "hidden"
+    kinds: Mapping[str, Mapping[str, Callable[[], Any]]] = {}
 
 
-def _vqvae(key: Array, config: ModelConfig, **given: Any) -> VQVAE:
-    return VQVAE.create(
-        key, config.input_dim, positions=config.output_dim, hidden=config.hidden_dims, **given
-    )
+#: Arguments that are objects; only those with names can be said in data.
+_OBJECTS = {"net", "schedule", "elementwise", "likelihood"}
+_LIKELIHOODS = {"likelihood": {"bernoulli": Bernoulli, "gaussian": Gaussian}}
+_SCHEDULES = {"schedule": {kind: partial(Schedule, kind) for kind in ("cosine", "linear")}}
 
-
-def _gan(key: Array, config: ModelConfig, **given: Any) -> GAN:
-    return GAN.create(
-        key, config.input_dim, latent=config.output_dim, hidden=config.hidden_dims, **given
-    )
-
-
-def _energy(key: Array, config: ModelConfig, **given: Any) -> EnergyModel:
-    if "output_dim" in config.model_fields_set:
-        raise et.ConfigurationError(
-            "create_model: an EnergyModel has no latent components. Leave output_dim out."
-        )
-    return EnergyModel.create(key, config.input_dim, hidden=config.hidden_dims, **given)
-
-
-#: The last part of `model_class` -> what builds it, and the function whose other arguments are
-#: its `parameters`. A name from a file never imports anything.
-MODELS: Mapping[str, tuple[Builder, Callable[..., Any]]] = {
-    "VAE": (_vae, VAE.create),
-    "VQVAE": (_vqvae, VQVAE.create),
-    "GAN": (_gan, GAN.create),
-    "EnergyModel": (_energy, EnergyModel.create),
+#: The last part of `model_class` -> what makes it. A name from a file never imports anything.
+MODELS: Mapping[str, Entry] = {
+    "VAE": Entry(VAE.create, "latent", kinds=_LIKELIHOODS),
+    "VQVAE": Entry(VQVAE.create, "positions", kinds=_LIKELIHOODS),
+    "GAN": Entry(GAN.create, "latent"),
+    "EnergyModel": Entry(EnergyModel.create),
+    "Diffusion": Entry(Diffusion.create, kinds=_SCHEDULES),
+    "ContinuousFlow": Entry(ContinuousFlow.create),
+    "Flow": Entry(Flow.create, kinds={"elementwise": {"affine": Affine, "spline": Spline}}),
+    "MADE": Entry(MADE.create),
+    "CausalTransformer": Entry(CausalTransformer.create, hidden=None),
 }
-_TAKEN = {"key", "shape", "latent", "positions", "hidden"}
 
 
 def create_model(config: ModelConfig, rngs: Any) -> PyTree:
@@ -113,16 +110,35 @@ def create_model(config: ModelConfig, rngs: Any) -> PyTree:
         raise et.ConfigurationError(
             f"create_model: there is no model {config.model_class!r} here. {suggest(name, MODELS)}"
         )
-    build, create = MODELS[name]
-    known = {*signature(create).parameters, *signature(build).parameters}
-    known -= _TAKEN | {"config", "given"}
-    unknown = [given for given in config.parameters if given not in known]
-    if unknown:
-        raise et.ConfigurationError(
-            f"create_model: a {name} has no parameter "
-            + "; ".join(f"{one!r}. {suggest(one, known)}" for one in unknown)
-        )
-    return build(_key(rngs), config, **config.parameters)
+    entry = MODELS[name]
+    fields = {"output_dim": entry.latent, "hidden_dims": entry.hidden}
+    set_fields = {field: argument for field, argument in fields.items() if getattr(config, field)}
+    problems = [
+        f"a {name} has no {field}; leave it out"
+        for field, argument in set_fields.items()
+        if argument is None
+    ]
+    arguments = signature(entry.create).parameters
+    known = set(arguments) - {"key", "shape", entry.latent, entry.hidden}
+    # Objects that have no name here cannot be said in data.
+    known -= {
+        one for one in ("net", "schedule", "elementwise", "likelihood") if one not in entry.kinds
+    }
+    for one in config.parameters:
+        if one not in known:
+            problems.append(f"a {name} has no parameter {one!r}. {suggest(one, known)}")
+    chosen = dict(config.parameters)
+    for one, makers in entry.kinds.items():
+        if one in chosen and chosen[one] not in makers:
+            problems.append(
+                f"{one} {chosen[one]!r} is unknown. {suggest(str(chosen[one]), makers)}"
+            )
+        elif one in chosen:
+            chosen[one] = makers[chosen[one]]()
+    if problems:
+        raise et.ConfigurationError("\n".join(f"create_model: {problem}" for problem in problems))
+    named = {argument: getattr(config, field) for field, argument in set_fields.items() if argument}
+    return entry.create(_key(rngs), config.input_dim, **named, **chosen)
 
 
 def _key(rngs: Any) -> Array:

@@ -8,8 +8,14 @@ from jaxtyping import Array
 
 import etude as et
 from etude.systems.generative.bounds import Bound
+from etude.systems.generative.diffusion import Denoising, Diffusion
 from etude.systems.generative.energy import Contrastive, EnergyModel
+from etude.systems.generative.exact import NegativeLogLikelihood
+from etude.systems.generative.flows import Flow
+from etude.systems.generative.made import MADE
+from etude.systems.generative.matching import ContinuousFlow, FlowMatching
 from etude.systems.generative.quantised import VQVAE, Quantisation
+from etude.systems.generative.transformer import CausalTransformer
 from etude.systems.generative.vae import VAE
 
 Batch = dict[str, Any]
@@ -24,6 +30,11 @@ OBJECTIVES: Mapping[type, Callable[[Any], Loss]] = {
     VAE: lambda model: Bound(kl_weight=model.beta),
     VQVAE: lambda model: Quantisation(),
     EnergyModel: lambda model: Contrastive(),
+    Diffusion: lambda model: Denoising(),
+    ContinuousFlow: lambda model: FlowMatching(),
+    Flow: lambda model: NegativeLogLikelihood(),
+    MADE: lambda model: NegativeLogLikelihood(),
+    CausalTransformer: lambda model: NegativeLogLikelihood(),
 }
 
 
