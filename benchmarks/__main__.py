@@ -13,6 +13,7 @@ from benchmarks import (
     born,
     checkpoints,
     convolutions,
+    generative,
     growth,
     history,
     loggers,
@@ -43,6 +44,7 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "waveforms": waveforms.report,
     "born": born.report,
     "machinery": machinery.report,
+    "generative": generative.report,
 }
 
 

@@ -79,7 +79,7 @@ class Adversarial:
         generator: optax.GradientTransformation,
         *,
         repeat: int = 1,
-        ema: float | None = None,
+        ema: float | Callable[[Array], Any] | None = None,
     ) -> tuple[et.Learner, et.Learner]:
         """The learners "critic" and "generator", which take turns in this order.
 
@@ -88,7 +88,8 @@ class Adversarial:
             generator: optimizer of the generator.
             repeat: turns of the critic for one of the generator, on one batch, each with other
                 noise.
-            ema: decay of the average of the generator, for `Phase(keep="ema")`.
+            ema: decay of the average of the generator, as `etude.Learner` takes it, for
+                `Phase(keep="ema")`.
         """
         return (
             et.Learner(
