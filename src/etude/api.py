@@ -1,5 +1,6 @@
 """The public names of `etude`: one explicit list."""
 
+from etude.adapters import Linen as Linen, linen as linen
 from etude.callbacks import (
     Callback as Callback,
     CSVLogger as CSVLogger,
