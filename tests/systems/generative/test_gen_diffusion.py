@@ -266,6 +266,8 @@ def test_labels_and_times_reach_the_network():
         (lambda: Denoising(0.0), "min_snr must be positive"),
         (lambda: UNet.create(KEY, (6, 6), widths=(8, 8, 8)), "multiples of 4; got 6 x 6"),
         (lambda: UNet.create(KEY, (6,)), "needs a shape"),
+        (lambda: small(classes=2).sample(KEY, 2, 1), "with classes=3, and the model has 2"),
+        (lambda: small(classes=0).sample(KEY, 2), "with classes=3, and the model has 0"),
         (lambda: small().sample(KEY, 2, 1, steps=21), "has 20 steps; got 21"),
         (lambda: small().sample(KEY, 2, 1, eta=2.0), "eta is from 0 to 1"),
         (lambda: small().sample(KEY, 2, 1, guidance=-1.0), "guidance counts from 0 on"),

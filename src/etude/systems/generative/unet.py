@@ -190,9 +190,16 @@ class UNet(eqx.Module):
         time: Float[Array, " n"],
         labels: Float[Array, "n classes"] | None,
     ) -> Float[Array, "n *shape"]:
+        own = 0 if self.labels is None else len(self.labels)
+        given = 0 if labels is None else labels.shape[-1]
+        if own != given:
+            raise et.ConfigurationError(
+                f"UNet: it was created with classes={own}, and the model has {given}. Give both "
+                "the same number."
+            )
         first, second = map(jax.vmap, self.embed)
         known = second(jax.nn.silu(first(time_features(time, FEATURES, 1000.0))))
-        if self.labels is not None and labels is not None:
+        if labels is not None and self.labels is not None:
             known = known + labels.astype(x.dtype) @ self.labels
         known = jax.nn.silu(known)
         y, passed = self.begin(self._patches(x)), []
