@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import multivariate_normal, norm
 
 import etude as et
-from etude.systems.generative import ContinuousFlow, FlowMatching
+from etude.systems.generative import ContinuousFlow, FlowMatching, NegativeLogLikelihood
 from etude.systems.generative.matching import SOLVERS, assignment
 
 KEY = jax.random.key(0)
@@ -118,6 +118,17 @@ def test_the_likelihood_is_in_the_units_of_the_data():
     seen = 2 * np.asarray(x) / 5 - 1
     wanted = norm.logpdf(seen, MEAN, SCALE / 4).sum(1) + 2 * np.log(2 / 5)
     np.testing.assert_allclose(eqx.filter_jit(model.log_prob)(x), wanted, atol=1e-3)
+
+
+def test_likelihood_alone_trains_a_flow():
+    pytest.importorskip("diffrax")
+    x = 0.5 * np.random.default_rng(0).normal(size=(2000, 1)).astype(np.float32)
+    model = ContinuousFlow.create(KEY, (1,), net=Linear(jnp.zeros((1, 1))))
+    learner = et.Learner(et.Gradient(NegativeLogLikelihood()), optax.adam(0.05))
+    phase = et.Phase("fit", learner, et.ArrayData(x, 200), et.Steps(60))
+    model = et.Trainer(model, phase, progress=False).fit().model
+    # exp(A) is the standard deviation.
+    assert float(jnp.exp(model.net.matrix[0, 0])) == pytest.approx(x.std(), rel=0.05)
 
 
 def test_training_finds_the_floor():

@@ -102,9 +102,19 @@ class Diffusion(eqx.Module):
         net = denoiser_of("Diffusion", key, net, space.shape, classes, hidden, 1000.0)
         return cls(net, space, schedule, predict)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an example."""
+        return self.space.shape
+
+    @property
+    def classes(self) -> int:
+        """The number of classes; 0 for a model without labels."""
+        return self.space.classes
+
     def factors(self, level: Int[Array, " n"]) -> tuple[Array, Array]:
         """a and b at these levels, to be multiplied with examples."""
-        wide = (-1, *[1] * len(self.space.shape))
+        wide = (-1, *[1] * len(self.shape))
         a, b = (jnp.asarray(each, jnp.float32)[level] for each in self.schedule.levels)
         return a.reshape(wide), b.reshape(wide)
 
@@ -214,7 +224,7 @@ def _drawn(
     weight: Any,
     path: _Path,
 ) -> Array:
-    shape = (count, *model.space.shape)
+    shape = (count, *model.shape)
     first, *_ = keys = jax.random.split(key, len(path.level) + 1)
     bounded = model.space.bounds is not None
 

@@ -36,8 +36,8 @@ COUPLINGS = ("independent", "optimal")
 class ContinuousFlow(eqx.Module):
     """A flow dx/dt = net(x, t) from normal noise at t = 0 to examples at t = 1.
 
-    `FlowMatching` trains it (Lipman et al. 2023; Liu et al. 2023), or its own likelihood
-    (`log_prob`, Chen et al. 2018). Batches are arrays, `(images, labels)`, or dictionaries with
+    `FlowMatching` trains it (Lipman et al. 2023; Liu et al. 2023), or `NegativeLogLikelihood`
+    (Chen et al. 2018). Batches are arrays, `(images, labels)`, or dictionaries with
     "images" and "labels".
 
     Attributes:
@@ -79,6 +79,16 @@ class ContinuousFlow(eqx.Module):
         # Slow in time: the likelihood follows the flow with adaptive steps.
         net = denoiser_of("ContinuousFlow", key, net, space.shape, classes, hidden, 20.0)
         return cls(net, space)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an example."""
+        return self.space.shape
+
+    @property
+    def classes(self) -> int:
+        """The number of classes; 0 for a model without labels."""
+        return self.space.classes
 
     def velocity(self, labels: Array | None = None, weight: Any = 1.0) -> Field:
         """The field `(x, time) -> dx/dt`; `labels` are rows, `weight` is of guidance."""
@@ -185,7 +195,7 @@ def _drawn(
     def move(x: Array, time: Array) -> tuple[Array, None]:
         return step(field, x, jnp.full(count, time), 1 / steps), None
 
-    start = jax.random.normal(key, (count, *model.space.shape))
+    start = jax.random.normal(key, (count, *model.shape))
     return model.space.shown(jax.lax.scan(move, start, jnp.arange(steps) / steps)[0])
 
 
@@ -226,7 +236,7 @@ class FlowMatching:
         noise = jax.random.normal(for_noise, x.shape, x.dtype)
         if self.coupling == "optimal":
             noise = noise[assignment(noise, x, labels)]
-        along = time.reshape(-1, *[1] * len(model.space.shape))
+        along = time.reshape(-1, *[1] * len(model.shape))
         field = model.velocity(model.space.dropped(for_labels, labels))
         line = x - noise
         found = field((1 - along) * noise + along * x, time)

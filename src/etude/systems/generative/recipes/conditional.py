@@ -143,7 +143,7 @@ def drawn(
 def evaluate(config: PicturesConfig, seed: int, model: Model, split: str) -> dict[str, Any]:
     """The share of samples whose class a classifier finds, and the same of real pictures."""
     found = getattr(pictures(config.data, config.root), split)
-    judge, labels = recogniser(config.data, config.root), np.arange(AT_ONCE) % model.space.classes
+    judge, labels = recogniser(config.data, config.root), np.arange(AT_ONCE) % model.classes
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2000), COUNT // AT_ONCE)
     parts = [drawn(config, model, key, AT_ONCE, labels) for key in keys]
     return {
@@ -158,7 +158,7 @@ def draw(config: PicturesConfig, outcomes: Sequence[Outcome], folder: Path) -> N
     for outcome in outcomes:
         if outcome.trial.seed == config.seed:
             model: Model = outcome.model()
-            classes, method = model.space.classes, outcome.trial.method
+            classes, method = model.classes, outcome.trial.method
             labels = jnp.arange(8 * classes) % classes
             pictures = drawn(config, model, jax.random.key(config.seed), 8 * classes, labels)
             figure = picture_grid(pictures, method, classes)
@@ -183,7 +183,7 @@ def sample(
     model: Model, config: PicturesConfig, inputs: Sequence[str], options: PictureOptions
 ) -> Table:
     """Writes `samples.npy` and `samples.png`; the classes as a table."""
-    classes, count = model.space.classes, options.count
+    classes, count = model.classes, options.count
     if options.label is not None and options.label >= classes:
         raise et.ConfigurationError(
             f"--label {options.label}: the model has {classes} classes, counted from 0."
