@@ -215,7 +215,7 @@ def test_an_energy_is_made_from_data_and_trained_by_its_own_loss():
     assert metrics["loss"] == pytest.approx(metrics["data"] - metrics["chains"], abs=1e-5)
     assert not np.array_equal(trainer.model.chains.value, model.chains.value)
     assert trainer.generate_samples(3, seed=0, langevin=Langevin(2)).shape == (3, 2)
-    with pytest.raises(et.ConfigurationError, match="no latent components"):
+    with pytest.raises(et.ConfigurationError, match="has no output_dim"):
         generative.create_model(config.model_copy(update={"output_dim": 3}), 0)
 
 
