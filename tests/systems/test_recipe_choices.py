@@ -150,7 +150,7 @@ def quick(monkeypatch):
     snr = np.tile(np.array([0.0, 8.5, 9.5, 11.0, 13.0, 0.0, 0.0, 0.0], np.float32), 64)
     monkeypatch.setattr(shared, "_ranked", lambda *_: (snr, snr))
     monkeypatch.setattr(Survey, "judge", found_anywhere)
-    judge = Perceptron(64, (), 10, key=jax.random.key(0))
+    judge = Perceptron(64, (8,), 10, key=jax.random.key(0))
     monkeypatch.setattr(conditional, "recogniser", lambda *_: judge)
     monkeypatch.setattr(search, "matched_filter", lambda _: {f"distance_{r:g}": 1.0 for r in RATES})
 

@@ -19,7 +19,7 @@ from etude.systems.generative.recipes import (
 from etude.systems.generative.recipes.conditional import PicturesConfig
 from etude.systems.generative.recipes.diffusion import DiffusionConfig
 from etude.systems.generative.recipes.flow_matching import FlowConfig
-from etude.systems.generative.recipes.recognition import recognised, recogniser
+from etude.systems.generative.recipes.recognition import features, recognised, recogniser
 
 SMALL = {"data": ("gaussian",), "repeats": 1, "steps": 300, "hidden": (32,), "ema": 0.9}
 
@@ -63,13 +63,17 @@ def test_a_diffusion_is_judged_by_its_samples(tmp_path, capsys):
 
 
 def test_pictures_of_a_class_are_drawn(tmp_path, capsys, monkeypatch):
-    judge = Perceptron(64, (), 10, key=jax.random.key(0))
+    judge = Perceptron(64, (8,), 10, key=jax.random.key(0))
     monkeypatch.setattr(conditional, "recogniser", lambda *_: judge)
     monkeypatch.setattr(conditional, "COUNT", 500)
     config = PicturesConfig(repeats=1, methods=("diffusion",), widths=(8,), epochs=2, solved=5)
     run = tmp_path / "run"
     table = pictures_recipe.run(config, run, progress=False, say=lambda line: None)
-    assert 0 <= float(table.rows[0][1]) <= 1
+    measures = dict(zip(table.head[1:], map(float, table.rows[0][1:]), strict=True))
+    # Two passes make noise: far from the data, and near none of them.
+    assert measures["Frechet distance"] > 2 * measures["of data"]
+    assert measures["recall"] < measures["of the data"]
+    assert 0 <= measures["memorised"] <= 1
     assert (run / "figures/samples-diffusion.png").exists()
     code, *_ = use(capsys, "sample", run, "--count", 6, "--label", 3, "--guidance", 2)
     assert code == 0
@@ -96,6 +100,12 @@ def test_the_judge_recognises_real_pictures():
     judge, found = recogniser("digits", None), conditional.pictures("digits", None)
     assert recognised(judge, found.test.x, found.test.y) > 0.95
     assert recognised(judge, found.test.x, (found.test.y + 1) % 10) < 0.05
+    # The last layer reads the features.
+    last, seen = judge.layers[-1], features(judge, found.test.x)
+    scores = seen @ np.asarray(last.weight).T + np.asarray(last.bias)
+    np.testing.assert_allclose(
+        scores, judge(jnp.asarray(found.test.x.reshape(-1, 64))), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_every_choice_of_loss_is_another(tmp_path):

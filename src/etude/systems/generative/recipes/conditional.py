@@ -17,10 +17,11 @@ from etude.data import DIGITS
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.diffusion import Denoising, Diffusion
 from etude.systems.generative.matching import ContinuousFlow, FlowMatching
+from etude.systems.generative.metrics import frechet_distance, memorised, recall
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.recipes import diffusion, flow_matching
 from etude.systems.generative.recipes.pictures import write_samples
-from etude.systems.generative.recipes.recognition import pictures, recognised, recogniser
+from etude.systems.generative.recipes.recognition import features, pictures, recognised, recogniser
 from etude.systems.generative.unet import UNet
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
@@ -141,14 +142,29 @@ def drawn(
 
 
 def evaluate(config: PicturesConfig, seed: int, model: Model, split: str) -> dict[str, Any]:
-    """The share of samples whose class a classifier finds, and the same of real pictures."""
-    found = getattr(pictures(config.data, config.root), split)
-    judge, labels = recogniser(config.data, config.root), np.arange(AT_ONCE) % model.classes
+    """Measures of samples and, with names that begin with `real`, the same of real pictures.
+
+    By a classifier: the share whose class it finds; by its features: the Frechet distance from
+    pictures of the split, and the share of these pictures that samples come near. By pixels: the
+    share of samples that are nearer to training pictures than to those of the validation.
+    """
+    found = pictures(config.data, config.root)
+    chosen, judge = getattr(found, split), recogniser(config.data, config.root)
+    labels = np.arange(AT_ONCE) % model.classes
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2000), COUNT // AT_ONCE)
-    parts = [drawn(config, model, key, AT_ONCE, labels) for key in keys]
+    fake = np.concatenate([drawn(config, model, key, AT_ONCE, labels) for key in keys])
+    others = found.train if split != "train" else found.valid
+    assert others is not None
+    assert found.valid is not None
+    real, other, seen = (features(judge, x[:COUNT]) for x in (chosen.x, others.x, fake))
     return {
-        "recognised": recognised(judge, np.concatenate(parts), np.tile(labels, len(keys))),
-        "real": recognised(judge, found.x, found.y),
+        "recognised": recognised(judge, fake, np.tile(labels, len(keys))),
+        "real_recognised": recognised(judge, chosen.x, chosen.y),
+        "frechet": frechet_distance(seen, real).value,
+        "real_frechet": frechet_distance(other, real).value,
+        "recall": recall(seen, real).value,
+        "real_recall": recall(other, real).value,
+        "memorised": memorised(fake, found.train.x, found.valid.x[:COUNT]).value,
     }
 
 
@@ -208,7 +224,15 @@ recipe = Recipe(
     "Diffusion and flow matching of pictures by class, with one U-Net and guidance.",
     PicturesConfig,
     trials,
-    {"recognised": "recognised", "test pictures": "real"},
+    {
+        "recognised": "recognised",
+        "of test pictures": "real_recognised",
+        "Frechet distance": "frechet",
+        "of data": "real_frechet",
+        "recall": "recall",
+        "of the data": "real_recall",
+        "memorised": "memorised",
+    },
     draw=draw,
     sample=Verb("samples of the model", "", PictureOptions, sample),
     ceiling="The share of real pictures that the classifier recognises; guidance can exceed it.",

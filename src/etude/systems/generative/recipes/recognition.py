@@ -1,8 +1,9 @@
-"""A classifier of real pictures, by which samples of a class are recognised."""
+"""A classifier of real pictures: it recognises samples of a class, and has features of them."""
 
 from functools import cache
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 import optax
@@ -13,7 +14,7 @@ from etude.recipe import DataConfiguration
 from etude.systems.generative.perceptron import Perceptron
 
 #: Widths, steps and pictures per step of the classifier.
-HIDDEN, STEPS, BATCH = (256,), 4000, 64
+HIDDEN, STEPS, BATCH = (256, 64), 4000, 64
 
 
 @cache
@@ -43,9 +44,16 @@ def recognised(
     net: Perceptron, x: Float[np.ndarray, "n ..."], labels: Integer[np.ndarray, " n"]
 ) -> float:
     """The share of pictures whose class the classifier finds."""
-    return float((np.asarray(_classes(net, x.reshape(len(x), -1))) == labels).mean())
+    scores = np.asarray(_seen(net, x.reshape(len(x), -1))[1])
+    return float((scores.argmax(-1) == labels).mean())
+
+
+def features(net: Perceptron, x: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n features"]:
+    """What the last layer of the classifier sees of pictures."""
+    return np.asarray(_seen(net, x.reshape(len(x), -1))[0])
 
 
 @jax.jit
-def _classes(net: Perceptron, x: jax.Array) -> jax.Array:
-    return net(x).argmax(-1)
+def _seen(net: Perceptron, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    inner = jax.nn.gelu(eqx.tree_at(lambda n: n.layers, net, net.layers[:-1])(x))
+    return inner, eqx.tree_at(lambda n: n.layers, net, net.layers[-1:])(inner)
