@@ -281,6 +281,13 @@ def test_help_of_a_recipe_shows_every_field_with_its_default(etude):
         assert words in out
 
 
+def test_help_of_train_lists_the_recipes(etude):
+    code, out, _ = etude("train", "--help")
+    assert code == 0
+    assert "\n  attractor/digits\n" in out
+    assert "\n  generative/flow-matching\n" in out
+
+
 def test_info_names_versions_and_devices(etude):
     import jax
 

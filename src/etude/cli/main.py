@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from etude.cli import commands, verbs
-from etude.entry_points import COMMANDS as OF_SYSTEMS, offered
+from etude.entry_points import COMMANDS as OF_SYSTEMS, RECIPES, offered
 from etude.errors import (
     ConfigurationError,
     EtudeError,
@@ -114,6 +114,9 @@ def _run(arguments: list[str]) -> int:
         verbs.help_on(name, about, rest)
     else:
         print(f"usage: etude {name} {usage}".rstrip() + f"\n\n{summary}")
+        if name == "train":
+            print("\nRecipes (`etude list` says what they do):\n")
+            print("\n".join(f"  {recipe}" for recipe in offered(RECIPES)))
     return DONE
 
 
