@@ -106,8 +106,9 @@ def test_a_module_without_other_collections():
         (lambda: et.linen(VARIABLES, MODULE), et.ModelError, "no apply"),
         (lambda: et.linen(MODULE, VARIABLES["params"]), et.ModelError, "'params'; got"),
         (lambda: et.linen(MODULE, 3), et.ModelError, "got int"),
+        (lambda: et.linen(MODULE, VARIABLES, ("a", "a")), et.ModelError, "different names"),
     ],
-    ids=["swapped", "parameters", "number"],
+    ids=["swapped", "parameters", "number", "streams"],
 )
 def test_what_is_no_module_is_refused(call, error, named):
     with pytest.raises(error, match=named):

@@ -83,7 +83,7 @@ def linen(module: Any, variables: Any, streams: Sequence[str] = ("dropout",)) ->
         streams: names of its random streams, which get keys from the context.
 
     Raises:
-        ModelError: something without `apply`, or variables without "params".
+        ModelError: something without `apply`, variables without "params", streams of one name.
 
     >>> class Doubled:  # a module of Linen has the same method
     ...     def apply(self, variables, x, **kwargs):
@@ -100,6 +100,10 @@ def linen(module: Any, variables: Any, streams: Sequence[str] = ("dropout",)) ->
         got = sorted(variables) if isinstance(variables, Mapping) else type(variables).__name__
         raise ModelError(
             f"linen: variables need 'params'; got {got}. Pass what module.init(key, x) returned."
+        )
+    if isinstance(streams, str) or len(set(streams)) != len(streams):
+        raise ModelError(
+            f"linen: streams are different names, as ('dropout',); got {streams!r}. Write a tuple."
         )
     others = {name: value for name, value in variables.items() if name != "params"}
     return Linen(variables["params"], Carry(others), module, tuple(streams))

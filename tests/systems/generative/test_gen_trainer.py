@@ -361,6 +361,7 @@ def _configured(**changes):
 
 
 def test_models_from_data():
+    assert len(_configured(hidden_dims=()).encoder.layers) == 1
     named = _configured(model_class="artifex.generative_models.models.vae.base.VAE")
     assert same(eqx.filter(named, eqx.is_array), eqx.filter(vae(), eqx.is_array))
     by_flax = gen.create_model(
@@ -395,6 +396,11 @@ def test_every_model_has_its_objective(name):
             et.ConfigurationError,
             "a Flow has no output_dim",
         ),
+        (lambda: _configured(parameters={"beta": "x"}), et.ConfigurationError, "cannot be made"),
+        (lambda: gen.create_model(gen.ModelConfig(model_class="MADE", input_dim=(2,)), True),
+         et.ConfigurationError, "rngs is a key"),
+        (lambda: trainer_of(IMAGES, rng="a"), et.ConfigurationError, "rng is a key"),
+        (lambda: trainer_of(IMAGES).train(IMAGES, 1.5, 4), et.ConfigurationError, "whole number"),
         (lambda: _configured(model_class="os.system"), et.ConfigurationError, "'os.system'"),
         (lambda: _configured(parameters={"betta": 2}), et.ConfigurationError, "'betta'.*'beta'"),
         (lambda: _configured(parameters={"likelihood": "x"}), et.ConfigurationError, "likelihood"),
@@ -431,6 +437,70 @@ def test_every_model_has_its_objective(name):
 def test_what_cannot_be_meant_is_refused(make, error, named):
     with pytest.raises(error, match=named):
         make()
+
+
+def test_a_schedule_that_has_ended_is_not_trained_on():
+    """A second fit would have had a rate of 0, without a word."""
+    cosine = gen.SchedulerConfig(scheduler_type="cosine")
+    trainer = trainer_of(IMAGES, training_config=config(scheduler=cosine))
+    trainer.fit()
+    with pytest.raises(et.ConfigurationError, match="ends with num_epochs, after 12 steps"):
+        trainer.fit()
+    with pytest.raises(et.ConfigurationError, match="up to step 13"):
+        trainer.train_step(IMAGES[:4])
+    longer = gen.SchedulerConfig(scheduler_type="cosine", cycle_length=100)
+    trainer = trainer_of(IMAGES, training_config=config(scheduler=longer))
+    trainer.fit()
+    assert trainer.train_step(IMAGES[:4])["learning_rate"] > 0
+
+
+def test_checkpoints_of_other_settings_and_other_data_are_refused(tmp_path):
+    """What no array shows: the order of a MADE; and the place in an epoch of other batches."""
+    made = gen.MADE.create(jax.random.key(0), (6,), hidden=(8,))
+    other = gen.MADE.create(jax.random.key(0), (6,), hidden=(8,), order=(5, 4, 3, 2, 1, 0))
+    gen.Trainer(made, config()).save_checkpoint(tmp_path / "made")
+    gen.Trainer(made, config()).load_checkpoint(tmp_path / "made")
+    with pytest.raises(et.CheckpointError, match="another model"):
+        gen.Trainer(other, config()).load_checkpoint(tmp_path / "made")
+    trainer = trainer_of(IMAGES, checkpoint_dir=tmp_path, save_interval=5)
+    trainer.train_epoch()
+    smaller = trainer_of(IMAGES, training_config=config(batch_size=2))
+    with pytest.raises(et.CheckpointError, match=r"batch 5 of 6 of an epoch.* has 11"):
+        smaller.load_checkpoint(tmp_path / "checkpoint_5")
+    damaged = tmp_path / "checkpoint_5" / "manifest.json"
+    damaged.write_text(damaged.read_text()[:50])
+    with pytest.raises(et.CheckpointError, match="cannot be used"):
+        trainer.load_checkpoint(tmp_path / "checkpoint_5")
+
+
+def test_loaders_that_grow_or_never_end_are_refused(monkeypatch):
+    passes = []
+
+    def grows():
+        passes.append(None)
+        return iter([IMAGES[:4]] * (1 + len(passes) // 4))
+
+    trainer = trainer_of(grows)
+    with pytest.raises(et.DataError, match="more batches than the 1 of the first"):
+        trainer.train_epoch()
+
+    def endless():
+        while True:
+            yield IMAGES[:4]
+
+    monkeypatch.setattr("etude.systems.generative.training.loading.LONGEST", 50)
+    with pytest.raises(et.DataError, match="has not ended after 50 batches"):
+        trainer_of(endless)
+
+
+def test_steps_that_are_not_counted_are_refused():
+    class Still(gen.Trainer):
+        def _train_step(self, state, batch):
+            return state, {"loss": jnp.zeros(())}
+
+    for act in (lambda t: t.train_step(IMAGES[:4]), lambda t: t.train_epoch()):
+        with pytest.raises(et.RuleError, match=r'state\["step"\] \+ 1'):
+            act(Still(vae(), config(), train_data_loader=IMAGES))
 
 
 def test_a_model_without_a_sampler_is_named():

@@ -1,9 +1,12 @@
 """Checkpoints of a trainer, by path: the arrays of its state, which are read without unpickling."""
 
+import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
@@ -37,7 +40,9 @@ def load(path: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
     if not path.parent.is_dir():
         raise et.CheckpointError(f"load_checkpoint: there is no folder {str(path.parent)!r}.")
     store = CheckpointStore(path.parent, beside_writer=True)
-    found = store.restore(store.find(_name(path)))
+    # By its name where the folder is there, so that a damaged one says that it is.
+    name = _name(path)
+    found = store.restore(name if (path.parent / name).is_dir() else store.find(name))
     wanted = {
         name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in _named(like).items()
     }
@@ -45,6 +50,23 @@ def load(path: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
     values = [_like(placed[jax.tree_util.keystr(place)], leaf) for place, leaf in leaves]
     return jax.tree.unflatten(structure, values), found.meta
+
+
+def described(model: PyTree) -> str:
+    """What no array of a model says: its classes and settings, without addresses of objects."""
+    text = eqx.tree_pformat(model, width=100)
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+def refuse_other(saved: str, here: str) -> None:
+    """Raises `CheckpointError` with the first difference of two models."""
+    pairs = itertools.zip_longest(saved.splitlines(), here.splitlines(), fillvalue="")
+    for before, now in pairs:
+        if before != now:
+            raise et.CheckpointError(
+                f"load_checkpoint: it is of another model. It has {before.strip()!r}, and this one "
+                f"{now.strip()!r}."
+            )
 
 
 def _name(path: Path) -> str:

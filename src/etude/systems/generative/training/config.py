@@ -81,6 +81,17 @@ class TrainingConfig(Config, frozen=True):
             return optimizer.build(None, None)
         return optimizer.build(self.scheduler.build(optimizer.learning_rate, total_steps), None)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether the schedule takes its length from `num_epochs`, and ends with it."""
+        if self.scheduler is None:
+            return False
+        try:
+            self.scheduler.build(self.optimizer.learning_rate, None)
+        except ValueError:
+            return True
+        return False
+
     def loggers(self) -> list[et.Callback]:
         """What logs as the configuration says."""
         if not self.use_wandb:

@@ -1,5 +1,6 @@
 """The data of a trainer: arrays, loaders and sources of the engine, each from any batch on."""
 
+import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
@@ -10,6 +11,9 @@ from jaxtyping import Array, Int, Key, PyTree
 
 import etude as et
 from etude.engine.source import Fetch, Hosted, Resident, Source
+
+#: Batches after which a loader without a length is taken to be endless.
+LONGEST = 100_000
 
 
 def source_of(owner: str, data: Any, batch_size: int, *, judges: bool = False) -> Source:
@@ -41,7 +45,26 @@ def source_of(owner: str, data: Any, batch_size: int, *, judges: bool = False) -
     if stream.steps_per_epoch is not None:
         return stream
     batches: Any = data() if callable(data) else data
-    return et.StreamData(read, sum(1 for _ in batches))
+    count = sum(1 for _ in itertools.islice(batches, LONGEST + 1))
+    if count > LONGEST:
+        raise et.DataError(
+            f"{owner}: one pass over the loader has not ended after {LONGEST} batches. Say how "
+            "many make an epoch: etude.StreamData(lambda epoch: loader(), steps_per_epoch=n)."
+        )
+    made: Any = data if callable(data) else lambda: data
+    return et.StreamData(lambda epoch: _exactly(owner, made(), count), count)
+
+
+def _exactly(owner: str, batches: Any, count: int) -> Iterator[Any]:
+    """The batches of a pass; raises `DataError` if there are more than in the first one."""
+    batches = iter(batches)
+    for number, batch in enumerate(batches, 1):
+        if number == count and next(batches, None) is not None:
+            raise et.DataError(
+                f"{owner}: a pass over the loader has more batches than the {count} of the first. "
+                "Let every pass have as many, or pass StreamData(..., steps_per_epoch=n)."
+            )
+        yield batch
 
 
 def from_batch(source: Source, epoch: int, position: int) -> "Source":

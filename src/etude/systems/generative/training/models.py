@@ -1,11 +1,13 @@
 """Models from data: a configuration that names one of ours, and what builds it."""
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
 from typing import Any, ClassVar, NamedTuple, final
 
 import jax
+import numpy as np
 from jaxtyping import Array, PyTree
 from pydantic import Field, field_validator
 
@@ -112,7 +114,9 @@ def create_model(config: ModelConfig, rngs: Any) -> PyTree:
         )
     entry = MODELS[name]
     fields = {"output_dim": entry.latent, "hidden_dims": entry.hidden}
-    set_fields = {field: argument for field, argument in fields.items() if getattr(config, field)}
+    set_fields = {
+        field: argument for field, argument in fields.items() if getattr(config, field) is not None
+    }
     problems = [
         f"a {name} has no {field}; leave it out"
         for field, argument in set_fields.items()
@@ -129,7 +133,7 @@ def create_model(config: ModelConfig, rngs: Any) -> PyTree:
             problems.append(f"a {name} has no parameter {one!r}. {suggest(one, known)}")
     chosen = dict(config.parameters)
     for one, makers in entry.kinds.items():
-        if one in chosen and chosen[one] not in makers:
+        if one in chosen and not (isinstance(chosen[one], str) and chosen[one] in makers):
             problems.append(
                 f"{one} {chosen[one]!r} is unknown. {suggest(str(chosen[one]), makers)}"
             )
@@ -138,14 +142,27 @@ def create_model(config: ModelConfig, rngs: Any) -> PyTree:
     if problems:
         raise et.ConfigurationError("\n".join(f"create_model: {problem}" for problem in problems))
     named = {argument: getattr(config, field) for field, argument in set_fields.items() if argument}
-    return entry.create(_key(rngs), config.input_dim, **named, **chosen)
+    try:
+        return entry.create(_key(rngs), config.input_dim, **named, **chosen)
+    except (TypeError, AttributeError) as error:
+        raise et.ConfigurationError(
+            f"create_model: a {name} cannot be made with {config.parameters}: {error}."
+        ) from error
 
 
 def _key(rngs: Any) -> Array:
-    if isinstance(rngs, int):
-        return jax.random.key(rngs)
+    if isinstance(rngs, int | np.integer) and not isinstance(rngs, bool):
+        return jax.random.key(int(rngs))
     if isinstance(rngs, jax.Array):
         typed = jax.numpy.issubdtype(rngs.dtype, jax.dtypes.prng_key)
         return rngs if typed else jax.random.wrap_key_data(rngs)
-    key = rngs.params()
+    # Only who has imported Flax can have its streams.
+    nnx: Any = sys.modules.get("flax.nnx")
+    if nnx is None or not isinstance(rngs, nnx.Rngs):
+        raise et.ConfigurationError(
+            "create_model: rngs is a key of JAX, an integer or nnx.Rngs; got "
+            f"{type(rngs).__name__}. Pass jax.random.key(0)."
+        )
+    streams: Any = rngs
+    key = streams.params()
     return key if isinstance(key, jax.Array) else key.value

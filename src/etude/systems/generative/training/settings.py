@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
 
 import etude as et
 from etude.systems.generative.training.callbacks import BaseCallback
@@ -26,8 +25,15 @@ def arrays_of(batch: Any) -> Any:
     return jax.tree.map(jnp.asarray, batch)
 
 
-def seed_of(rng: Array) -> int:
-    """31 bits of a key, typed or raw."""
+def seed_of(rng: Any) -> int:
+    """31 bits of a key, typed or raw; an integer is a seed itself."""
+    if isinstance(rng, int | np.integer) and not isinstance(rng, bool):
+        return int(rng)
+    if not isinstance(rng, jax.Array):
+        raise et.ConfigurationError(
+            f"Trainer: rng is a key of JAX, or an integer; got {type(rng).__name__}. Pass "
+            "jax.random.key(0)."
+        )
     return int(jax.random.bits(rng, dtype=jnp.uint32)) >> 1
 
 

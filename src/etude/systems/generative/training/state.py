@@ -39,7 +39,8 @@ class TrainingState(eqx.Module):
         params: the arrays of the model that learn; None where the model has others.
         opt_state: state of the optimizer.
         rng: the key of the next step, a pure function of the seed and `step`.
-        best_loss: the smallest validation loss that a checkpoint was saved with.
+        best_loss: the smallest loss of a validation, or of `evaluate`, that a checkpoint was saved
+            with.
         rest: what else the trainer needs; None in a state made by hand.
 
     >>> state = TrainingState.create({"w": jnp.ones(2)}, (), jax.random.key(0))

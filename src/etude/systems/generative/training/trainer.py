@@ -60,9 +60,10 @@ class Trainer:
             arrays of all examples, or a source of the engine.
         val_data_loader: the same, for validation.
         workdir: folder of `metrics.jsonl`, and of the checkpoints where no other is given.
-        rng: key whose bits are the seed; None: 0.
+        rng: key whose bits are the seed, or an integer; None: 0.
         loss_fn: `(params, batch, rng) -> (loss, metrics)`, where `params` is the whole model, or
-            `(model, batch, context)`. None: the model's own objective.
+            `(model, batch, context)`. None: the model's own objective. Its key is split from that
+            of the state.
         metrics_logger: gets metrics every `log_frequency` steps, and those of validations.
         logger: gets a line for each of these, and for each checkpoint.
         checkpoint_dir: folder of the checkpoints that are made by themselves.
@@ -72,6 +73,7 @@ class Trainer:
     Attributes:
         training_config: as given.
         optimizer: the transformation of optax, its clipping included.
+        loss_fn: as given.
         train_metrics: metrics of every `log_frequency`-th step and of each `train_step`.
         val_metrics: those of each validation.
 
@@ -100,7 +102,7 @@ class Trainer:
         train_data_loader: Any = None,
         val_data_loader: Any = None,
         workdir: str | Path | None = None,
-        rng: Array | None = None,
+        rng: Any = None,
         loss_fn: LossFn | None = None,
         metrics_logger: MetricsLogger | None = None,
         logger: Logger | None = None,
@@ -113,7 +115,7 @@ class Trainer:
         size = config.batch_size
         self._train = _maybe("train_data_loader", train_data_loader, size)
         self._valid = _maybe("val_data_loader", val_data_loader, size, judges=True)
-        self._loss = loss_of(loss_fn, model)
+        self.loss_fn, self._loss = loss_fn, loss_of(loss_fn, model)
         if self._loss is None and type(self)._train_step is Trainer._train_step:
             raise et.ConfigurationError(
                 f"Trainer: a {type(model).__name__} has no objective of its own. Pass "
@@ -126,10 +128,13 @@ class Trainer:
         self._seed = 0 if rng is None else seed_of(rng)
         self._inner = Inner(model, self._needed, self.optimizer, total, self._seed)
         self._evolving = self._inner.begun
+        self._described = checkpoints.described(model)
+        #: steps after which the schedule has ended; None where it never does
+        self._end = total if optimizer is None and config.bounded else None
         self._traced: Evolving | None = None
         self._learner = et.Learner(self._rule)
         self._step = jax.jit(self._proposed)
-        self.epoch, self._position = 0, 0
+        self.epoch, self._position, self._steps = 0, 0, self.steps_per_epoch
         self._best_loss, self._last_loss = float("inf"), None
         self.train_metrics: list[Metrics] = []
         self.val_metrics: list[Metrics] = []
@@ -171,6 +176,7 @@ class Trainer:
 
         Raises `NonFiniteError` for a loss that is not finite; the state stays what it was.
         """
+        self._refuse_beyond(1)
         evolving, metrics = self._step(self._evolving, arrays_of(batch))
         found = {name: float(value) for name, value in metrics.items()}
         if not all(map(np.isfinite, found.values())):
@@ -178,6 +184,7 @@ class Trainer:
                 f"train_step: the metrics of step {self.global_step + 1} are not finite: {found}. "
                 "Lower the learning rate, set gradient_clip_norm, or look at the batch."
             )
+        self._refuse_still(self.global_step + 1, evolving)
         self._evolving, self._last_loss = evolving, None
         self._noted(self.global_step, found)
         if self._folder is not None and self.global_step % self._save_interval == 0:
@@ -199,7 +206,7 @@ class Trainer:
     def train(
         self,
         train_data: Any,
-        num_epochs: int,
+        num_epochs: Any,
         batch_size: int,
         val_data: Any = None,
         val_interval: int = 100,
@@ -289,6 +296,8 @@ class Trainer:
             "seed": self._seed,
             "epoch": self.epoch,
             "position": self._place,
+            "steps_per_epoch": self._steps,
+            "model": self._described,
             "best_loss": None if np.isinf(self._best_loss) else self._best_loss,
         }
         keep = self.training_config.max_checkpoints if own else None
@@ -299,9 +308,18 @@ class Trainer:
         """Goes back, or on, to a checkpoint.
 
         Raises:
-            CheckpointError: there is none, or it is damaged, or of another model or optimizer.
+            CheckpointError: there is none, or it is damaged, of another model or optimizer, or of
+                the midst of an epoch of other data or another batch size.
         """
-        self._evolving, meta = checkpoints.load(Path(path), self._evolving)
+        evolving, meta = checkpoints.load(Path(path), self._evolving)
+        checkpoints.refuse_other(meta["model"], self._described)
+        steps, here = meta["steps_per_epoch"], self.steps_per_epoch
+        if meta["position"] and here is not None and here != steps:
+            raise et.CheckpointError(
+                f"load_checkpoint: it was saved after batch {meta['position']} of {steps} of an "
+                f"epoch, and train_data_loader has {here}. Pass the same data and batch size."
+            )
+        self._evolving, self._steps = evolving, steps
         self._seed, self.epoch, self._position = meta["seed"], meta["epoch"], meta["position"]
         best = meta["best_loss"]
         self._best_loss, self._last_loss = float("inf") if best is None else best, None
@@ -339,7 +357,7 @@ class Trainer:
     def _run(
         self,
         source: Source,
-        epochs: int,
+        epochs: Any,
         valid: Source | None = None,
         every: et.Steps | None = None,
         callbacks: Sequence[Any] = (),
@@ -347,8 +365,19 @@ class Trainer:
         progress: bool = False,
     ) -> Metrics:
         """So many passes, each a phase of one training of the engine."""
-        if epochs < 1:
-            raise et.ConfigurationError(f"Trainer: at least one epoch; got {epochs}.")
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+            raise et.ConfigurationError(
+                f"Trainer: num_epochs is a whole number from 1; got {epochs!r}."
+            )
+        steps = source.steps_per_epoch
+        assert steps is not None
+        if self._position and steps != self._steps:
+            raise et.ConfigurationError(
+                f"Trainer: it stands after batch {self._position} of {self._steps} of an epoch, "
+                f"and these data have {steps}. End it first with train_epoch() on its own data."
+            )
+        self._refuse_beyond(epochs * steps - self._position)
+        self._steps = steps
         if self._position == source.steps_per_epoch:  # saved at the last step of an epoch
             self.epoch, self._position = self.epoch + 1, 0
         phases = []
@@ -376,11 +405,43 @@ class Trainer:
             progress=progress and not shown,
         )
         self._last_loss, self._start = None, start
+        ahead = start + sum(phase.length.count for phase in phases)
         try:
-            self._evolving = training.fit().model
+            evolving = training.fit().model
+            self._refuse_still(ahead, evolving)
+            self._evolving = evolving
+        except et.Interrupted:
+            self._moving = None
+            if self._folder is None:
+                raise et.Interrupted(
+                    f"Interrupted at step {self.global_step}. The trainer stands there; "
+                    "save_checkpoint() keeps it, and train_epoch() goes on."
+                ) from None
+            self.save_checkpoint()
+            raise et.Interrupted(
+                f"Interrupted at step {self.global_step}; saved in {self._folder}."
+            ) from None
         finally:
             self._moving = None
         return telling.means
+
+    def _refuse_still(self, expected: int, evolving: Evolving) -> None:
+        """Raises `RuleError` for a `_train_step` that does not count its steps."""
+        if int(evolving.step) != expected:
+            raise et.RuleError(
+                f"_train_step: the step in its state is {int(evolving.step)}, and {expected} were "
+                'made. Return "step": state["step"] + 1, which random numbers go by.'
+            )
+
+    def _refuse_beyond(self, steps: int) -> None:
+        """Raises `ConfigurationError` if so many steps go on where the schedule has ended."""
+        until = self.global_step + steps
+        if self._end is not None and until > self._end:
+            raise et.ConfigurationError(
+                f"Trainer: the schedule ends with num_epochs, after {self._end} steps, and its "
+                f"rate would stay at the last one up to step {until}. Give the scheduler a length "
+                "of its own (total_steps, or cycle_length of a cosine), or more epochs."
+            )
 
     def _order_of(self, phase: et.Phase) -> Array:
         plan = et.Plan.of(phase, self._evolving)
