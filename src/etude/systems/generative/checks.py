@@ -1,0 +1,113 @@
+"""What settings of generative models must be: one check for each kind, the same in all families.
+
+All raise `ConfigurationError`, which names whose settings they are and has every problem.
+
+>>> sizes_of("Model", latent=0, layers=2.5)
+Traceback (most recent call last):
+    ...
+etude.errors.ConfigurationError: Model: latent must be at least 1; got 0.
+Model: layers must be a whole number; got 2.5.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any
+
+import etude as et
+from etude.engine.numbers import is_count, is_real
+
+
+def count_of(owner: str, count: Any) -> None:
+    """Refuses a number of samples that is no whole number from 1."""
+    sizes_of(owner, count=count)
+
+
+def temperature_of(owner: str, temperature: Any, *, above: bool = False) -> None:
+    """Refuses a temperature that is not finite or is below 0; with `above`, 0 as well.
+
+    >>> temperature_of("Model.sample", 0.0)
+    >>> temperature_of("Model.sample", 0.0, above=True)
+    Traceback (most recent call last):
+        ...
+    etude.errors.ConfigurationError: Model.sample: temperature must be above 0; got 0.0.
+    """
+    problems = _not_finite("temperature", temperature)
+    if not problems and above and temperature <= 0:
+        problems = [f"temperature must be above 0; got {temperature}"]
+    elif not problems and temperature < 0:
+        problems = [f"temperature {temperature} is below 0"]
+    _refuse(owner, problems)
+
+
+def sizes_of(owner: str, *, least: int = 1, **sizes: Any) -> None:
+    """Refuses sizes that are no whole numbers of at least `least`; truth values are none."""
+    _refuse(owner, [text for name, size in sizes.items() for text in _not_size(name, size, least)])
+
+
+def shapes_of(owner: str, **shapes: Any) -> None:
+    """Refuses what is no sequence of sizes from 1, such as a shape or the widths of layers.
+
+    >>> shapes_of("Model", hidden=(), shape=16)
+    Traceback (most recent call last):
+        ...
+    etude.errors.ConfigurationError: Model: shape must be a sequence of sizes; got 16. Give (16,).
+    """
+    problems = []
+    for name, shape in shapes.items():
+        if isinstance(shape, str | bytes) or not isinstance(shape, Sequence):
+            cure = f". Give ({shape},)" if is_count(shape) else ""
+            problems.append(f"{name} must be a sequence of sizes; got {shape!r}{cure}")
+            continue
+        for number, size in enumerate(shape):
+            problems += _not_size(f"{name}[{number}]", size, 1)
+    _refuse(owner, problems)
+
+
+def finite_of(owner: str, **numbers: Any) -> None:
+    """Refuses what is no finite number; truth values are none."""
+    _refuse(owner, [text for name, one in numbers.items() for text in _not_finite(name, one)])
+
+
+def weights_of(owner: str, **numbers: Any) -> None:
+    """Refuses what is no finite number of at least 0.
+
+    >>> weights_of("Loss", decay=-1.0, weight=float("inf"))
+    Traceback (most recent call last):
+        ...
+    etude.errors.ConfigurationError: Loss: decay must not be negative; got -1.0.
+    Loss: weight must be a finite number; got inf.
+    """
+    problems = []
+    for name, one in numbers.items():
+        wrong = [] if is_real(one) and one >= 0 else [f"{name} must not be negative; got {one}"]
+        problems += _not_finite(name, one) or wrong
+    _refuse(owner, problems)
+
+
+def positive_of(owner: str, **numbers: Any) -> None:
+    """Refuses what is no finite number above 0."""
+    problems = []
+    for name, one in numbers.items():
+        wrong = [] if is_real(one) and one > 0 else [f"{name} must be positive; got {one}"]
+        problems += _not_finite(name, one) or wrong
+    _refuse(owner, problems)
+
+
+def _not_size(name: str, size: Any, least: int) -> list[str]:
+    if is_count(size, least):
+        return []
+    if not isinstance(size, Integral) or isinstance(size, bool):
+        return [f"{name} must be a whole number; got {size!r}"]
+    return [f"{name} {f'must be at least {least}' if least else 'counts from 0 on'}; got {size}"]
+
+
+def _not_finite(name: str, value: Any) -> list[str]:
+    good = is_real(value) and math.isfinite(value)
+    return [] if good else [f"{name} must be a finite number; got {value!r}"]
+
+
+def _refuse(owner: str, problems: Iterable[str]) -> None:
+    text = "\n".join(f"{owner}: {problem}." for problem in problems)
+    if text:
+        raise et.ConfigurationError(text)
