@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 import etude as et
 from etude.errors import suggest
+from etude.systems.generative.checks import weights_of
 from etude.systems.generative.examples import with_labels
 from etude.systems.generative.gan import GAN
 
@@ -41,8 +42,8 @@ class Adversarial:
             et al. 2017; theirs is 10).
 
     Raises:
-        ConfigurationError: an objective that is not known, a negative weight, or both penalties,
-            which want different gradients.
+        ConfigurationError: an objective that is not known, a weight that is negative or infinite,
+            or both penalties, which want different gradients.
 
     >>> game = Adversarial("hinge", r1=0.1)
     >>> model = GAN.create(jax.random.key(0), (2,), hidden=(16,))
@@ -57,13 +58,11 @@ class Adversarial:
     gradient_penalty: float = 0.0
 
     def __post_init__(self) -> None:
+        weights_of("Adversarial", r1=self.r1, gradient_penalty=self.gradient_penalty)
         problems = []
         if self.objective not in OBJECTIVES:
             cure = suggest(str(self.objective), OBJECTIVES).removesuffix(".")
             problems.append(f"objective {self.objective!r} is unknown. {cure}")
-        for name in ("r1", "gradient_penalty"):
-            if not getattr(self, name) >= 0:
-                problems.append(f"{name} must not be negative; got {getattr(self, name)}")
         if self.r1 and self.gradient_penalty:
             problems.append(
                 "r1 wants a gradient of 0 and gradient_penalty one of length 1: give one of them"

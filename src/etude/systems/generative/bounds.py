@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
 import etude as et
+from etude.systems.generative.checks import finite_of, sizes_of, weights_of
 from etude.systems.generative.vae import VAE
 
 
@@ -58,12 +59,12 @@ class Bound:
     warm_up: float = 0.0
 
     def __post_init__(self) -> None:
+        sizes_of("Bound", draws=self.draws, groups=self.groups)
+        finite_of("Bound", beta=self.beta, warm_up=self.warm_up)
+        weights_of("Bound", kl_weight=self.kl_weight)
         one = self.draws == self.groups == 1
         checks = {
-            f"draws must be at least 1; got {self.draws}": self.draws >= 1,
-            f"groups must be at least 1; got {self.groups}": self.groups >= 1,
             f"beta is a share from 0 to 1; got {self.beta}": 0 <= self.beta <= 1,
-            f"kl_weight must not be negative; got {self.kl_weight}": self.kl_weight >= 0,
             f"warm_up is a share of the training from 0 to 1; got {self.warm_up}": (
                 0 <= self.warm_up <= 1
             ),
@@ -140,8 +141,9 @@ def log_likelihood(
         at_once: draws in memory at one time; a divisor of `draws`.
 
     Raises:
-        ConfigurationError: `at_once` that does not divide `draws`.
+        ConfigurationError: numbers of draws below 1, or `at_once` that does not divide `draws`.
     """
+    sizes_of("log_likelihood", draws=draws, at_once=at_once)
     if draws % at_once:
         raise et.ConfigurationError(
             f"log_likelihood: at_once must divide draws; got {at_once} and {draws}."

@@ -13,15 +13,23 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 import etude as et
+from etude.inputs import concrete
+from etude.systems.generative.checks import count_of, positive_of, shapes_of, sizes_of, weights_of
 from etude.systems.generative.examples import read_examples
 from etude.systems.generative.langevin import Langevin
 from etude.systems.generative.perceptron import Perceptron
 
 #: Energies computed at one time by a quadrature.
 _AT_ONCE = 4096
+#: Log density at the edge of a quadrature, relative to the highest, from which on it counts.
+_NEGLIGIBLE = -10.0
+#: Logarithm of the share that one point of an axis may have: a normal density that is sampled so
+#: finely has its constant to three digits.
+_LARGEST_SHARE = math.log(0.45)
 
 
 @final
@@ -61,15 +69,9 @@ class EnergyModel(eqx.Module):
             ConfigurationError: sizes below 1, a number of chains below 0, or a width that is not
                 positive.
         """
-        sizes = {f"hidden[{i}]": size for i, size in enumerate(hidden)}
-        sizes |= {f"shape[{i}]": size for i, size in enumerate(shape)}
-        problems = [f"{n} must be at least 1; got {size}" for n, size in sizes.items() if size < 1]
-        if chains < 0:
-            problems.append(f"chains counts from 0 on; got {chains}")
-        if not 0 < width < math.inf:
-            problems.append(f"width must be positive; got {width}")
-        if problems:
-            raise et.ConfigurationError("\n".join(f"EnergyModel: {text}." for text in problems))
+        shapes_of("EnergyModel", shape=shape, hidden=hidden)
+        sizes_of("EnergyModel", least=0, chains=chains)
+        positive_of("EnergyModel", width=width)
         first, second = jax.random.split(key)
         values = math.prod(shape)
         start = width * jax.random.normal(second, (chains, values))
@@ -105,24 +107,45 @@ class EnergyModel(eqx.Module):
             edge: the quadrature goes from -edge to edge; None: six widths of the normal density.
             points: of each axis.
 
+        A grid that misses some of the density is refused. Under jit, where no value can be seen,
+        the result is NaN instead.
+
         Raises:
-            ConfigurationError: examples of more values, or fewer than two points.
+            ConfigurationError: examples of more values; an edge that is not positive or fewer than
+                three points; a density that goes on beyond the edge, or falls between the points.
         """
+        owner = "EnergyModel.log_partition"
         values = math.prod(self.shape)
-        if values > 2 or points < 2:
+        if values > 2:
             raise et.ConfigurationError(
-                "EnergyModel.log_partition: takes at most two values and at least two points; got "
-                f"{values} and {points}. For more values there is no quadrature."
+                f"{owner}: takes at most two values; got {values}. For more there is no quadrature."
             )
         edge = 6 * self.width if edge is None else edge
+        positive_of(owner, edge=edge)
+        sizes_of(owner, least=3, points=points)
         axis = jnp.linspace(-edge, edge, points)
         grid = jnp.stack([a.ravel() for a in jnp.meshgrid(*[axis] * values)], axis=-1)
         logs = jax.lax.map(lambda x: -self.energy(x[None])[0], grid, batch_size=_AT_ONCE)
-        return jax.nn.logsumexp(logs) + values * math.log(2 * edge / (points - 1))
+        total, most = jax.nn.logsumexp(logs), logs.max()
+        inner = np.zeros((points,) * values, bool)
+        inner[(slice(1, -1),) * values] = True
+        cut = jnp.where(inner.ravel(), -jnp.inf, logs).max() - most > _NEGLIGIBLE
+        coarse = most - total > values * _LARGEST_SHARE
+        for problem, cure in [(cut, "edge"), (coarse, "number of points")]:
+            seen = concrete(problem)
+            if seen is not None and seen.any():
+                raise et.ConfigurationError(
+                    f"{owner}: {points} points from {-edge:g} to {edge:g} miss some of the "
+                    f"density. Give a larger {cure}."
+                )
+        found = total + values * math.log(2 * edge / (points - 1))
+        return jnp.where(cut | coarse, jnp.nan, found)
 
-    def log_prob(self, batch: Any) -> Float[Array, " batch"]:
-        """log p(x) of each example, in nats; for examples of one or two values."""
-        return -self.energy(self.read(batch)) - self.log_partition()
+    def log_prob(
+        self, batch: Any, *, edge: float | None = None, points: int = 400
+    ) -> Float[Array, " batch"]:
+        """log p(x) of each example, in nats; see `log_partition` for the settings and errors."""
+        return -self.energy(self.read(batch)) - self.log_partition(edge=edge, points=points)
 
     def sample(
         self, key: Key[Array, ""], count: int, *, langevin: Langevin | None = None
@@ -133,7 +156,11 @@ class EnergyModel(eqx.Module):
             key: random key.
             count: how many.
             langevin: the steps; None: 1000 adjusted ones.
+
+        Raises:
+            ConfigurationError: a count below 1.
         """
+        count_of("EnergyModel.sample", count)
         first, second = jax.random.split(key)
         if self.chains is None:
             start = self.width * jax.random.normal(first, (count, math.prod(self.shape)))
@@ -159,17 +186,14 @@ class Contrastive:
     Metrics: `loss`; `data` and `chains`, their mean energies; `accepted`, a share of the steps.
 
     Raises:
-        ConfigurationError: a negative decay.
+        ConfigurationError: a decay that is negative or infinite.
     """
 
     langevin: Langevin = field(default_factory=Langevin)
     decay: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.decay >= 0:
-            raise et.ConfigurationError(
-                f"Contrastive: decay must not be negative; got {self.decay}."
-            )
+        weights_of("Contrastive", decay=self.decay)
 
     def __call__(
         self, model: EnergyModel, batch: Any, context: et.Context
@@ -205,10 +229,7 @@ class DenoisingScore:
     scale: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale < math.inf:
-            raise et.ConfigurationError(
-                f"DenoisingScore: scale must be positive; got {self.scale}."
-            )
+        positive_of("DenoisingScore", scale=self.scale)
 
     def __call__(
         self, model: EnergyModel, batch: Any, context: et.Context

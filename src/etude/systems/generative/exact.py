@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
 import etude as et
+from etude.systems.generative.checks import sizes_of
 from etude.systems.generative.examples import read_examples
 
 Number = TypeVar("Number", float, Array)
@@ -56,10 +57,8 @@ class NegativeLogLikelihood:
     levels: int | None = None
 
     def __post_init__(self) -> None:
-        if self.levels is not None and self.levels < 2:
-            raise et.ConfigurationError(
-                f"NegativeLogLikelihood: levels must be at least 2; got {self.levels}."
-            )
+        if self.levels is not None:
+            sizes_of("NegativeLogLikelihood", least=2, levels=self.levels)
 
     def __call__(
         self, model: Exact, batch: Any, context: et.Context

@@ -4,11 +4,15 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 import etude as et
-from etude.inputs import soft_labels
+from etude.inputs import check_lengths, soft_labels
+from etude.inputs.arrays import namespace, read
+from etude.systems.generative.checks import count_of
 
 
 class Examples(NamedTuple):
@@ -30,16 +34,32 @@ def read_examples(owner: str, batch: Any, shape: tuple[int, ...], classes: int) 
     not read labels.
 
     Raises:
-        DataError: another form or shape, labels that are missing or no classes.
+        DataError: another form or shape, no example, examples that are no real numbers; labels
+            that are missing, of another number, or no classes.
     """
     if isinstance(batch, Mapping):
         if "images" not in batch:
-            raise et.DataError(f"{owner}: a batch has {sorted(batch)}, but no 'images'.")
+            names = sorted(map(str, batch))
+            raise et.DataError(f"{owner}: a batch has {names}, but no 'images'.")
         x, labels = batch["images"], batch.get("labels")
     elif isinstance(batch, tuple | list):
-        x, labels = batch[0], batch[1] if len(batch) > 1 else None
+        if len(batch) not in (1, 2):
+            raise et.DataError(
+                f"{owner}: a batch has {len(batch)} parts. Give an array of examples, (images, "
+                "labels), or a dictionary with 'images' and 'labels'."
+            )
+        x, labels = batch[0], batch[1] if len(batch) == 2 else None
     else:
         x, labels = batch, None
+    if not isinstance(x, jax.Array | np.ndarray):
+        raise et.DataError(
+            f"{owner}: examples are an array; got {type(x).__name__}. Give np.asarray(examples)."
+        )
+    read(owner, "examples", x)
+    if x.ndim == 0 or len(x) == 0:
+        raise et.DataError(
+            f"{owner}: a batch of shape {tuple(x.shape)} has no examples. Give one or more."
+        )
     if tuple(x.shape[1:]) != shape and x.shape[1:] != (math.prod(shape),):
         raise et.DataError(
             f"{owner}: an example has the shape {tuple(x.shape[1:])}, expected {shape}."
@@ -52,19 +72,23 @@ def read_examples(owner: str, batch: Any, shape: tuple[int, ...], classes: int) 
             f"{owner}: the model has {classes} classes, and the batch no labels. Give (images, "
             "labels), or a dictionary with 'images' and 'labels'."
         )
-    return Examples(x, soft_labels(owner, "labels", labels, classes))
+    rows = soft_labels(owner, "labels", labels, classes)
+    check_lengths(owner, examples=x, labels=rows)
+    return Examples(x, rows)
 
 
 def sample_labels(owner: str, labels: Any, count: int, classes: int) -> Array | None:
     """Rows of labels for samples: a class for all of them, or one for each.
 
     Raises:
-        DataError: labels that are missing, of another number, or that a model without classes has
-            no use for.
+        ConfigurationError: a count that is no whole number from 1.
+        DataError: labels that are missing, of another number, no classes, or that a model without
+            classes has no use for.
 
     >>> sample_labels("Model.sample", 1, 3, classes=2).tolist()
     [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
     """
+    count_of(owner, count)
     if not classes:
         if labels is not None:
             raise et.DataError(f"{owner}: the model was not trained with labels. Leave out.")
@@ -74,13 +98,14 @@ def sample_labels(owner: str, labels: Any, count: int, classes: int) -> Array | 
             f"{owner}: the model has {classes} classes. Give labels, a number or one for each "
             "sample."
         )
-    numbers = jnp.asarray(labels)
+    numbers = read(owner, "labels", labels)
     if numbers.shape not in ((), (count,)):
         raise et.DataError(
             f"{owner}: labels of shape {numbers.shape} for {count} samples. Give a number or one "
             "for each sample."
         )
-    return soft_labels(owner, "labels", jnp.broadcast_to(numbers, (count,)), classes)
+    each = namespace(numbers).broadcast_to(numbers, (count,))
+    return soft_labels(owner, "labels", each, classes)
 
 
 def with_labels(values: Float[Array, "*many n"], labels: Array | None) -> Float[Array, "*many m"]:

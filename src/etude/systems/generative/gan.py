@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import etude as et
+from etude.systems.generative.checks import shapes_of, sizes_of, temperature_of
 from etude.systems.generative.examples import read_examples, sample_labels, with_labels
 from etude.systems.generative.perceptron import Perceptron
 from etude.systems.generative.spectral import SpectralNorm
@@ -71,13 +72,9 @@ class GAN(eqx.Module):
         Raises:
             ConfigurationError: sizes below 1, classes below 0, or bounds that are no interval.
         """
-        sizes = {"latent": latent, **{f"hidden[{i}]": width for i, width in enumerate(hidden)}}
-        sizes |= {f"shape[{i}]": size for i, size in enumerate(shape)}
-        for name, size in sizes.items():
-            if size < 1:
-                raise et.ConfigurationError(f"GAN: {name} must be at least 1; got {size}.")
-        if classes < 0:
-            raise et.ConfigurationError(f"GAN: classes counts from 0 on; got {classes}.")
+        shapes_of("GAN", shape=shape, hidden=hidden)
+        sizes_of("GAN", latent=latent)
+        sizes_of("GAN", least=0, classes=classes)
         if bounds is not None and not (
             len(bounds) == 2 and -math.inf < bounds[0] < bounds[1] < math.inf
         ):
@@ -158,10 +155,9 @@ class GAN(eqx.Module):
 
         Raises:
             DataError: labels that are missing, or that the model has no use for.
-            ConfigurationError: a temperature below 0.
+            ConfigurationError: a count below 1, or a temperature below 0.
         """
-        if temperature < 0:
-            raise et.ConfigurationError(f"GAN.sample: temperature {temperature} is below 0.")
+        temperature_of("GAN.sample", temperature)
         rows = sample_labels("GAN.sample", labels, count, self.classes)
         z = temperature * jax.random.normal(key, (count, self.latent))
         return self.generate(z, rows).reshape(count, *self.shape)

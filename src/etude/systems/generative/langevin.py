@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-import etude as et
+from etude.systems.generative.checks import positive_of, sizes_of
 
 Rows = Float[Array, "n values"]
 Energy = Callable[[Rows], Float[Array, " n"]]
@@ -41,13 +41,8 @@ class Langevin:
     adjusted: bool = True
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.steps < 1:
-            problems.append(f"steps must be at least 1; got {self.steps}")
-        if not 0 < self.size < math.inf:
-            problems.append(f"size must be positive; got {self.size}")
-        if problems:
-            raise et.ConfigurationError("\n".join(f"Langevin: {problem}." for problem in problems))
+        sizes_of("Langevin", steps=self.steps)
+        positive_of("Langevin", size=self.size)
 
     def __call__(
         self, energy: Energy, key: Key[Array, ""], start: Rows

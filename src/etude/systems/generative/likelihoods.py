@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import etude as et
+from etude.systems.generative.checks import positive_of
 
 
 @runtime_checkable
@@ -87,8 +88,7 @@ class Gaussian(eqx.Module):
     scale: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
-        if not self.scale > 0:
-            raise et.ConfigurationError(f"Gaussian: scale must be positive; got {self.scale}.")
+        positive_of("Gaussian", scale=self.scale)
 
     def read(self, owner: str, x: Any) -> Float[Array, "..."]:
         """Data as floats; integers are refused, for their unit is not known."""

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import etude as et
+from etude.systems.generative.checks import shapes_of, sizes_of, temperature_of
 from etude.systems.generative.examples import read_examples, sample_labels
 from etude.systems.generative.likelihoods import Bernoulli
 from etude.systems.generative.masked import MaskedPerceptron
@@ -59,21 +60,11 @@ class MADE(eqx.Module):
         Raises:
             ConfigurationError: sizes below 1, classes below 0, or an order that is not one.
         """
+        shapes_of("MADE", shape=shape, hidden=hidden)
+        sizes_of("MADE", least=0, classes=classes)
         values = math.prod(shape)
-        problems = [
-            f"{name} must be at least 1; got {size}"
-            for name, size in [
-                *((f"hidden[{i}]", width) for i, width in enumerate(hidden)),
-                *((f"shape[{i}]", size) for i, size in enumerate(shape)),
-            ]
-            if size < 1
-        ]
-        if classes < 0:
-            problems.append(f"classes counts from 0 on; got {classes}")
         if order is not None and len(order) != values:
-            problems.append(f"order has {len(order)} places for {values} pixels")
-        if problems:
-            raise et.ConfigurationError("\n".join(f"MADE: {problem}." for problem in problems))
+            raise et.ConfigurationError(f"MADE: order has {len(order)} places for {values} pixels.")
         places = range(values) if order is None else order
         net = MaskedPerceptron(places, hidden, 1, context=classes, key=key)
         return cls(net, tuple(shape), classes)
@@ -112,12 +103,9 @@ class MADE(eqx.Module):
 
         Raises:
             DataError: labels that are missing, or that the model has no use for.
-            ConfigurationError: a temperature that is not above 0.
+            ConfigurationError: a count below 1, or a temperature that is not above 0.
         """
-        if not temperature > 0:
-            raise et.ConfigurationError(
-                f"MADE.sample: temperature must be above 0; got {temperature}."
-            )
+        temperature_of("MADE.sample", temperature, above=True)
         rows = sample_labels("MADE.sample", labels, count, self.classes)
         order = jnp.asarray(self.net.order)
 

@@ -16,12 +16,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 import etude as et
+from etude.systems.generative.checks import (
+    count_of,
+    shapes_of,
+    sizes_of,
+    temperature_of,
+    weights_of,
+)
 from etude.systems.generative.examples import read_examples
 from etude.systems.generative.likelihoods import Bernoulli, Likelihood
 from etude.systems.generative.perceptron import Perceptron
 
 #: Added to the counts of an averaged codebook, so that no code is divided by zero.
 _SMALL = 1e-5
+#: Of the averages, where none is given: the paper's.
+_DECAY = 0.99
 
 
 @final
@@ -83,13 +92,9 @@ class VQVAE(eqx.Module):
         Raises:
             ConfigurationError: sizes below 1, or a codebook of a single vector.
         """
-        sizes = {"positions": positions, "codes": codes - 1, "width": width}
-        sizes |= {f"hidden[{i}]": one for i, one in enumerate(hidden)}
-        sizes |= {f"shape[{i}]": one for i, one in enumerate(shape)}
-        for name, size in sizes.items():
-            if size < 1:
-                least, got = (2, codes) if name == "codes" else (1, size)
-                raise et.ConfigurationError(f"VQVAE: {name} must be at least {least}; got {got}.")
+        shapes_of("VQVAE", shape=shape, hidden=hidden)
+        sizes_of("VQVAE", positions=positions, width=width)
+        sizes_of("VQVAE", least=2, codes=codes)
         first, second, third, fourth = jax.random.split(key, 4)
         values, widths = math.prod(shape), tuple(hidden)
         # Close together, as the authors have it: no vector is far from all that is encoded.
@@ -180,12 +185,10 @@ class VQVAE(eqx.Module):
             noise: whether the likelihood is drawn from; without, its mean.
 
         Raises:
-            ConfigurationError: a temperature that is not above 0.
+            ConfigurationError: a count below 1, or a temperature that is not above 0.
         """
-        if not temperature > 0:
-            raise et.ConfigurationError(
-                f"VQVAE.sample: temperature must be above 0; got {temperature}."
-            )
+        count_of("VQVAE.sample", count)
+        temperature_of("VQVAE.sample", temperature, above=True)
         first, second = jax.random.split(key)
 
         def one(number: Array, codes: Array) -> Array:
@@ -210,29 +213,36 @@ class Quantisation:
 
     Attributes:
         commitment: weight of the distance that the encoder is charged.
-        decay: of the averages.
+        decay: of the averages of a codebook that has some; None: 0.99.
 
     Metrics: `loss`, `reconstruction`, `distance` (squared, summed over the positions) and
     `perplexity`, of the codes of the batch: how many are in use.
 
     Raises:
-        ConfigurationError: a negative commitment, or a decay outside of 0 to 1.
+        ConfigurationError: a commitment that is negative or infinite, a decay outside of 0 to 1,
+            or one for a codebook that is a parameter.
     """
 
     commitment: float = 0.25
-    decay: float = 0.99
+    decay: float | None = None
 
     def __post_init__(self) -> None:
-        if self.commitment < 0 or not 0 <= self.decay < 1:
-            raise et.ConfigurationError(
-                "Quantisation: commitment must not be negative, and decay from 0 to below 1; got "
-                f"{self.commitment} and {self.decay}."
-            )
+        weights_of("Quantisation", commitment=self.commitment)
+        if self.decay is None:
+            return
+        weights_of("Quantisation", decay=self.decay)
+        if self.decay >= 1:
+            raise et.ConfigurationError(f"Quantisation: decay is below 1; got {self.decay}.")
 
     def __call__(
         self, model: VQVAE, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array], VQVAE]:
         """The loss, its metrics, and the model with its averages moved."""
+        if self.decay is not None and model.average is None:
+            raise et.ConfigurationError(
+                f"Quantisation: decay={self.decay} is for a codebook that is averaged, and the "
+                "model's is a parameter. Leave it out, or create the model with average=True."
+            )
         x = model.read(batch)
         z = model.encode(x)
         codes = model.nearest(z)
@@ -255,7 +265,8 @@ class Quantisation:
         z = jax.lax.stop_gradient(z).reshape(len(rows), -1)
         fresh = {"counts": rows.sum(0), "sums": rows.T @ z}
         old = model.average.value
-        moved = {name: self.decay * old[name] + (1 - self.decay) * fresh[name] for name in old}
+        decay = _DECAY if self.decay is None else self.decay
+        moved = {name: decay * old[name] + (1 - decay) * fresh[name] for name in old}
         return eqx.tree_at(lambda m: m.average.value, model, moved)
 
 

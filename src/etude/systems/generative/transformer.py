@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import etude as et
+from etude.systems.generative.checks import shapes_of, sizes_of, temperature_of
 from etude.systems.generative.examples import read_examples, sample_labels
 from etude.systems.generative.perceptron import Perceptron
 
@@ -128,20 +129,13 @@ class CausalTransformer(eqx.Module):
             ConfigurationError: sizes below 1, one token, classes below 0, or heads that do not
                 divide the width.
         """
-        sizes = {"width": width, "layers": layers, "heads": heads}
-        sizes |= {f"shape[{i}]": size for i, size in enumerate(shape)}
-        problems = [
-            f"{name} must be at least 1; got {size}" for name, size in sizes.items() if size < 1
-        ]
-        if tokens < 2:
-            problems.append(f"tokens must be at least 2; got {tokens}")
-        if classes < 0:
-            problems.append(f"classes counts from 0 on; got {classes}")
-        if heads > 0 and width % heads:
-            problems.append(f"heads must divide the width; got {heads} and {width}")
-        if problems:
+        shapes_of("CausalTransformer", shape=shape)
+        sizes_of("CausalTransformer", width=width, layers=layers, heads=heads)
+        sizes_of("CausalTransformer", least=2, tokens=tokens)
+        sizes_of("CausalTransformer", least=0, classes=classes)
+        if width % heads:
             raise et.ConfigurationError(
-                "\n".join(f"CausalTransformer: {problem}." for problem in problems)
+                f"CausalTransformer: heads must divide the width; got {heads} and {width}."
             )
         keys = jax.random.split(key, 6)
 
@@ -246,12 +240,9 @@ class CausalTransformer(eqx.Module):
 
         Raises:
             DataError: labels that are missing, or that the model has no use for.
-            ConfigurationError: a temperature that is not above 0.
+            ConfigurationError: a count below 1, or a temperature that is not above 0.
         """
-        if not temperature > 0:
-            raise et.ConfigurationError(
-                f"CausalTransformer.sample: temperature must be above 0; got {temperature}."
-            )
+        temperature_of("CausalTransformer.sample", temperature, above=True)
         rows = sample_labels("CausalTransformer.sample", labels, count, self.classes)
 
         def one(carry: tuple[Array, Cache], position: Array) -> tuple[tuple[Array, Cache], Array]:

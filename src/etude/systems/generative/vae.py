@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-import etude as et
+from etude.systems.generative.checks import shapes_of, sizes_of, temperature_of, weights_of
 from etude.systems.generative.examples import read_examples, sample_labels, with_labels
 from etude.systems.generative.likelihoods import Bernoulli, Likelihood
 from etude.systems.generative.perceptron import Perceptron
@@ -93,14 +93,10 @@ class VAE(eqx.Module):
         Raises:
             ConfigurationError: sizes below 1, classes or beta below 0.
         """
-        sizes = {"latent": latent, **{f"hidden[{i}]": width for i, width in enumerate(hidden)}}
-        sizes |= {f"shape[{i}]": size for i, size in enumerate(shape)}
-        for name, size in sizes.items():
-            if size < 1:
-                raise et.ConfigurationError(f"VAE: {name} must be at least 1; got {size}.")
-        for name, value in {"classes": classes, "beta": beta}.items():
-            if not value >= 0:
-                raise et.ConfigurationError(f"VAE: {name} is at least 0; got {value}.")
+        shapes_of("VAE", shape=shape, hidden=hidden)
+        sizes_of("VAE", latent=latent)
+        sizes_of("VAE", least=0, classes=classes)
+        weights_of("VAE", beta=beta)
         first, second = jax.random.split(key)
         values, widths = math.prod(shape), tuple(hidden)
         return cls(
@@ -165,10 +161,9 @@ class VAE(eqx.Module):
 
         Raises:
             DataError: labels that are missing, or that the model has no use for.
-            ConfigurationError: a temperature below 0.
+            ConfigurationError: a count below 1, or a temperature below 0.
         """
-        if temperature < 0:
-            raise et.ConfigurationError(f"VAE.sample: temperature {temperature} is below 0.")
+        temperature_of("VAE.sample", temperature)
         rows = sample_labels("VAE.sample", labels, count, self.classes)
         first, second = jax.random.split(key)
         z = temperature * jax.random.normal(first, (count, self.latent))

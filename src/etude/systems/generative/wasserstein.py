@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import etude as et
+from etude.systems.generative.checks import positive_of
 from etude.systems.generative.vae import VAE
 
 #: Scales of the kernel, as multiples of the one that the dimension gives.
@@ -35,10 +36,7 @@ class WassersteinMMD:
     weight: float = 100.0
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise et.ConfigurationError(
-                f"WassersteinMMD: weight must be positive; got {self.weight}."
-            )
+        positive_of("WassersteinMMD", weight=self.weight)
 
     def __call__(
         self, model: VAE, batch: Any, context: et.Context

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import etude as et
+from etude.systems.generative.checks import positive_of, sizes_of
 
 #: Least share of the interval that a bin of a spline has, and least slope at a knot.
 LEAST_BIN, LEAST_SLOPE = 1e-3, 1e-3
@@ -102,11 +103,8 @@ class Spline(eqx.Module):
     reach: float = eqx.field(static=True, default=4.0)
 
     def __check_init__(self):
-        if self.bins < 2 or not self.reach > 0:
-            raise et.ConfigurationError(
-                "Spline: bins must be at least 2 and reach positive; got "
-                f"{self.bins} and {self.reach}."
-            )
+        sizes_of("Spline", least=2, bins=self.bins)
+        positive_of("Spline", reach=self.reach)
         if self.bins * LEAST_BIN >= 1:
             raise et.ConfigurationError(
                 f"Spline: bins must be below {1 / LEAST_BIN:g}; got {self.bins}."

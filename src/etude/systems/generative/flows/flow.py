@@ -12,10 +12,13 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 import etude as et
 from etude.inputs import concrete
+from etude.inputs.arrays import read
+from etude.systems.generative.checks import shapes_of, sizes_of, temperature_of
 from etude.systems.generative.examples import read_examples, sample_labels
 from etude.systems.generative.flows.elementwise import Elementwise, Spline
 from etude.systems.generative.flows.layers import Autoregressive, Coupling
@@ -75,29 +78,19 @@ class Flow(eqx.Module):
             scale: standard deviation of the data, as `location`.
 
         Raises:
-            ConfigurationError: sizes below 1, a coupling of a single value, classes below 0, or a
-                scale that is not positive.
+            ConfigurationError: sizes below 1, a coupling of a single value, classes below 0,
+                location or scale of another number or not finite, or a scale that is not positive.
         """
+        shapes_of("Flow", shape=shape, hidden=hidden)
+        sizes_of("Flow", layers=layers)
+        sizes_of("Flow", least=0, classes=classes)
         values = math.prod(shape)
-        least = 1 if autoregressive else 2
-        problems = [
-            f"{name} must be at least 1; got {size}"
-            for name, size in [
-                ("layers", layers),
-                *((f"hidden[{i}]", width) for i, width in enumerate(hidden)),
-                *((f"shape[{i}]", size) for i, size in enumerate(shape)),
-            ]
-            if size < 1
-        ]
-        if 0 < values < least:
-            problems.append("a coupling needs two values; set autoregressive")
-        if classes < 0:
-            problems.append(f"classes counts from 0 on; got {classes}")
-        found = concrete(scale)
-        if found is not None and not (found > 0).all():
-            problems.append("scale must be positive")
-        if problems:
-            raise et.ConfigurationError("\n".join(f"Flow: {problem}." for problem in problems))
+        if values < 2 and not autoregressive:
+            raise et.ConfigurationError("Flow: a coupling needs two values; set autoregressive.")
+        place, width = _row("location", location, values), _row("scale", scale, values)
+        seen = concrete(width)
+        if seen is not None and not (seen > 0).all():
+            raise et.ConfigurationError("Flow: scale must be positive.")
         kind = Autoregressive if autoregressive else Coupling
         functions = Spline() if elementwise is None else elementwise
 
@@ -106,8 +99,8 @@ class Flow(eqx.Module):
 
         return cls(
             eqx.filter_vmap(layer)(jax.random.split(key, layers)),
-            et.Fixed(_row(location, values)),
-            et.Fixed(_row(scale, values)),
+            et.Fixed(place),
+            et.Fixed(width),
             tuple(shape),
             classes,
         )
@@ -167,16 +160,23 @@ class Flow(eqx.Module):
 
         Raises:
             DataError: labels that are missing, or that the model has no use for.
-            ConfigurationError: a temperature below 0.
+            ConfigurationError: a count below 1, or a temperature below 0.
         """
-        if temperature < 0:
-            raise et.ConfigurationError(f"Flow.sample: temperature {temperature} is below 0.")
+        temperature_of("Flow.sample", temperature)
         rows = sample_labels("Flow.sample", labels, count, self.classes)
         z = temperature * jax.random.normal(key, (count, math.prod(self.shape)))
         return self.inverse(z, rows).reshape(count, *self.shape)
 
 
-def _row(numbers: Any, values: int) -> Float[Array, " values"]:
+def _row(name: str, numbers: Any, values: int) -> Float[Array, " values"]:
     """One number or an example's, as a row."""
-    array = jnp.asarray(numbers, jnp.float32)
+    array = jnp.asarray(read("Flow", name, numbers), jnp.float32)
+    if array.size not in (1, values):
+        raise et.ConfigurationError(
+            f"Flow: {name} has {array.size} numbers for {values} values. Give one, or one for each "
+            "value of an example."
+        )
+    seen = concrete(array)
+    if seen is not None and not np.isfinite(seen).all():
+        raise et.ConfigurationError(f"Flow: {name} must be finite.")
     return jnp.broadcast_to(array.ravel() if array.ndim else array, (values,))

@@ -96,7 +96,7 @@ def build(config: VQConfig, method: Method, seed: int, /, **options: Any) -> et.
 
     codes = phase(
         "codes",
-        Quantisation(config.commitment, config.decay),
+        Quantisation(config.commitment, config.decay if method == "average" else None),
         lambda m: (m.encoder, m.decoder, m.codebook),
     )
     phases = [codes, phase("prior", CodePrior(), lambda m: m.prior)]
