@@ -206,7 +206,7 @@ def test_what_cannot_be_is_refused():
         with pytest.raises(et.ConfigurationError, match=words):
             Flow.create(KEY, **{"shape": (2,), **settings})
     for settings in ({"bins": 1}, {"reach": 0.0}, {"bins": 1000}):
-        with pytest.raises(et.ConfigurationError, match="Spline: (bins|reach) must"):
+        with pytest.raises(et.ConfigurationError, match=r"Spline: (bins|reach) must"):
             Spline(**settings)
     model = Flow.create(KEY, (2,), layers=1)
     with pytest.raises(et.DataError, match="real values; got uint8"):

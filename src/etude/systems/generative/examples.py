@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import etude as et
-from etude.inputs import check_lengths, soft_labels
+from etude.inputs import Values, check_lengths, soft_labels
 from etude.inputs.arrays import namespace, read
 from etude.systems.generative.checks import count_of
 
@@ -23,7 +23,7 @@ class Examples(NamedTuple):
         labels: a row of class probabilities each, or None for a model without classes.
     """
 
-    x: Array
+    x: Values
     labels: Array | None
 
 
