@@ -5,12 +5,21 @@ from functools import cache
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
 
 import etude as et
-from etude.systems.generative import Denoising, Diffusion, Schedule, UNet
+from etude.systems.generative import (
+    ContinuousFlow,
+    Denoising,
+    Diffusion,
+    FlowMatching,
+    Schedule,
+    TimePerceptron,
+    UNet,
+)
 
 KEY = jax.random.key(0)
 KINDS = [
@@ -250,11 +259,33 @@ def test_labels_and_times_reach_the_network():
     np.testing.assert_allclose(y[:1], net(x[:1], time[:1], rows[:1]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture
+def unchecked():
+    """As users have it: annotations are not checked at run time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: Schedule("quadratic"), "kind 'quadratic' is unknown"),
         (lambda: Schedule(steps=1), "steps must be at least 2"),
+        (lambda: Schedule(steps=2.5), "steps must be a whole number; got 2.5"),
+        (lambda: Schedule("geometric", scales=(1, 2, 3)), r"two numbers.*got \(1, 2, 3\)"),
+        (lambda: small(bounds=(0.0, 0.5, 1.0)), "bounds must be in order, two finite numbers"),
+        (lambda: small(bounds=(0.0, np.inf)), "bounds must be in order, two finite numbers"),
+        (lambda: small(drop=np.nan), "drop is a share"),
+        (lambda: small().sample(KEY, 2.5, 1), "count must be a whole number"),
+        (lambda: small().sample(KEY, 2, 1, steps=2.5), "got 2.5 for the sampler"),
+        (lambda: small().sample(KEY, 2, 1, eta=np.nan), "eta is from 0 to 1"),
+        (lambda: small().sample(KEY, 2, 1, eta="1"), "eta is from 0 to 1"),
+        (lambda: small().sample(KEY, 2, 1, guidance=np.inf), "guidance counts from 0 on; got inf"),
+        (lambda: small().sample(KEY, 2, 1, guidance="2"), "guidance counts from 0 on; got '2'"),
+        (lambda: Denoising(np.inf), "min_snr must be a finite number"),
+        (lambda: UNet.create(KEY, (8, 8), patch=2.0), "patch must be a whole number"),
         (lambda: Schedule(scales=(0.1, 1.0)), "scales are for kind 'geometric'"),
         (lambda: Schedule("geometric", scales=(1.0, 0.1)), "positive and in order"),
         (lambda: Diffusion.create(KEY, (2,), predict="score"), "predict is one of"),
@@ -278,6 +309,51 @@ def test_labels_and_times_reach_the_network():
 def test_what_cannot_be_is_refused(make, words):
     with pytest.raises(et.ConfigurationError, match=words):
         make()
+
+
+def _one_value(x, time, labels):
+    return x[:, :1]
+
+
+def _scalar(x, time, labels):
+    return jnp.zeros(())
+
+
+def _whole(x, time, labels):
+    return jnp.zeros(x.shape, int)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kind", [Diffusion, ContinuousFlow])
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (_one_value, r"float32 of shape \(2, 1\), expected real values"),
+        (_scalar, r"float32 of shape \(\)"),
+        (_whole, r"int32 of shape \(2, 2\)"),
+        (lambda x, time, labels: 0.0, "gave float, expected"),
+        (lambda x: x, r"net fails for x of shape \(2, 2\)"),
+        (3, "net is a function"),
+        (UNet.create(KEY, (4, 4), widths=(4,)), "one shape and the same classes"),
+        (TimePerceptron.create(KEY, (3,)), "one shape and the same classes"),
+        (TimePerceptron.create(KEY, (2,), classes=2), "labels of shape None"),
+    ],
+    ids=["narrow", "scalar", "integer", "number", "arguments", "type", "unet", "shape", "classes"],
+)
+def test_a_network_of_other_examples_is_refused(kind, net, words):
+    with pytest.raises(et.ConfigurationError, match=f"(?s)^{kind.__name__}: .*{words}"):
+        kind.create(KEY, (2,), net=net)
+
+
+def test_what_a_network_gives_is_never_broadcast():
+    # A network may be put in place of another behind the back of `create`.
+    x, context = jnp.zeros((3, 2)), et.Context.at(KEY)
+    for kind, loss in ((Diffusion, Denoising()), (ContinuousFlow, FlowMatching())):
+        model = eqx.tree_at(lambda m: m.net, kind.create(KEY, (2,), hidden=(4,)), _one_value)
+        with pytest.raises(et.ConfigurationError, match="expected real values"):
+            loss(model, x, context)
+        with pytest.raises(et.ConfigurationError, match="expected real values"):
+            model.sample(KEY, 3, steps=2)
 
 
 def test_bad_data_are_refused_before_anything_is_compiled():

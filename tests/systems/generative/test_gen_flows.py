@@ -90,6 +90,18 @@ def test_determinants_are_those_of_autodiff_and_inverses_give_back(kind, points)
         np.testing.assert_allclose(back, x, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_precision_data_of_a_double_model(kind):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
+        model = flow(kind)
+        assert {a.dtype for a in jax.tree.leaves(model.layers)} >= {np.dtype("float64")}
+        z, _, back = there_and_back(model, x)
+        np.testing.assert_allclose(back, x, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(model.inverse(z), back)
+        assert np.isfinite(model.log_prob(x)).all()
+
+
 def test_the_spline_is_smooth_at_its_knots_and_continuous_at_its_ends():
     with jax.enable_x64(True):
         spline = Spline(4, 2.0)

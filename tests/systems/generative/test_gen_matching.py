@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -120,6 +121,28 @@ def test_the_likelihood_is_in_the_units_of_the_data():
     np.testing.assert_allclose(eqx.filter_jit(model.log_prob)(x), wanted, atol=1e-3)
 
 
+def test_a_likelihood_that_cannot_be_found_is_nan_and_alone():
+    pytest.importorskip("diffrax")
+    model = ContinuousFlow.create(KEY, (2,), net=Exact(MEAN, SCALE / 4), bounds=(0.0, 5.0))
+    good, bad = jnp.array([[2.0, 2.5], [3.0, 1.0]]), [[6.0, 1.0], [jnp.inf, 1.0], [1.0, jnp.nan]]
+    found = np.asarray(model.log_prob(jnp.concatenate([good, jnp.array(bad)])))
+    np.testing.assert_array_equal(found[:2], model.log_prob(good))
+    assert np.isnan(found[2:]).all()
+    # The solver gives up: float32 has no such digits.
+    assert np.isnan(exact().log_prob(jnp.array([[0.3, 0.4]]), tolerance=1e-30)).all()
+
+
+def test_likelihood_leaves_out_no_labels():
+    x = (jnp.zeros((4, 2)), jnp.arange(4) % 3)
+    model = ContinuousFlow.create(KEY, (2,), hidden=(4,), classes=3)
+    with pytest.raises(et.ConfigurationError, match=r"has drop=0.1.*drop=0.0"):
+        NegativeLogLikelihood()(model, x, CONTEXT)
+    pytest.importorskip("diffrax")
+    model = ContinuousFlow.create(KEY, (2,), hidden=(4,), classes=3, drop=0.0)
+    loss, _ = NegativeLogLikelihood()(model, x, CONTEXT)
+    assert float(loss) == pytest.approx(-float(model.log_prob(x).mean()))
+
+
 def test_likelihood_alone_trains_a_flow():
     pytest.importorskip("diffrax")
     x = 0.5 * np.random.default_rng(0).normal(size=(2000, 1)).astype(np.float32)
@@ -209,16 +232,28 @@ def test_guidance_mixes_velocities():
     assert not np.allclose(given, model.sample(KEY, 6, 1, guidance=2.0))
 
 
+@pytest.fixture
+def unchecked():
+    """As users have it: annotations are not checked at run time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: FlowMatching("sinkhorn"), "coupling is one of independent, optimal"),
         (lambda: exact().sample(KEY, 2, steps=0), "steps must be at least 1"),
+        (lambda: exact().sample(KEY, 2, steps=2.5), "steps must be a whole number; got 2.5"),
+        (lambda: exact().sample(KEY, True), "count must be a whole number; got True"),
+        (lambda: exact().log_prob(jnp.zeros((3, 2)), tolerance=np.inf), "tolerance must be a fin"),
         (lambda: exact().sample(KEY, 2, solver="rk4"), "solver is one of euler, midpoint, heun"),
         (lambda: exact().sample(KEY, 2, guidance=2.0), "both with labels and without"),
         (lambda: exact().log_prob(jnp.zeros((3, 2)), tolerance=0.0), "tolerance must be positive"),
     ],
-    ids=["coupling", "steps", "solver", "guidance", "tolerance"],
+    ids=["coupling", "steps", "half", "count", "loose", "solver", "guidance", "tolerance"],
 )
 def test_what_cannot_be_is_refused(make, words):
     with pytest.raises(et.ConfigurationError, match=words):

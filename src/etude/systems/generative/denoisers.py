@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import etude as et
+from etude.engine.numbers import is_count
+from etude.systems.generative.checks import positive_of, shapes_of, sizes_of
 from etude.systems.generative.examples import with_labels
 from etude.systems.generative.perceptron import Perceptron
 
@@ -68,14 +70,10 @@ class TimePerceptron(eqx.Module):
         Raises:
             ConfigurationError: sizes below 1, or an odd number of features.
         """
-        sizes = {f"hidden[{i}]": width for i, width in enumerate(hidden)}
-        sizes |= {f"shape[{i}]": size for i, size in enumerate(shape)}
-        for name, size in sizes.items():
-            if size < 1:
-                raise et.ConfigurationError(
-                    f"TimePerceptron: {name} must be at least 1; got {size}."
-                )
-        if features < 2 or features % 2:
+        shapes_of("TimePerceptron", hidden=hidden, shape=shape)
+        sizes_of("TimePerceptron", least=0, classes=classes)
+        positive_of("TimePerceptron", highest=highest)
+        if not is_count(features, 2) or features % 2:
             raise et.ConfigurationError(
                 f"TimePerceptron: features are pairs of a sine and a cosine; got {features}."
             )
@@ -93,6 +91,43 @@ class TimePerceptron(eqx.Module):
         return self.layers(with_labels(timed, labels)).reshape(x.shape)
 
 
+def answer(net: Denoiser, x: Array, time: Array, labels: Array | None) -> Array:
+    """What a network gives of a batch.
+
+    Raises:
+        ConfigurationError: no real values, or of another shape than x: they would be broadcast.
+    """
+    y = net(x, time, labels)
+    array = isinstance(y, jax.Array)
+    if not array or y.shape != x.shape or not jnp.issubdtype(y.dtype, jnp.floating):
+        got = f"{y.dtype} of shape {y.shape}" if array else type(y).__name__
+        raise et.ConfigurationError(
+            f"net: of examples x of shape {x.shape} it gave {got}, expected real values of that "
+            "shape. Return one value for each of x."
+        )
+    return y
+
+
+def _check(owner: str, net: Denoiser, shape: tuple[int, ...], classes: int) -> None:
+    """Raises `ConfigurationError` for a network of other examples or classes; nothing is run."""
+    if not callable(net):
+        raise et.ConfigurationError(
+            f"{owner}: net is a function (x, time, labels) -> y; got {type(net).__name__}."
+        )
+    x, time = jnp.zeros((2, *shape)), jnp.zeros(2)
+    labels = jnp.zeros((2, classes)) if classes else None
+    try:
+        eqx.filter_eval_shape(answer, net, x, time, labels)
+    except et.ConfigurationError as error:
+        raise et.ConfigurationError(f"{owner}: {error}") from error
+    except Exception as error:
+        given = None if labels is None else labels.shape
+        raise et.ConfigurationError(
+            f"{owner}: net fails for x of shape {x.shape}, time of shape (2,) and labels of shape "
+            f"{given}: {error} Create both with one shape and the same classes."
+        ) from error
+
+
 def denoiser_of(
     owner: str,
     key: Key[Array, ""],
@@ -105,13 +140,14 @@ def denoiser_of(
     """The network that a user gives, or else a perceptron of these widths.
 
     Raises:
-        ConfigurationError: both are given.
+        ConfigurationError: both are given, or the network is of other examples or classes.
     """
     if net is not None:
         if hidden is not None:
             raise et.ConfigurationError(
                 f"{owner}: hidden has the widths of a perceptron, and net is given. Leave one out."
             )
+        _check(owner, net, shape, classes)
         return net
     hidden = (128, 128) if hidden is None else hidden
     return TimePerceptron.create(key, shape, hidden=hidden, classes=classes, highest=highest)
@@ -132,13 +168,14 @@ def guided(net: Denoiser, labels: Array | None, weight: Any) -> Field:
     that with them, to the bit; above 1, labels count for more than the data says.
     """
     if labels is None or (isinstance(weight, float) and weight == 1):
-        return lambda x, time: net(x, time, labels)
+        return lambda x, time: answer(net, x, time, labels)
     none = jnp.zeros_like(labels)
     if isinstance(weight, float) and weight == 0:
-        return lambda x, time: net(x, time, none)
+        return lambda x, time: answer(net, x, time, none)
 
     def mixed(x: Array, time: Array) -> Array:
-        both = net(
+        both = answer(
+            net,
             jnp.concatenate([x, x]),
             jnp.concatenate([time, time]),
             jnp.concatenate([labels, none]),

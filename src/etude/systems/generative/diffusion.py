@@ -19,6 +19,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 import etude as et
+from etude.engine.numbers import is_real
+from etude.systems.generative.checks import positive_of
 from etude.systems.generative.denoisers import Denoiser, denoiser_of, guided, spread, weight_of
 from etude.systems.generative.schedules import Schedule
 from etude.systems.generative.space import DataSpace
@@ -186,8 +188,8 @@ class Diffusion(eqx.Module):
             DataError: labels that are missing, or that the model has no use for.
             ConfigurationError: options out of their range.
         """
-        if not 0 <= eta <= 1:
-            raise et.ConfigurationError(f"Diffusion.sample: eta is from 0 to 1; got {eta}.")
+        if not (is_real(eta) and 0 <= eta <= 1):
+            raise et.ConfigurationError(f"Diffusion.sample: eta is from 0 to 1; got {eta!r}.")
         rows = self.space.rows("Diffusion.sample", labels, count, guidance)
         path = _path(self.schedule, self.schedule.steps if steps is None else steps, eta)
         return _drawn(self, key, count, rows, weight_of(guidance), path)
@@ -249,14 +251,14 @@ class Denoising:
     Metrics: `loss`; `error`, the mean without weights.
 
     Raises:
-        ConfigurationError: a gamma that is not positive.
+        ConfigurationError: a gamma that is not positive and finite.
     """
 
     min_snr: float | None = None
 
     def __post_init__(self) -> None:
-        if self.min_snr is not None and not self.min_snr > 0:
-            raise et.ConfigurationError(f"Denoising: min_snr must be positive; got {self.min_snr}.")
+        if self.min_snr is not None:
+            positive_of("Denoising", min_snr=self.min_snr)
 
     def __call__(
         self, model: Diffusion, batch: Any, context: et.Context

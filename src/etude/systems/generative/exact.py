@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Key, Shaped
 import etude as et
 from etude.systems.generative.checks import sizes_of
 from etude.systems.generative.examples import read_examples
+from etude.systems.generative.matching import ContinuousFlow
 
 Number = TypeVar("Number", float, Array)
 
@@ -44,7 +45,8 @@ class NegativeLogLikelihood:
     Metrics: `loss`; with levels `bits_per_dim`, of the integers.
 
     Raises:
-        ConfigurationError: fewer than two levels.
+        ConfigurationError: fewer than two levels; when called, a `ContinuousFlow` with labels left
+            out.
 
     >>> from etude.systems.generative.flows import Flow
     >>> model = Flow.create(jax.random.key(0), (2,), layers=2, hidden=(4,))
@@ -64,6 +66,12 @@ class NegativeLogLikelihood:
         self, model: Exact, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The loss and its metrics, of a batch."""
+        if isinstance(model, ContinuousFlow) and model.space.drop:
+            raise et.ConfigurationError(
+                f"NegativeLogLikelihood: the ContinuousFlow has drop={model.space.drop}, and a "
+                "likelihood leaves out no labels: its guidance would be untrained. Create it with "
+                "drop=0.0; of one that FlowMatching trained, call log_prob."
+            )
         if self.levels is None:
             return -model.log_prob(batch).mean(), {}
         x, labels = read_examples("NegativeLogLikelihood", batch, model.shape, model.classes)

@@ -19,6 +19,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 import etude as et
+from etude.systems.generative.checks import positive_of, sizes_of
 from etude.systems.generative.denoisers import (
     Denoiser,
     Field,
@@ -37,8 +38,8 @@ class ContinuousFlow(eqx.Module):
     """A flow dx/dt = net(x, t) from normal noise at t = 0 to examples at t = 1.
 
     `FlowMatching` trains it (Lipman et al. 2023; Liu et al. 2023), or `NegativeLogLikelihood`
-    (Chen et al. 2018). Batches are arrays, `(images, labels)`, or dictionaries with
-    "images" and "labels".
+    (Chen et al. 2018; with classes, of drop=0.0). Batches are arrays, `(images, labels)`, or
+    dictionaries with "images" and "labels".
 
     Attributes:
         net: the velocity, `(x, time, labels) -> dx/dt`.
@@ -122,10 +123,7 @@ class ContinuousFlow(eqx.Module):
             raise et.ConfigurationError(
                 f"ContinuousFlow.sample: solver is one of {', '.join(SOLVERS)}; got {solver!r}."
             )
-        if steps < 1:
-            raise et.ConfigurationError(
-                f"ContinuousFlow.sample: steps must be at least 1; got {steps}."
-            )
+        sizes_of("ContinuousFlow.sample", steps=steps)
         rows = self.space.rows("ContinuousFlow.sample", labels, count, guidance)
         return _drawn(self, key, count, rows, weight_of(guidance), steps, solver)
 
@@ -134,7 +132,9 @@ class ContinuousFlow(eqx.Module):
     ) -> Float[Array, " n"]:
         """log p(x) of each example in nats, with gradients; of conditional models log p(x | label).
 
-        The flow is followed back to the noise by an adaptive solver (the extra "generative").
+        The flow is followed back to the noise by an adaptive solver (the extra "generative"). NaN
+        for an example that is not finite or is beyond the bounds, or that the solver does not
+        finish: the flow is not smooth enough for the tolerance.
 
         Args:
             batch: examples, with labels where the model has classes.
@@ -145,15 +145,12 @@ class ContinuousFlow(eqx.Module):
 
         Raises:
             DataError: batches that do not fit.
-            ConfigurationError: a tolerance that is not positive.
+            ConfigurationError: a tolerance that is not positive and finite.
             ImportError: diffrax is missing.
         """
         from etude.systems.generative.continuous import log_density
 
-        if not tolerance > 0:
-            raise et.ConfigurationError(
-                f"ContinuousFlow.log_prob: tolerance must be positive; got {tolerance}."
-            )
+        positive_of("ContinuousFlow.log_prob", tolerance=tolerance)
         x, labels = self.space.read("ContinuousFlow", batch)
         return log_density(self.net, x, labels, key, tolerance) + self.space.log_scale
 

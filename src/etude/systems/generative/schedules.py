@@ -13,6 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 import etude as et
+from etude.engine.numbers import is_count
+from etude.systems.generative.checks import sizes_of
+from etude.systems.generative.space import is_interval
 
 KINDS = ("cosine", "linear", "geometric")
 
@@ -58,16 +61,16 @@ class Schedule:
             raise et.ConfigurationError(
                 f"Schedule: kind {self.kind!r} is unknown; there are {', '.join(KINDS)}."
             )
-        if self.steps < 2:
-            raise et.ConfigurationError(f"Schedule: steps must be at least 2; got {self.steps}.")
+        sizes_of("Schedule", least=2, steps=self.steps)
         if self.scales is not None:
             if self.kind != "geometric":
                 raise et.ConfigurationError(
                     f"Schedule: scales are for kind 'geometric'; the kind is {self.kind!r}."
                 )
-            if not 0 < self.scales[0] < self.scales[1] < np.inf:
+            scales = self.scales
+            if not (is_interval(scales) and scales[0] > 0):
                 raise et.ConfigurationError(
-                    f"Schedule: scales must be positive and in order; got {self.scales}."
+                    f"Schedule: scales are two numbers, positive and in order; got {scales!r}."
                 )
 
     @property
@@ -95,13 +98,14 @@ class Schedule:
         """`count` levels for a sampler, and 0 behind them: from the highest, evenly.
 
         Raises:
-            ConfigurationError: more than there are, or none.
+            ConfigurationError: more than there are, none, or a part of one.
 
         >>> Schedule(steps=10).chosen(4).tolist()
         [10, 8, 5, 2, 0]
         """
-        if not 1 <= count <= self.steps:
+        if not (is_count(count) and count <= self.steps):
             raise et.ConfigurationError(
-                f"The schedule has {self.steps} steps; got {count} for the sampler."
+                f"The schedule has {self.steps} steps; got {count!r} for the sampler. Give a whole "
+                f"number from 1 to {self.steps}."
             )
         return np.round(np.linspace(self.steps, 0, count + 1)).astype(np.int32)

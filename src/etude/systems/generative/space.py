@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import etude as et
+from etude.engine.numbers import is_count, is_real
+from etude.systems.generative.checks import count_of, shapes_of
 from etude.systems.generative.examples import read_examples, sample_labels
 
 
@@ -39,15 +41,17 @@ class DataSpace:
     def __post_init__(self) -> None:
         checks = {
             f"shape must have sizes of at least 1; got {self.shape}": all(
-                size >= 1 for size in self.shape
+                is_count(size) for size in self.shape
             ),
-            f"classes counts from 0 on; got {self.classes}": self.classes >= 0,
-            f"drop is a share of the labels, below 1; got {self.drop}": 0 <= self.drop < 1,
+            f"classes counts from 0 on; got {self.classes!r}": is_count(self.classes, 0),
+            f"drop is a share of the labels, below 1; got {self.drop!r}": (
+                is_real(self.drop) and 0 <= self.drop < 1
+            ),
             f"drop={self.drop} leaves out labels, and there are none: give classes": (
-                not self.drop or self.classes > 0
+                not self.drop or self.classes != 0
             ),
-            f"bounds must be in order; got {self.bounds}": (
-                self.bounds is None or -math.inf < self.bounds[0] < self.bounds[1] < math.inf
+            f"bounds must be in order, two finite numbers; got {self.bounds!r}": (
+                self.bounds is None or is_interval(self.bounds)
             ),
         }
         problems = [problem for problem, good in checks.items() if not good]
@@ -63,8 +67,11 @@ class DataSpace:
         bounds: tuple[float, float] | None = None,
     ) -> "DataSpace":
         """The same, where a model with classes leaves out a tenth of them unless told otherwise."""
+        shapes_of("DataSpace", shape=shape)
         if drop is None:
-            drop = 0.1 if classes > 0 else 0.0
+            drop = 0.1 if classes != 0 else 0.0
+        # A file has lists, and what is static must be hashable.
+        bounds = tuple(bounds) if isinstance(bounds, list) else bounds
         return cls(tuple(shape), classes, drop, bounds)
 
     def read(self, owner: str, batch: Any) -> tuple[Float[Array, "n ..."], Array | None]:
@@ -115,10 +122,12 @@ class DataSpace:
 
         Raises:
             DataError: labels that are missing, or that the model has no use for.
-            ConfigurationError: guidance below 0, or of a model that was not trained for it.
+            ConfigurationError: a count or guidance out of range, or guidance of a model that was
+                not trained for it.
         """
-        if not 0 <= guidance < math.inf:
-            raise et.ConfigurationError(f"{owner}: guidance counts from 0 on; got {guidance}.")
+        count_of(owner, count)
+        if not (is_real(guidance) and 0 <= guidance < math.inf):
+            raise et.ConfigurationError(f"{owner}: guidance counts from 0 on; got {guidance!r}.")
         if guidance != 1 and not self.drop:
             raise et.ConfigurationError(
                 f"{owner}: guidance={guidance} needs a model that was trained both with labels and "
@@ -127,3 +136,17 @@ class DataSpace:
         if guidance == 0 and labels is None:
             return jnp.zeros((count, self.classes))
         return sample_labels(owner, labels, count, self.classes)
+
+
+def is_interval(ends: Any) -> bool:
+    """Whether these are two finite numbers, the first below the second.
+
+    >>> is_interval((0, 1)), is_interval((0, 1, 2)), is_interval((1, 0))
+    (True, False, False)
+    """
+    return (
+        isinstance(ends, tuple)
+        and len(ends) == 2
+        and all(is_real(end) for end in ends)
+        and -math.inf < ends[0] < ends[1] < math.inf
+    )

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import etude as et
+from etude.systems.generative.checks import shapes_of, sizes_of
 from etude.systems.generative.denoisers import time_features
 
 GROUPS = 8
@@ -151,10 +152,14 @@ class UNet(eqx.Module):
             classes: number of classes; 0 for a model without labels.
 
         Raises:
-            ConfigurationError: a shape of another rank, or whose sides cannot be halved so often.
+            ConfigurationError: sizes below 1, a shape of another rank, or whose sides cannot be
+                halved so often.
         """
+        shapes_of("UNet", widths=widths, shape=shape)
+        sizes_of("UNet", patch=patch)
+        sizes_of("UNet", least=0, classes=classes)
         widths, shape = tuple(widths), tuple(shape)
-        if len(shape) not in (2, 3) or not widths or min(*widths, patch, *shape) < 1:
+        if len(shape) not in (2, 3) or not widths:
             raise et.ConfigurationError(
                 "UNet: needs a shape (height, width) or (height, width, channels), widths and a "
                 f"patch of at least 1; got shape={shape}, widths={widths} and patch={patch}."
