@@ -1,5 +1,6 @@
 """Distances of samples against closed forms, SciPy and brute force."""
 
+import jaxtyping
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
@@ -91,6 +92,82 @@ def test_copies_are_memorised():
     assert gen.memorised(held_out, train, held_out).value == 0
 
 
+def test_as_near_to_both_is_one_half():
+    """Samples that are held out and learnt alike: nothing is known of them."""
+    train = RANDOM.normal(size=(40, 4))
+    assert gen.memorised(train, train, train) == (0.5, 0.5, 0.5)
+    held_out = np.concatenate([train[:20], train[20:] + 1])
+    found = gen.memorised(train, train, held_out)
+    assert found.value == 0.75
+    # Of values that are 1 and one half alike often, the standard deviation is a quarter.
+    assert found.high - found.low == pytest.approx(2 * 1.96 * 0.25 / np.sqrt(40), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        gen.sliced_wasserstein,
+        gen.mean_discrepancy,
+        gen.frechet_distance,
+        gen.precision,
+        gen.recall,
+        lambda x, y: gen.memorised(x, x, y),
+    ],
+    ids=["sliced", "discrepancy", "frechet", "precision", "recall", "memorised"],
+)
+def test_an_interval_holds_its_value(measure):
+    for x, y in ((X[:40], X[:40]), (X[:40], Y[:40]), (X[:5], 3 + Y[:5]), (X[:5], X[1:6])):
+        found = measure(x, y)
+        assert found.low <= found.value <= found.high
+        assert {type(number) for number in found} == {float}
+
+
+def test_few_rows_have_an_interval():
+    found = gen.mean_discrepancy(X[:3], Y[:3])
+    assert np.isfinite(found).all()
+    assert found.low < found.high
+
+
+@pytest.fixture
+def unchecked():
+    """As users have it: annotations are not checked at run time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        gen.sliced_wasserstein,
+        gen.sliced_distance,
+        gen.mean_discrepancy,
+        gen.frechet_distance,
+        gen.precision,
+        gen.recall,
+        lambda x, y, **options: gen.memorised(x, y, y, **options),
+    ],
+    ids=["sliced", "distance", "discrepancy", "frechet", "precision", "recall", "memorised"],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_every_measure_refuses_what_are_no_rows_of_numbers(measure):
+    for bad, words in [
+        (X * 1j, "are complex128"),
+        (X.astype(str), "needs an array of real numbers"),
+        (np.float64(1.0), r"shape \(\)"),
+        (X[:, :0], r"shape \(600, 0\)"),
+        (X[:0], "are 0 rows"),
+        (X * 1e200, "values beyond 1e\\+70"),
+    ]:
+        with pytest.raises(et.DataError, match=f"samples .*{words}"):
+            measure(bad, Y)
+        with pytest.raises(et.DataError, match=f"(data|samples) .*{words}"):
+            measure(X, bad)
+    for seed in (-1, 1.5, True):
+        with pytest.raises(et.ConfigurationError, match=f"seed .*got {seed}"):
+            measure(X, Y, seed=seed)
+
+
 def test_an_interval_of_a_share_is_that_of_its_binomial():
     train, held_out, fresh = RANDOM.normal(size=(3, 400, 4))
     found = gen.memorised(fresh, train, held_out)
@@ -109,10 +186,29 @@ def test_an_interval_of_a_share_is_that_of_its_binomial():
         (lambda: gen.recall(X[:3], Y, neighbours=3), et.ConfigurationError, "from 1 to 2"),
         (lambda: gen.memorised(X, Y[:5], Y[:9]), et.DataError, "5 training rows and 9"),
         (lambda: gen.mean_discrepancy(X, Y, bandwidth=-1.0), et.ConfigurationError, "positive"),
+        (lambda: gen.sliced_wasserstein(X, Y, order=True), et.ConfigurationError, "got True"),
+        (lambda: gen.recall(X, Y, neighbours=1.5), et.ConfigurationError, "got 1.5"),
+        (lambda: gen.mean_discrepancy(X, Y, bandwidth=np.inf), et.ConfigurationError, "finite"),
+        (lambda: gen.mean_discrepancy(X[:2], Y), et.DataError, "2 rows.*needs 3"),
         (lambda: gen.mean_discrepancy(X, Y * 0), et.ConfigurationError, "all alike"),
     ],
-    ids=["shape", "order", "nan", "one", "none", "many", "few", "negative", "alike"],
+    ids=[
+        "shape",
+        "order",
+        "nan",
+        "one",
+        "none",
+        "many",
+        "few",
+        "negative",
+        "truth",
+        "half",
+        "infinite",
+        "two",
+        "alike",
+    ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_compared_is_refused(call, error, named):
     with pytest.raises(error, match=named):
         call()

@@ -14,13 +14,15 @@ is of one network for colour photographs, and no two networks' distances can be 
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 from scipy.spatial.distance import cdist
 
 import etude as et
+from etude.engine.numbers import is_count
+from etude.systems.generative.checks import positive_of, sizes_of
 
 Rows = Float[np.ndarray, "n dim"]
 Others = Float[np.ndarray, "m dim"]
@@ -28,6 +30,8 @@ Index = Integer[np.ndarray, " rows"]
 
 #: Draws of the bootstrap, and the share of them inside of an interval.
 DRAWS, LEVEL = 200, 0.95
+#: Greatest value whose fourth power, summed, is a finite number.
+LARGEST = 1e70
 #: Directions of the sliced distance, and of half a turn of the plane.
 DIRECTIONS, IN_THE_PLANE = 100, 64
 
@@ -38,7 +42,8 @@ class Estimate(NamedTuple):
     Attributes:
         value: of all samples.
         low: lower end of the interval that holds 95 of 100 bootstrap draws of the samples.
-        high: its upper end. Distances of few samples are biased upwards, and so are their draws.
+        high: its upper end. Distances of few samples are biased upwards, and their draws more so;
+            where the interval would not hold the value, it is wider and ends there.
     """
 
     value: float
@@ -73,9 +78,9 @@ def sliced_wasserstein(
     3.536
     """
     x, y = _pair("sliced_wasserstein", samples, data)
-    if order not in (1, 2):
-        raise et.ConfigurationError(f"sliced_wasserstein: order is 1 or 2; got {order}.")
-    random = np.random.default_rng(seed)
+    if not is_count(order) or order > 2:
+        raise et.ConfigurationError(f"sliced_wasserstein: order is 1 or 2; got {order!r}.")
+    random = _random("sliced_wasserstein", seed)
     axes = _directions(x.shape[1], random)
     first, second = x @ axes, y @ axes
 
@@ -90,7 +95,7 @@ def sliced_distance(
 ) -> float:
     """The value of `sliced_wasserstein(..., order=1)`, without an interval and so much faster."""
     x, y = _pair("sliced_distance", samples, data)
-    axes = _directions(x.shape[1], np.random.default_rng(seed))
+    axes = _directions(x.shape[1], _random("sliced_distance", seed))
     return _transport(x @ axes, y @ axes, 1)
 
 
@@ -106,8 +111,8 @@ def mean_discrepancy(
     Its mean is 0 for samples of one distribution, and it may be negative.
 
     Args:
-        samples: of the model.
-        data: data.
+        samples: of the model, three or more.
+        data: three or more. Bootstrap draws of one row alone have no pairs, and are left out.
         bandwidth: b; None: the median distance between rows of the data.
         seed: of the bootstrap.
 
@@ -115,15 +120,17 @@ def mean_discrepancy(
     >>> mean_discrepancy(*x).low < 0 < mean_discrepancy(x[0], x[1] + 1).low
     True
     """
-    x, y = _pair("mean_discrepancy", samples, data)
+    x, y = _pair("mean_discrepancy", samples, data, least=3)
+    random = _random("mean_discrepancy", seed)
     within = cdist(y, y, "sqeuclidean")
     if bandwidth is None:
         bandwidth = math.sqrt(np.median(within[np.triu_indices(len(y), 1)]))
-    if not bandwidth > 0:
-        raise et.ConfigurationError(
-            f"mean_discrepancy: bandwidth must be positive; got {bandwidth}. Rows of data that are "
-            "all alike need one of your own."
-        )
+        if not bandwidth:
+            raise et.ConfigurationError(
+                "mean_discrepancy: most rows of data are all alike, and their distance is no "
+                "bandwidth. Give one."
+            )
+    positive_of("mean_discrepancy", bandwidth=bandwidth)
     squares = cdist(x, x, "sqeuclidean"), within, cdist(x, y, "sqeuclidean")
     xx, yy, xy = (np.exp(-s / (2 * bandwidth**2)) for s in squares)
     # Weights instead of rows: a row that a bootstrap draws twice is no pair with itself.
@@ -133,9 +140,11 @@ def mean_discrepancy(
     def discrepancy(i: Index, j: Integer[np.ndarray, " others"]) -> float:
         a, b = np.bincount(i, minlength=len(x)), np.bincount(j, minlength=len(y))
         pairs_a, pairs_b = (float(w.sum() ** 2 - (w**2).sum()) for w in (a, b))
+        if not (pairs_a and pairs_b):
+            return math.nan
         return a @ xx @ a / pairs_a + b @ yy @ b / pairs_b - 2 * (a @ xy @ b) / (a.sum() * b.sum())
 
-    return _bootstrapped(discrepancy, len(x), len(y), np.random.default_rng(seed))
+    return _bootstrapped(discrepancy, len(x), len(y), random)
 
 
 def frechet_distance(samples: Rows, data: Others, *, seed: int = 0) -> Estimate:
@@ -156,7 +165,7 @@ def frechet_distance(samples: Rows, data: Others, *, seed: int = 0) -> Estimate:
     def distance(i: Index, j: Integer[np.ndarray, " others"]) -> float:
         return _frechet(x[i], y[j])
 
-    return _bootstrapped(distance, len(x), len(y), np.random.default_rng(seed))
+    return _bootstrapped(distance, len(x), len(y), _random("frechet_distance", seed))
 
 
 def precision(
@@ -175,7 +184,7 @@ def precision(
         seed: of the bootstrap.
     """
     x, y = _pair("precision", samples, data)
-    return _share(_covered(x, y, neighbours, "precision"), seed)
+    return _share(_covered(x, y, neighbours, "precision"), _random("precision", seed))
 
 
 def recall(
@@ -194,7 +203,7 @@ def recall(
         seed: of the bootstrap.
     """
     x, y = _pair("recall", samples, data)
-    return _share(_covered(y, x, neighbours, "recall"), seed)
+    return _share(_covered(y, x, neighbours, "recall"), _random("recall", seed))
 
 
 def memorised(
@@ -206,7 +215,8 @@ def memorised(
 ) -> Estimate:
     """The share of samples that are nearer to training data than to as many that were held out.
 
-    One half where nothing is memorised, 1 where samples are copies of training data.
+    One half where nothing is memorised, 1 where samples are copies of training data. A sample that
+    is as near to both counts one half.
 
     Args:
         samples: of the model.
@@ -224,9 +234,9 @@ def memorised(
             f"memorised: {len(known)} training rows and {len(fresh)} held out; needs as many of "
             "the first. Pass fewer held-out rows."
         )
-    chosen = np.random.default_rng(seed).choice(len(known), len(fresh), replace=False)
-    nearer = cdist(x, known[chosen]).min(1) < cdist(x, fresh).min(1)
-    return _share(nearer, seed)
+    chosen = _random("memorised", seed).choice(len(known), len(fresh), replace=False)
+    further = cdist(x, fresh).min(1) - cdist(x, known[chosen]).min(1)
+    return _share(0.5 + 0.5 * np.sign(further), _random("memorised", seed))
 
 
 def _directions(dim: int, random: np.random.Generator) -> Float[np.ndarray, "dim directions"]:
@@ -256,20 +266,29 @@ def _frechet(x: Rows, y: Others) -> float:
 
 
 def _covered(points: Rows, centres: Others, neighbours: int, owner: str) -> Bool[np.ndarray, " n"]:
-    if not 1 <= neighbours < len(centres):
+    if not (is_count(neighbours) and neighbours < len(centres)):
         raise et.ConfigurationError(
             f"{owner}: neighbours is from 1 to {len(centres) - 1}, one less than there are rows; "
-            f"got {neighbours}."
+            f"got {neighbours!r}."
         )
     # The nearest of all is the centre itself.
     radius = np.partition(cdist(centres, centres), neighbours, axis=1)[:, neighbours]
     return np.any(cdist(points, centres) <= radius, axis=1)
 
 
-def _share(hits: Bool[np.ndarray, " n"], seed: int) -> Estimate:
-    random = np.random.default_rng(seed)
-    draws = random.binomial(len(hits), hits.mean(), DRAWS) / len(hits)
-    return _estimate(float(hits.mean()), draws)
+def _random(owner: str, seed: int) -> np.random.Generator:
+    sizes_of(owner, least=0, seed=seed)
+    return np.random.default_rng(seed)
+
+
+def _share(
+    hits: Bool[np.ndarray, " n"] | Float[np.ndarray, " n"], random: np.random.Generator
+) -> Estimate:
+    """The mean of what is 1, one half or 0 of each row."""
+    worth = np.array([1.0, 0.5, 0.0])
+    shares = (hits[:, None] == worth).mean(0)
+    draws = random.multinomial(len(hits), shares, DRAWS) @ worth / len(hits)
+    return _estimate(hits.mean(), draws)
 
 
 def _bootstrapped(
@@ -288,8 +307,8 @@ def _bootstrapped(
 
 
 def _estimate(value: float, draws: Float[np.ndarray, " draws"]) -> Estimate:
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, float(low), float(high))
+    low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(value), float(min(low, value)), float(max(high, value)))
 
 
 def _quantiles(x: Rows, levels: Float[np.ndarray, " q"]) -> Float[np.ndarray, "q dim"]:
@@ -299,19 +318,40 @@ def _quantiles(x: Rows, levels: Float[np.ndarray, " q"]) -> Float[np.ndarray, "q
 
 
 def _pair(
-    owner: str, samples: Float[np.ndarray, "n ..."], data: Float[np.ndarray, "m ..."]
+    owner: str,
+    samples: Float[np.ndarray, "n ..."],
+    data: Float[np.ndarray, "m ..."],
+    least: int = 2,
 ) -> tuple[Rows, Others]:
     """Both as rows of float64. Raises `DataError` for what cannot be compared."""
-    x, y = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (samples, data))
+    x, y = _rows(owner, "samples", samples, least), _rows(owner, "data", data, least)
     if x.shape[1] != y.shape[1]:
         raise et.DataError(
             f"{owner}: samples have {x.shape[1]} values each, and data {y.shape[1]}. Bring both to "
             "one shape."
         )
-    for name, rows in {"samples": x, "data": y}.items():
-        if len(rows) < 2 or not np.isfinite(rows).all():
-            raise et.DataError(
-                f"{owner}: {name} are {len(rows)} rows, or hold NaN or infinite values; needs two "
-                "or more that are finite."
-            )
     return x, y
+
+
+def _rows(owner: str, name: str, values: Any, least: int) -> Rows:
+    """Examples as rows of float64."""
+    array = np.asarray(values)
+    if array.dtype.kind in "cOSUMm":
+        raise et.DataError(f"{owner}: {name} are {array.dtype}; needs an array of real numbers.")
+    if not array.ndim or 0 in array.shape[1:]:
+        raise et.DataError(
+            f"{owner}: {name} have the shape {array.shape}; needs (rows, values), or rows of any "
+            "shape, with a value at least."
+        )
+    rows = array.reshape(len(array), math.prod(array.shape[1:])).astype(np.float64)
+    if len(rows) < least or not np.isfinite(rows).all():
+        raise et.DataError(
+            f"{owner}: {name} are {len(rows)} rows, or hold NaN or infinite values; needs {least} "
+            "or more that are finite."
+        )
+    if np.abs(rows).max() > LARGEST:
+        raise et.DataError(
+            f"{owner}: {name} hold values beyond {LARGEST:g}, whose powers are not finite. Scale "
+            "both."
+        )
+    return rows
