@@ -71,8 +71,8 @@ class DataSpace:
         if drop is None:
             drop = 0.1 if classes != 0 else 0.0
         # A file has lists, and what is static must be hashable.
-        bounds = tuple(bounds) if isinstance(bounds, list) else bounds
-        return cls(tuple(shape), classes, drop, bounds)
+        ends: Any = tuple(bounds) if isinstance(bounds, list) else bounds
+        return cls(tuple(shape), classes, drop, ends)
 
     def read(self, owner: str, batch: Any) -> tuple[Float[Array, "n ..."], Array | None]:
         """Examples as the network sees them, and rows of labels.
