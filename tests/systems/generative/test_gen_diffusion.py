@@ -275,6 +275,7 @@ def unchecked():
         (lambda: Schedule(steps=1), "steps must be at least 2"),
         (lambda: Schedule(steps=2.5), "steps must be a whole number; got 2.5"),
         (lambda: Schedule("geometric", scales=(1, 2, 3)), r"two numbers.*got \(1, 2, 3\)"),
+        (lambda: Diffusion.create(KEY, (2,), schedule="cosine"), "is a Schedule; got 'cosine'"),
         (lambda: small(bounds=(0.0, 0.5, 1.0)), "bounds must be in order, two finite numbers"),
         (lambda: small(bounds=(0.0, np.inf)), "bounds must be in order, two finite numbers"),
         (lambda: small(drop=np.nan), "drop is a share"),

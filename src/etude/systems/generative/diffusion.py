@@ -91,6 +91,10 @@ class Diffusion(eqx.Module):
                 no effect.
         """
         schedule = Schedule() if schedule is None else schedule
+        if not isinstance(schedule, Schedule):
+            raise et.ConfigurationError(
+                f"Diffusion: schedule is a Schedule; got {schedule!r}. Write Schedule('linear')."
+            )
         if predict not in PREDICTED:
             raise et.ConfigurationError(
                 f"Diffusion: predict is one of {', '.join(PREDICTED)}; got {predict!r}."

@@ -119,7 +119,7 @@ class ContinuousFlow(eqx.Module):
             DataError: labels that are missing, or that the model has no use for.
             ConfigurationError: options out of their range.
         """
-        if solver not in SOLVERS:
+        if solver not in tuple(SOLVERS):
             raise et.ConfigurationError(
                 f"ContinuousFlow.sample: solver is one of {', '.join(SOLVERS)}; got {solver!r}."
             )

@@ -126,7 +126,7 @@ class Flow(eqx.Module):
             z, log_det = eqx.combine(layer, static).forward(z, labels)
             return (z[:, ::-1], total + log_det), None
 
-        z = _widened((x - self.location.value) / self.scale.value, arrays)
+        z = self._widened((x - self.location.value) / self.scale.value)
         total = jnp.broadcast_to(-jnp.log(self.scale.value).sum(), len(x)).astype(z.dtype)
         return jax.lax.scan(one, (z, total), arrays)[0]
 
@@ -139,8 +139,14 @@ class Flow(eqx.Module):
         def one(z: Array, layer: Any) -> tuple[Array, None]:
             return eqx.combine(layer, static).inverse(z[:, ::-1], labels), None
 
-        x, _ = jax.lax.scan(one, _widened(z, arrays), arrays, reverse=True)
+        x, _ = jax.lax.scan(one, self._widened(z), arrays, reverse=True)
         return x * self.scale.value + self.location.value
+
+    def _widened(self, z: Float[Array, "batch values"]) -> Float[Array, "batch values"]:
+        """In the dtype of the layers where that is wider: a scan gives what it takes."""
+        layers = jax.tree.leaves(eqx.filter(self.layers, eqx.is_inexact_array))
+        widest = max((z, *layers), key=lambda array: jnp.finfo(array.dtype).bits).dtype
+        return z.astype(widest)
 
     def log_prob(self, batch: Any) -> Float[Array, " n"]:
         """log p(x) of each example, in nats. Raises `DataError` for what is no example."""
@@ -166,14 +172,6 @@ class Flow(eqx.Module):
         rows = sample_labels("Flow.sample", labels, count, self.classes)
         z = temperature * jax.random.normal(key, (count, math.prod(self.shape)))
         return self.inverse(z, rows).reshape(count, *self.shape)
-
-
-def _widened(z: Float[Array, "batch values"], arrays: Any) -> Float[Array, "batch values"]:
-    """In the dtype of the layers where that is wider, for a scan gives what it takes."""
-    dtypes = {array.dtype for array in jax.tree.leaves(arrays)} | {z.dtype}
-    floats = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
-    widest = max(floats, key=lambda dtype: jnp.finfo(dtype).bits)
-    return z.astype(widest) if jnp.finfo(widest).bits > jnp.finfo(z.dtype).bits else z
 
 
 def _row(name: str, numbers: Any, values: int) -> Float[Array, " values"]:
