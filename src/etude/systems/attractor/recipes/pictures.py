@@ -156,8 +156,7 @@ def sizes_for(splits: Splits, units: int) -> tuple[int, int, int]:
 
 def _picture_trainer(config: Pictures, method: str, seed: int, /, **options: Any) -> et.Trainer:
     splits = pictures(config.data, config.root)
-    # The tables of the documentation were made with true permutations.
-    data = et.ArrayData(splits["train"], config.batch, shuffle="exact", drop_last=True)
+    data = et.ArrayData(splits["train"], config.batch, drop_last=True)
     length = et.Epochs(config.epochs)
     uncoupled = method in (CONTRASTIVE, GRADED, CONTRASTIVE_READ_OUT)
     units = config.uncoupled_hidden if uncoupled else config.hidden

@@ -128,8 +128,7 @@ def settings(config: PictureConfig, method: Method) -> Config:
 @cache
 def data(name: str, root: str | None) -> DataHandler:
     """The pictures, in the domain of the Legendre embedding."""
-    # The tables of the documentation were made with true permutations.
-    return DataHandler(DatasetConfig(name=name, root=root), (-1.0, 1.0), shuffle="exact")
+    return DataHandler(DatasetConfig(name=name, root=root), (-1.0, 1.0))
 
 
 def evaluate(config: PictureConfig, model: BornMachine, split: str) -> dict[str, Any]:

@@ -174,8 +174,7 @@ def unified(config: Experiment, network: SpikingNetwork, /, **options: Any) -> U
 
     They are those of `UnifiedTrainer`, `etude.Trainer`'s among them.
     """
-    # The tables of the documentation were made with true permutations.
-    defaults = {"augment": mixing_of(config), "seed": config.seed, "shuffle": "exact"}
+    defaults = {"augment": mixing_of(config), "seed": config.seed}
     return UnifiedTrainer(
         network.encoder,
         network.bridge,
