@@ -86,6 +86,30 @@ def test_a_checkpoint_goes_on_to_the_same_bits(data, at, tmp_path):
     assert same(straight.state, resumed.state)
 
 
+def test_a_callback_may_save_at_any_moment(tmp_path):
+    """At the end of an epoch or of the training, the next epoch is what a load goes on with."""
+
+    class Saving(gen.BaseCallback):
+        def on_epoch_end(self, trainer, epoch, logs=None):
+            trainer.save_checkpoint(tmp_path / f"epoch-{epoch}")
+
+        def on_validation_end(self, trainer, logs=None):
+            trainer.save_checkpoint(tmp_path / f"valid-{trainer.epoch}")
+
+        def on_train_end(self, trainer):
+            trainer.save_checkpoint(tmp_path / "end")
+
+    straight = trainer_of(IMAGES, val_data_loader=IMAGES[:4])
+    straight.fit([Saving()])
+    straight.train_epoch()
+    for name, epochs in {"epoch-0": 2, "valid-0": 2, "epoch-1": 1, "end": 1}.items():
+        resumed = trainer_of(IMAGES)
+        resumed.load_checkpoint(tmp_path / name)
+        for _ in range(epochs):
+            resumed.train_epoch()
+        assert same(straight.state, resumed.state), name
+
+
 def test_the_order_is_another_one_in_each_epoch_and_seed():
     class Seen(gen.BaseCallback):
         def __init__(self):

@@ -111,7 +111,6 @@ class Telling(et.Callback):
             one.on_train_begin(self._trainer)
 
     def on_train_end(self, event: Event) -> Request:
-        self._trainer._begun(event)
         for one in self._callbacks:
             one.on_train_end(self._trainer)
 

@@ -376,10 +376,10 @@ class Trainer:
                 f"Trainer: it stands after batch {self._position} of {self._steps} of an epoch, "
                 f"and these data have {steps}. End it first with train_epoch() on its own data."
             )
-        self._refuse_beyond(epochs * steps - self._position)
         self._steps = steps
-        if self._position == source.steps_per_epoch:  # saved at the last step of an epoch
+        if self._position == steps:  # saved at the last step of an epoch
             self.epoch, self._position = self.epoch + 1, 0
+        self._refuse_beyond(epochs * steps - self._position)
         phases = []
         for number in range(self.epoch, self.epoch + epochs):
             position = 0 if phases else self._position
@@ -460,7 +460,8 @@ class Trainer:
         self._records.write("valid", self.global_step, metrics)
 
     def _passed(self, event: Event, *, whole: bool) -> None:
-        self._evolving = event.model()
+        # Nothing moves until the next epoch begins: what saves now saves the beginning of that.
+        self._evolving, self._moving = event.model(), None
         self._position = 0 if whole else self._position + event.step
         self.epoch += whole
 
