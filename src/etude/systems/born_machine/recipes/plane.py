@@ -201,8 +201,7 @@ def settings(config: Plane, name: Toy, method: Method) -> Config:
 @cache
 def data(name: Toy) -> DataHandler:
     """The data, in the domain of the Legendre embedding."""
-    # The tables of the documentation were made with true permutations.
-    return DataHandler(DatasetConfig(name=name), (-1.0, 1.0), shuffle="exact")
+    return DataHandler(DatasetConfig(name=name), (-1.0, 1.0))
 
 
 def machine_of(model: BornMachine | Game) -> BornMachine:
