@@ -1,7 +1,6 @@
 """`generative/energy`: energies in the plane, judged by their numerically normalised likelihood."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,6 +17,7 @@ from etude.systems.generative.densities import DENSITIES
 from etude.systems.generative.energy import Contrastive, DenoisingScore, EnergyModel
 from etude.systems.generative.langevin import Langevin
 from etude.systems.generative.plots import scatter
+from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.plane import write_points
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
@@ -92,17 +92,7 @@ class EnergyConfig(Configuration, frozen=True):
 
 def trials(config: EnergyConfig) -> list[Trial]:
     """Every method with every seed."""
-    return [
-        Trial(
-            method,
-            seed,
-            partial(build, config, method, seed),
-            partial(evaluate, config, seed),
-            partial(untrained, config, method, seed),
-        )
-        for method in config.methods
-        for seed in range(config.seed, config.seed + config.repeats)
-    ]
+    return every(config, build, evaluate, untrained)
 
 
 def untrained(config: EnergyConfig, method: Method, seed: int, /) -> EnergyModel:

@@ -19,6 +19,7 @@ from etude.systems.generative.densities import DENSITIES, Density
 from etude.systems.generative.exact import NegativeLogLikelihood
 from etude.systems.generative.flows import Affine, Flow, Spline
 from etude.systems.generative.plots import scatter
+from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.plane import write_points
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
@@ -78,17 +79,7 @@ class FlowsConfig(Configuration, frozen=True):
 
 def trials(config: FlowsConfig) -> list[Trial]:
     """Every method with every seed."""
-    return [
-        Trial(
-            method,
-            seed,
-            partial(build, config, method, seed),
-            partial(evaluate, config, seed),
-            partial(untrained, config, method, seed),
-        )
-        for method in config.methods
-        for seed in range(config.seed, config.seed + config.repeats)
-    ]
+    return every(config, build, evaluate, untrained)
 
 
 def split_of(config: FlowsConfig, seed: int, split: str) -> Float[Array, "n 2"]:

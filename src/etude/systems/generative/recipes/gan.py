@@ -1,7 +1,6 @@
 """`generative/gan`: adversarial networks on Gaussians in a circle, and which of them collapse."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,6 +18,7 @@ from etude.systems.generative.densities import Gaussians
 from etude.systems.generative.gan import GAN
 from etude.systems.generative.metrics import sliced_distance
 from etude.systems.generative.plots import scatter
+from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.plane import write_points
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
@@ -129,17 +129,7 @@ class GANConfig(Configuration, frozen=True):
 
 def trials(config: GANConfig) -> list[Trial]:
     """Every method with every seed."""
-    return [
-        Trial(
-            method,
-            seed,
-            partial(build, config, method, seed),
-            partial(evaluate, config, seed),
-            partial(untrained, config, method, seed),
-        )
-        for method in config.methods
-        for seed in range(config.seed, config.seed + config.repeats)
-    ]
+    return every(config, build, evaluate, untrained)
 
 
 def untrained(config: GANConfig, method: Method, seed: int, /) -> GAN:
