@@ -79,8 +79,7 @@ def build(
     rate = optax.cosine_decay_schedule(config.adam_rate, config.adam_steps)
     rule = et.Gradient(negative_log_likelihood)
     learner = et.Learner(rule, optax.adam(rate), clip_norm=config.adam_clip)
-    # The tables of the documentation were made with true permutations.
-    source = et.ArrayData(x, min(config.adam_batch, len(x)), shuffle="exact")
+    source = et.ArrayData(x, min(config.adam_batch, len(x)))
     phase = et.Phase("adam", learner, source, et.Steps(config.adam_steps))
     return et.Trainer(machine, phase, seed=seed, **options)
 

@@ -128,9 +128,7 @@ def settings(config: PictureConfig, method: Method) -> Config:
 @cache
 def data(name: str, root: str | None) -> DataHandler:
     """The pictures, in the domain of the Legendre embedding."""
-    # The table of Fashion-MNIST was made with true permutations, that of digits was not.
-    order = True if name == "digits" else "exact"
-    return DataHandler(DatasetConfig(name=name, root=root), (-1.0, 1.0), shuffle=order)
+    return DataHandler(DatasetConfig(name=name, root=root), (-1.0, 1.0))
 
 
 def evaluate(config: PictureConfig, model: BornMachine, split: str) -> dict[str, Any]:

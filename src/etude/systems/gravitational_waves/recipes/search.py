@@ -85,10 +85,9 @@ def network(
 def build(config: Search, method: Method, /, **options: Any) -> et.Trainer:
     """The trainer of one trial."""
     if method == "CPC, spikes":
-        return shared.staged(config, shuffle="exact", **options)
-    # The tables of the documentation were made with true permutations.
+        return shared.staged(config, **options)
     signals = jnp.asarray(shared.bank(config, "train").signals)
-    data = et.ArrayData(signals, config.batch, shuffle="exact", drop_last=True)
+    data = et.ArrayData(signals, config.batch, drop_last=True)
     epochs = et.Epochs(config.snn_epochs + config.joint_epochs)
     steps = epochs.count * data.steps_per_epoch
     rate = optax.warmup_cosine_decay_schedule(0.0, config.rate, steps // 20, steps)
