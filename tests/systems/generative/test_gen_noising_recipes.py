@@ -8,18 +8,23 @@ import numpy as np
 import pytest
 
 from etude.cli.main import main
-from etude.systems.generative import Perceptron
 from etude.systems.generative.densities import DENSITIES
 from etude.systems.generative.recipes import (
     conditional,
     diffusion_recipe,
     flow_matching_recipe,
     pictures_recipe,
+    recognition,
 )
 from etude.systems.generative.recipes.conditional import PicturesConfig
 from etude.systems.generative.recipes.diffusion import DiffusionConfig
 from etude.systems.generative.recipes.flow_matching import FlowConfig
-from etude.systems.generative.recipes.recognition import features, recognised, recogniser
+from etude.systems.generative.recipes.recognition import (
+    Classifier,
+    features,
+    recognised,
+    recogniser,
+)
 
 SMALL = {"data": ("gaussian",), "repeats": 1, "steps": 300, "hidden": (32,), "ema": 0.9}
 
@@ -63,7 +68,7 @@ def test_a_diffusion_is_judged_by_its_samples(tmp_path, capsys):
 
 
 def test_pictures_of_a_class_are_drawn(tmp_path, capsys, monkeypatch):
-    judge = Perceptron(64, (8,), 10, key=jax.random.key(0))
+    judge = Classifier((8, 8), 10, key=jax.random.key(0))
     monkeypatch.setattr(conditional, "recogniser", lambda *_: judge)
     monkeypatch.setattr(conditional, "COUNT", 500)
     config = PicturesConfig(repeats=1, methods=("diffusion",), widths=(8,), epochs=2, solved=5)
@@ -96,16 +101,16 @@ def test_pictures_of_a_class_are_drawn(tmp_path, capsys, monkeypatch):
         assert "Traceback" not in said
 
 
-def test_the_judge_recognises_real_pictures():
-    judge, found = recogniser("digits", None), conditional.pictures("digits", None)
+def test_the_judge_recognises_real_pictures(monkeypatch):
+    monkeypatch.setattr(recognition, "STEPS", 400)
+    judge = recogniser.__wrapped__("digits", None)
+    found = conditional.pictures("digits", None)
     assert recognised(judge, found.test.x, found.test.y) > 0.95
     assert recognised(judge, found.test.x, (found.test.y + 1) % 10) < 0.05
     # The last layer reads the features.
-    last, seen = judge.layers[-1], features(judge, found.test.x)
-    scores = seen @ np.asarray(last.weight).T + np.asarray(last.bias)
-    np.testing.assert_allclose(
-        scores, judge(jnp.asarray(found.test.x.reshape(-1, 64))), rtol=1e-4, atol=1e-4
-    )
+    seen = features(judge, found.test.x)
+    scores = seen @ np.asarray(judge.head.weight).T + np.asarray(judge.head.bias)
+    np.testing.assert_allclose(scores, judge(jnp.asarray(found.test.x)), rtol=1e-4, atol=1e-4)
 
 
 def test_every_choice_of_loss_is_another(tmp_path):

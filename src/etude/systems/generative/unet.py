@@ -20,6 +20,7 @@ from etude.systems.generative.denoisers import time_features
 
 GROUPS = 8
 FEATURES = 64
+HEAD = 16
 
 
 @final
@@ -107,6 +108,31 @@ class Block(eqx.Module):
 
 
 @final
+class Attention(eqx.Module):
+    """Every place looks at every other (Vaswani et al. 2017); what it saw is added to it."""
+
+    norm: GroupNorm
+    inward: Convolution
+    outward: Convolution
+
+    def __init__(self, channels: int, *, key: Key[Array, ""]):
+        one, two = jax.random.split(key)
+        self.norm = GroupNorm(channels)
+        self.inward = Convolution(channels, 3 * channels, 1, key=one)
+        # It begins as the identity.
+        self.outward = Convolution(channels, channels, 1, key=two, gain=0.0)
+
+    def __call__(
+        self, x: Float[Array, "n height width channels"]
+    ) -> Float[Array, "n height width channels"]:
+        count, height, width, _ = x.shape
+        flat = self.inward(self.norm(x)).reshape(count, height * width, -1, 3, HEAD)
+        query, key, value = jnp.moveaxis(flat, 3, 0)
+        seen = jax.nn.dot_product_attention(query, key, value)
+        return x + self.outward(seen.reshape(x.shape))
+
+
+@final
 class UNet(eqx.Module):
     """Blocks at several sizes on the way down and up again, joined at each size.
 
@@ -115,6 +141,7 @@ class UNet(eqx.Module):
         labels: what is added for each class; None without classes.
         begin: patches to channels.
         down: blocks of each size, the largest first.
+        attention: among the places of the smallest size, or None.
         up: blocks of each size but the smallest, the smallest first.
         norm: before `end`.
         end: channels to patches, zeros at first.
@@ -126,6 +153,7 @@ class UNet(eqx.Module):
     labels: Float[Array, "classes known"] | None
     begin: Convolution
     down: tuple[Block, ...]
+    attention: Attention | None
     up: tuple[Block, ...]
     norm: GroupNorm
     end: Convolution
@@ -140,6 +168,7 @@ class UNet(eqx.Module):
         *,
         widths: Sequence[int] = (32, 64),
         patch: int = 1,
+        attention: bool = False,
         classes: int = 0,
     ) -> "UNet":
         """An untrained network, its output zeros.
@@ -149,11 +178,13 @@ class UNet(eqx.Module):
             shape: of a picture, `(height, width)` or `(height, width, channels)`.
             widths: channels at each size, the largest first; each size is half of the one before.
             patch: side of the squares of pixels that are one place; 2 for a quarter of the cost.
+            attention: whether places of the smallest size look at each other, with heads of 16
+                channels.
             classes: number of classes; 0 for a model without labels.
 
         Raises:
             ConfigurationError: sizes below 1, a shape of another rank, or whose sides cannot be
-                halved so often.
+                halved so often; attention with channels that are no whole number of heads.
         """
         shapes_of("UNet", widths=widths, shape=shape)
         sizes_of("UNet", patch=patch)
@@ -169,6 +200,11 @@ class UNet(eqx.Module):
             raise et.ConfigurationError(
                 f"UNet: {len(widths)} sizes with patches of {patch} need sides that are multiples "
                 f"of {factor}; got {shape[0]} x {shape[1]}. Give fewer widths, or another patch."
+            )
+        if attention and widths[-1] % HEAD:
+            raise et.ConfigurationError(
+                f"UNet: attention has heads of {HEAD} channels; got a last width of {widths[-1]}. "
+                f"Give a multiple of {HEAD}, or attention=False."
             )
         known, values = 4 * widths[0], patch * patch * math.prod(shape[2:])
         keys = iter(jax.random.split(key, 2 * len(widths) + 4))
@@ -187,7 +223,8 @@ class UNet(eqx.Module):
             for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         end = Convolution(widths[0], values, key=next(keys), gain=0.0)
-        return cls(embed, labels, begin, down, up, GroupNorm(widths[0]), end, shape, patch)
+        looking = Attention(widths[-1], key=jax.random.fold_in(key, 1)) if attention else None
+        return cls(embed, labels, begin, down, looking, up, GroupNorm(widths[0]), end, shape, patch)
 
     def __call__(
         self,
@@ -214,6 +251,8 @@ class UNet(eqx.Module):
             y = block(y, known)
             passed.append(y)
         passed.pop()
+        if self.attention is not None:
+            y = self.attention(y)
         for block in self.up:
             y = block(jnp.concatenate([_doubled(y), passed.pop()], axis=-1), known)
         return self._pixels(self.end(jax.nn.silu(self.norm(y))))

@@ -51,6 +51,9 @@ class PicturesConfig(DataConfiguration, frozen=True):
     )
     widths: tuple[int, ...] = Field((32, 64), description="channels at each size of the U-Net")
     patch: int = Field(1, ge=1, description="side of the squares of pixels that are one place")
+    attention: bool = Field(
+        False, description="whether places of the smallest size look at each other"
+    )
     drop: float = Field(0.1, gt=0, lt=1, description="share of labels left out, for guidance")
     min_snr: float | None = Field(
         None, gt=0, description="gamma of min-SNR weights, none: all alike (diffusion)"
@@ -96,7 +99,14 @@ def untrained(config: PicturesConfig, method: Method, seed: int, /) -> Model:
     found, key = pictures(config.data, config.root), jax.random.key(seed)
     shape, classes = found.train.x.shape[1:], len(found.classes)
     kind = Diffusion if method == "diffusion" else ContinuousFlow
-    net = UNet.create(key, shape, widths=config.widths, patch=config.patch, classes=classes)
+    net = UNet.create(
+        key,
+        shape,
+        widths=config.widths,
+        patch=config.patch,
+        attention=config.attention,
+        classes=classes,
+    )
     return kind.create(key, shape, net=net, classes=classes, drop=config.drop, bounds=(0.0, 1.0))
 
 
