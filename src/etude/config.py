@@ -1,9 +1,10 @@
 """The base of the typed configurations: frozen, strict about names, errors that say the cure."""
 
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
@@ -60,6 +61,37 @@ class Config(BaseModel, frozen=True):
         if near:
             return f"did you mean '{near[0]}'?"
         return "known fields: " + ", ".join(cls.model_fields)
+
+
+def _folder(path: Path) -> Path:
+    there = _nearest(path)
+    if not there.is_dir():
+        raise ValueError(f"a folder is written, and {there} is a file: give another name")
+    return path
+
+
+def _file(path: Path) -> Path:
+    there = _nearest(path)
+    if there == path and there.is_dir():
+        raise ValueError(f"a file is written, and this is a folder: name one in it, {path}/NAME")
+    if there not in (path, path.parent) or not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}: make it, or give another name")
+    return path
+
+
+def _nearest(path: Path) -> Path:
+    """What is there of a path: itself, or the nearest of the folders around it."""
+    try:
+        return next(place for place in (path, *path.parents) if place.exists())
+    except OSError as error:
+        raise ValueError(f"{error.strerror}: give another name") from None
+
+
+OutputFolder = Annotated[Path, AfterValidator(_folder)]
+"""The name of a folder that is written; refused where a file is in its way."""
+
+OutputFile = Annotated[Path, AfterValidator(_file)]
+"""The name of a file that is written; refused where it is a folder, or its folder is absent."""
 
 
 def near_match(name: str, known: list[str]) -> str:

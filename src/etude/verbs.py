@@ -16,28 +16,33 @@ a      0.12
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from etude.config import Config
+from etude.config import Config, OutputFolder
 from etude.table import Table
 
 
 class PredictOptions(Config, frozen=True):
     """What every `predict` takes; a verb adds its own fields.
 
+    A validation error if `out`, or a folder around it, is a file.
+
     >>> PredictOptions().out is None
     True
     """
 
-    out: Path | None = Field(None, description="folder for the results instead of the terminal")
+    out: OutputFolder | None = Field(
+        None, description="folder for the results instead of the terminal"
+    )
     overwrite: bool = Field(False, description="replace results that the folder holds")
 
 
 class SampleOptions(Config, frozen=True):
     """What every `sample` takes; a verb adds its own fields.
+
+    A validation error if `out`, or a folder around it, is a file.
 
     >>> SampleOptions(count=9).count
     9
@@ -45,7 +50,9 @@ class SampleOptions(Config, frozen=True):
 
     count: int = Field(64, ge=1, description="how many samples")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the samples")
-    out: Path | None = Field(None, description="folder for the samples (default: RUN/samples)")
+    out: OutputFolder | None = Field(
+        None, description="folder for the samples, in place of RUN/samples"
+    )
     overwrite: bool = Field(False, description="replace samples that the folder holds")
 
 
@@ -71,17 +78,19 @@ class Verb:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a system, `etude NAME INPUT... [--OPTION VALUE ...]`.
+    """A command, `etude NAME INPUT... [--OPTION VALUE ...]`.
 
     Attributes:
         summary: one line about it.
-        inputs: what it takes, as a usage line shows it.
+        inputs: what it takes, as a usage line shows it; empty if it takes nothing.
         options: its typed options.
         run: `run(inputs, options) -> Table | None`; a table is printed. Raises `ConfigurationError`
             for inputs that it cannot take.
+        example: what follows `etude NAME` in a line that runs, as "runs/digits --split valid".
     """
 
     summary: str
     inputs: str
     options: type[Config]
     run: Callable[[Sequence[str], Any], Table | None]
+    example: str

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 
 from etude.catalogue import find_recipe, offered_command, open_run
 from etude.cli.main import main
+from etude.cli.table import BUILT_IN
 from etude.errors import ConfigurationError
 from etude.run import Run
 from etude.verbs import PredictOptions, SampleOptions
@@ -46,7 +48,7 @@ mine = replace(
     sample=Verb("numbers", "", SampleOptions, sample),
 )
 shout = Command("shouts", "WORD", PredictOptions, lambda words, options: Table(("word",), (
-    (words[0].upper(),),)))
+    (words[0].upper(),),)), "quietly")
 nothing = 3
 """
 QUICK = ("--steps", "4", "--repeats", "1")
@@ -205,7 +207,7 @@ def test_what_a_verb_cannot_take_is_refused(mine):
     run = "runs/my_lines/mine"
     again = ("--recipe", "my_lines:mine")
     assert "After the run, WORD... is expected" in mine("predict", run, *again)[2]
-    assert "After the run, nothing more" in mine("sample", run, "x", *again)[2]
+    assert "comes first, and nothing else" in mine("sample", run, "x", *again)[2]
     assert "Did you mean 'count'?" in mine("sample", run, "--cuont", 3, *again)[2]
     assert (
         "count: should be greater than or equal to 1"
@@ -213,12 +215,54 @@ def test_what_a_verb_cannot_take_is_refused(mine):
     )
 
 
+def test_options_and_inputs_come_in_any_order(mine):
+    run, recipe = "runs/my_lines/mine", ("--recipe", "my_lines:mine")
+    code, out, _ = mine("predict", *recipe, run, "--overwrite", "a", "--out", "found", "b")
+    assert (code, out) == (0, "found/predictions.csv\n")
+    assert Path("found/predictions.csv").read_text().splitlines()[1:] == ["a,1,77", "b,1,77"]
+    code, _, err = mine("predict", "--out", "other", run, "a", *recipe)
+    assert (code, "The folder of a run comes first; got nothing before --out" in err) == (2, True)
+    assert "WORD... is expected; got nothing.\n" in mine("predict", run, *recipe, "--overwrite")[2]
+    err = mine("predict", run, *recipe, "--wrods", "a", "b")[2]
+    assert "WORD... is expected; got nothing. Give it before --wrods, or after a bare --." in err
+
+
+def test_a_file_in_the_way_of_results_is_named(mine):
+    run, recipe = "runs/my_lines/mine", ("--recipe", "my_lines:mine")
+    for line in (("predict", run, "a", "--out"), ("sample", run, "--out")):
+        code, _, err = mine(*line, "my_lines.py", *recipe)
+        assert code == 2
+        assert "--out: a folder is written, and my_lines.py is a file: give another name" in err
+    Path(run, "samples").write_text("kept")
+    code, _, err = mine("sample", run, *recipe)
+    assert (code, f"{run}/samples is a file: name a folder" in err) == (2, True)
+
+
+def test_every_example_runs(mine, packages):
+    """On a recipe that offers everything; what it is called does not matter to a command."""
+    packages("own", {"etude.recipes": {"mine": "my_lines:mine"}})
+    sys.path.insert(0, ".")
+    words = {"digits-two-phase": "mine", "runs/plane": "runs/digits"}
+    for name, command in BUILT_IN.items():
+        line = [words.get(word, word) for word in command.example.split()]
+        code, _, err = mine(name, *line)
+        assert code == 0, f"{name}: {err}"
+    code, out, _ = mine("sample", "runs/digits", "--help")
+    assert code == 0
+    assert mine(*shlex.split(out.splitlines()[-1])[1:])[0] == 0
+    assert "etude train mine --seed 1 --run runs/mine-1" in mine("train", "mine", "--help")[1]
+    assert "--optimizer.lr FLOAT" in mine("resume", "runs/digits", "--help")[1]
+    assert "usage: etude predict runs/digits WORD..." in mine("predict", "runs/digits", "-h")[1]
+
+
 def test_a_command_of_a_package_is_part_of_etude(mine, packages):
     packages("shouter", {"etude.commands": {"shout": "my_lines:shout"}})
     sys.path.insert(0, ".")
     assert "shout" in mine("--help")[1]
     assert mine("shout", "hi")[1].splitlines()[-1] == "HI"
-    assert "--out PATH" in mine("shout", "--help")[1]
+    out = mine("shout", "--help")[1]
+    assert "--out PATH" in out
+    assert out.endswith("Example:\n\n  etude shout quietly\n")
 
 
 def test_two_packages_with_one_name_are_refused(packages):

@@ -68,9 +68,11 @@ def test_a_run_in_training_is_told_from_one_that_was_killed(run, capsys):
         ([], 2, "The folder of a run"),
         (["runs/a", "runs/b"], 2, "got 'runs/a' 'runs/b'. One is taken at a time"),
         (["runs/a", "--cvs", "x"], 2, "Did you mean 'csv'?"),
-        (["runs/a", "--csv", "no/where.csv"], 1, "No such file or directory: 'no/where.csv'"),
+        (["runs/a", "--csv", "no/where.csv"], 2, "--csv: there is no folder no: make it, or"),
+        (["runs/a", "--csv", "."], 2, "--csv: a file is written, and this is a folder: name"),
+        (["runs/a", "--csv", "runs/a/config.yaml/x"], 2, "there is no folder runs/a/config.yaml"),
     ],
-    ids=["no run", "no name", "two runs", "no option", "no folder"],
+    ids=["no run", "no name", "two runs", "no option", "no folder", "folder", "in a file"],
 )
 def test_what_is_wrong_is_one_line_and_an_exit_code(run, arguments, code, words, capsys):
     assert main(["history", *arguments]) == code

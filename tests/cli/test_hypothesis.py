@@ -8,13 +8,14 @@ import tiny_recipe as tiny
 import yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from etude.cli.configuring import configure, leaves
+from etude.cli.configuring import configure
+from etude.cli.fields import leaves
 from etude.cli.main import main
 from etude.errors import UsageError
 from etude.recipe import Recipe
 from etude.table import Table
 
-FIELDS = {leaf.name for leaf in leaves(tiny.Tiny)}
+FIELDS = set(leaves(tiny.Tiny))
 OWN = {"run", "overwrite", "config"}
 COMMANDS = ["train", "resume", "evaluate", "report", "list", "info", "trian"]
 

@@ -367,9 +367,9 @@ def test_a_checkpoint_pruned_while_it_is_read_is_read_again(moment, tmp_path, mo
 
 
 def test_a_table_is_not_written_to_a_file_called_minus(tmp_path, monkeypatch):
-    from etude.cli.commands import history
+    from etude.cli.commands import HistoryOptions, history
     from etude.errors import UsageError
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="takes the name of a file; got '-'"):
-        history(["run", "--csv", "-"])
+        history(["run"], HistoryOptions(csv=Path("-")))

@@ -1,8 +1,7 @@
 """A typed configuration from its defaults, a YAML file and the command line, in this order.
 
-tyro reads options into types as well, but it stops at the first kind of problem, checks a file
-and a command line apart, and so cannot say everything that is wrong in one message; pydantic can,
-once it is given both together.
+pydantic checks both together, so that one message says everything that is wrong. Why no library
+reads the options as well stands in `docs/guide/command_line.md`.
 
 >>> from pydantic import BaseModel, ConfigDict
 >>> class Optimizer(BaseModel):
@@ -16,57 +15,18 @@ once it is given both together.
 {'seeds': (3,), 'optimizer': {'lr': 0.01}}
 """
 
-import types
-import typing
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticUndefined
 
+from etude.cli.fields import Leaf, leaves
+from etude.cli.options import Takes
 from etude.errors import UsageError, suggest
 from etude.yaml_reader import YamlError, read_yaml
 
 M = TypeVar("M", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """A field that holds a value rather than further fields."""
-
-    name: str
-    kind: str
-    default: Any
-    description: str
-    #: takes several values
-    many: bool
-    flag: bool
-    #: is made of numbers alone, which pydantic would take from booleans as 0 and 1
-    numbers: bool
-
-
-def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[Leaf]:
-    """All fields of a model, nested ones with dotted names."""
-    for name, field in model.model_fields.items():
-        parts = list(_parts(field.annotation))
-        nested = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
-        for part in nested:
-            yield from leaves(part, f"{prefix}{name}.")
-        many = any(typing.get_origin(part) in (list, tuple, set, frozenset) for part in parts)
-        if not nested:
-            members = set(_members(field.annotation))
-            default = field.get_default(call_default_factory=not _needs_data(field))
-            yield Leaf(
-                f"{prefix}{name}",
-                _kind(field.annotation),
-                None if default is PydanticUndefined else default,
-                field.description or "",
-                many,
-                bool in parts,
-                not members.isdisjoint({int, float}) and bool not in members,
-            )
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -91,24 +51,35 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def configure(
-    model: type[M],
-    file: Mapping[Any, Any],
-    options: Mapping[str, Sequence[str]],
-    problems: Sequence[str] = (),
-    hint: str = "",
-    also: Sequence[str] = (),
+    model: type[M], file: Mapping[Any, Any], options: Mapping[str, Sequence[str]], hint: str = ""
 ) -> M:
     """The configuration from a file and the options of the command line, which override it.
 
-    Raises `UsageError` with all problems, `problems` first and `hint` last; `also` are names of
-    other options, which a misspelt one may have meant.
+    Raises `UsageError` with all problems, and `hint` last.
     """
-    problems = list(problems)
-    known = {leaf.name: leaf for leaf in leaves(model)}
+    found, problems = check(model, file, options)
+    if found is None:
+        raise UsageError(problems, hint)
+    return found
+
+
+def check(
+    model: type[M],
+    file: Mapping[Any, Any],
+    options: Mapping[str, Sequence[str]],
+    also: Collection[str] = (),
+) -> tuple[M | None, list[str]]:
+    """As `configure`, but returns the problems; None if there is any.
+
+    `also` are names of other options, which a misspelt one may have meant.
+    """
+    problems: list[str] = []
+    known = leaves(model)
     content = _copy(file)
     for name, values in options.items():
         if name not in known:
-            problems.append(f"There is no field --{name}. {suggest(name, {*known, *also})}")
+            near = suggest(name, {*known, *also}) if known or also else "There are none."
+            problems.append(f"There is no option --{name}. {near}")
             continue
         value = _value(known[name], values, problems)
         _put(content, name.split("."), value)
@@ -119,29 +90,28 @@ def configure(
         if leaf.numbers and _has_boolean(_get(content, leaf.name.split(".")))
     ]
     try:
-        configured = model.model_validate(content)
+        found = model.model_validate(content)
     except ValidationError as error:
         problems += [_sentence(item, known, options) for item in error.errors(include_url=False)]
-        configured = None
-    if problems or configured is None:
-        raise UsageError(problems, hint)
-    return configured
+        found = None
+    return None if problems else found, problems
 
 
-def describe(model: type[BaseModel]) -> list[tuple[str, str]]:
-    """(option, what it means and its default) for each field."""
-    return [
-        (f"--{leaf.name} {leaf.kind}", f"{leaf.description} (default: {_shown(leaf.default)})")
-        for leaf in leaves(model)
-    ]
+def is_none(text: str) -> bool:
+    """Whether a value of the command line says that there is none.
+
+    >>> is_none("None"), is_none("0")
+    (True, False)
+    """
+    return text.lower() in ("none", "null")
 
 
 def _value(leaf: Leaf, values: Sequence[str], problems: list[str]) -> Any:
-    if leaf.flag and not values:
+    if leaf.takes is Takes.FLAG and not values:
         return True
-    if leaf.many and (len(values) != 1 or not values[0].startswith(("[", "{"))):
+    if leaf.takes is Takes.MANY and (len(values) != 1 or not values[0].startswith(("[", "{"))):
         return [_scalar(leaf, value, problems) for value in values]
-    if len(values) != 1:
+    if len(values) != 1 or (leaf.path and not values[0]):
         got = " ".join(values) or "none"
         problems.append(f"--{leaf.name} takes one value, {leaf.kind}; got {got}.")
         return leaf.default
@@ -150,9 +120,9 @@ def _value(leaf: Leaf, values: Sequence[str], problems: list[str]) -> Any:
 
 def _scalar(leaf: Leaf, text: str, problems: list[str]) -> Any:
     """A text, which pydantic reads by the type of its field; null, lists and mappings by YAML."""
-    if text.lower() in ("none", "null"):
+    if is_none(text):
         return None
-    if text.startswith(("[", "{")):
+    if text.startswith(("[", "{")) and not leaf.path:
         try:
             return read_yaml(text)
         except YamlError as error:
@@ -204,52 +174,3 @@ def _sentence(item: Any, known: Mapping[str, Leaf], options: Mapping[str, Any]) 
     got = repr(item["input"])
     got = got if len(got) < 80 else got[:77] + "..."
     return f"{shown}: {message}{' Got' if message.endswith('?') else '; got'} {got}."
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """The members of a union, or the annotation itself."""
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        for part in typing.get_args(annotation):
-            yield from _parts(part)
-    elif origin is typing.Annotated:
-        yield from _parts(typing.get_args(annotation)[0])
-    else:
-        yield annotation
-
-
-def _members(annotation: Any) -> Iterator[Any]:
-    """The plain types of an annotation, those inside containers included."""
-    for part in _parts(annotation):
-        if isinstance(part, type) and not typing.get_origin(part):
-            yield part
-        else:
-            for argument in typing.get_args(part):
-                yield from _members(argument)
-
-
-def _kind(annotation: Any) -> str:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Literal:
-        return "|".join(map(str, arguments))
-    if origin in (typing.Union, types.UnionType):
-        return "|".join(_kind(part) for part in arguments)
-    if origin is typing.Annotated:
-        return _kind(arguments[0])
-    if origin in (list, tuple, set, frozenset):
-        return f"{_kind(arguments[0])}..." if arguments else "VALUE..."
-    if annotation is type(None):
-        return "none"
-    return getattr(annotation, "__name__", "VALUE").upper()
-
-
-def _needs_data(field: Any) -> bool:
-    return field.default_factory_takes_validated_data or False
-
-
-def _shown(default: Any) -> str:
-    if default is None:
-        return "none"
-    if isinstance(default, list | tuple):
-        return " ".join(map(str, default))
-    return str(default)

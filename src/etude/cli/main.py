@@ -15,20 +15,14 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from etude.cli import commands, verbs
-from etude.entry_points import COMMANDS as OF_SYSTEMS, RECIPES, offered
-from etude.errors import (
-    ConfigurationError,
-    EtudeError,
-    RunError,
-    UsageError,
-    memory_explained,
-    suggest,
-)
+from etude.cli.options import asks_for_help
+from etude.cli.reading import run
+from etude.cli.table import find_command, help_of, help_of_all
+from etude.errors import ConfigurationError, EtudeError, RunError, UsageError, memory_explained
 from etude.training.signals import NUMBERS
 
 DONE, FAILED, BAD_USE, INTERRUPTED = 0, 1, 2, 3
@@ -41,42 +35,6 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (EtudeError, FAILED),
     (OSError, FAILED),
 )
-
-COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str, str]] = {
-    "list": (commands.list_recipes, "", "all recipes"),
-    "train": (
-        commands.train,
-        "RECIPE [--run DIR] [--overwrite] [--config FILE] [--FIELD VALUE ...]",
-        "run a recipe; `etude train RECIPE --help` lists its fields",
-    ),
-    "resume": (
-        commands.resume,
-        "RUN [--checkpoint NAME] [--changes allow] [--recipe NAME] [--FIELD VALUE ...]",
-        "go on with a run that was interrupted, or train it longer",
-    ),
-    "evaluate": (
-        commands.evaluate,
-        "RUN [--split test] [--recipe NAME]",
-        "measure the models of a run",
-    ),
-    "predict": (
-        verbs.predict,
-        "RUN INPUT... [--out DIR] [--recipe NAME] [--OPTION VALUE ...]",
-        "what the trained model says about inputs; `etude predict RUN --help` lists the options",
-    ),
-    "sample": (
-        verbs.sample,
-        "RUN [--count 64] [--out DIR] [--recipe NAME] [--OPTION VALUE ...]",
-        "draw from the trained model; `etude sample RUN --help` lists the options",
-    ),
-    "report": (commands.report, "RUN", "write report.html and figures; prints the path"),
-    "history": (
-        commands.history,
-        "RUN [--csv FILE]",
-        "how a training stands, and its metrics; with --csv every step and validation",
-    ),
-    "info": (commands.info, "", "versions and devices"),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,71 +50,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    asks = any(argument in ("-h", "--help") for argument in arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
-        return DONE if asks else BAD_USE
+        print(help_of_all())
+        return DONE if arguments else BAD_USE
     if arguments[0] == "--version":
         from importlib.metadata import version
 
         print(f"etude {version('etude')}")
         return DONE
     name, *rest = arguments
-    if name not in COMMANDS:
-        return _run_system_command(name, rest, asks)
-    command, usage, summary = COMMANDS[name]
-    about = next((word for word in rest if not word.startswith("-")), None)
-    if not asks:
-        command(rest)
-    elif name == "train" and about:
-        commands.train_help(about)
-    elif name in ("predict", "sample") and about:
-        verbs.help_on(name, about, rest)
+    command = find_command(name)
+    if asks_for_help(rest):
+        print(help_of(name, command, rest))
     else:
-        print(f"usage: etude {name} {usage}".rstrip() + f"\n\n{summary}")
-        if name == "train":
-            print("\nRecipes (`etude list` says what they do):\n")
-            print("\n".join(f"  {recipe}" for recipe in offered(RECIPES)))
+        run(command, rest)
     return DONE
-
-
-def _run_system_command(name: str, rest: list[str], asks: bool) -> int:
-    known = [*COMMANDS, *offered(OF_SYSTEMS)]
-    if name not in known:
-        raise UsageError([f"There is no command {name!r}. {suggest(name, known)}"])
-    # Loaded late: it imports JAX.
-    from etude.catalogue import offered_command
-
-    command = offered_command(name)
-    if asks:
-        verbs.help_of(name, command)
-    else:
-        verbs.system_command(command, rest)
-    return DONE
-
-
-def _help() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [
-        f"  {name:{width}}  {usage}\n  {'':{width}}    {summary}".replace(
-            f"{name}  \n", f"{name}\n"
-        )
-        for name, (_, usage, summary) in COMMANDS.items()
-    ]
-    return "\n".join(
-        [
-            "usage: etude COMMAND ...",
-            "",
-            "One trainer, on JAX, for models that do not learn like everyone else's.",
-            "",
-            *lines,
-            "",
-            f"Of installed systems: {', '.join(offered(OF_SYSTEMS)) or 'none'}; "
-            "`etude NAME --help` explains one.",
-            "",
-            "Exit codes: 0 done, 1 failed, 2 bad use, 3 interrupted and resumable.",
-        ]
-    )
 
 
 def _interrupted(error: KeyboardInterrupt) -> int:

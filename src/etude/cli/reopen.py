@@ -1,6 +1,5 @@
-"""A run of the command line, opened again, with options that override its configuration."""
+"""A run of the command line, opened again with the configuration that it recorded."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,22 +10,13 @@ if TYPE_CHECKING:
     from etude.recipe import Configuration
 
 
-def reopen(
-    run: Path,
-    recipe: str | None,
-    options: Mapping[str, Sequence[str]] | None = None,
-    also: Sequence[str] = (),
-) -> "tuple[TrainedRun, Configuration]":
+def reopen(run: Path, recipe: str | None) -> "tuple[TrainedRun, Configuration]":
     """A run, and its configuration.
 
-    `options` are fields that override the recorded ones; `also` names other options, which a
-    misspelt field may have meant. Raises `UsageError` and what `etude.catalogue.open_run` raises.
+    Raises `UsageError` if the record does not fit, and what `etude.catalogue.open_run` raises.
     """
     from etude.catalogue import open_run
 
     opened = open_run(run, recipe)
     hint = f"The configuration is in {opened.root / 'config.yaml'}."
-    config = configure(
-        opened.recipe.configuration, opened.record, options or {}, hint=hint, also=also
-    )
-    return opened, config
+    return opened, configure(opened.recipe.configuration, opened.record, {}, hint)

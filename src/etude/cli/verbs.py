@@ -1,100 +1,84 @@
-"""`etude predict`, `etude sample`, and the commands of systems: words to a verb, and its results.
+"""`etude predict` and `etude sample`: words to a verb, and its results.
 
-Verbs and their options belong to recipes and systems; what is here reads the command line for
-them and shows what they return.
+Verbs and their options belong to recipes; what is here reads the command line for them and shows
+what they return.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from etude.cli.commands import show_columns
-from etude.cli.configuring import configure, describe
-from etude.cli.options import parse, take_value
+from pydantic import Field
+
+from etude.cli.commands import RECIPE
+from etude.cli.options import Line
+from etude.cli.reading import Opened, one_value
 from etude.cli.reopen import reopen
-from etude.errors import ConfigurationError, RunError, UsageError
-from etude.verbs import PredictOptions, SampleOptions
+from etude.config import Config
+from etude.errors import ConfigurationError, RunError
 
 if TYPE_CHECKING:
-    from etude.catalogue import TrainedRun
-    from etude.recipe import Configuration
-    from etude.verbs import Command, Verb
+    pass
 
 Name = Literal["predict", "sample"]
 #: What the table of a verb is called.
 RESULTS = {"predict": "predictions", "sample": "samples"}
 
 
-def predict(arguments: Sequence[str]) -> None:
-    """`etude predict RUN INPUT... [--out DIR] [--recipe NAME] [--OPTION VALUE ...]`."""
-    _use("predict", arguments)
+class VerbOptions(Config, frozen=True):
+    """What `etude predict` and `etude sample` take beside the options of the verb."""
+
+    recipe: str | None = Field(None, min_length=1, description=RECIPE)
 
 
-def sample(arguments: Sequence[str]) -> None:
-    """`etude sample RUN [--count 64] [--out DIR] [--recipe NAME] [--OPTION VALUE ...]`."""
-    _use("sample", arguments)
+def open_to_predict(run: str, options: Mapping[str, Sequence[str]]) -> Opened:
+    """The options with which the model of a run says something about inputs."""
+    return _opened("predict", Path(run), options)
 
 
-def system_command(command: "Command", arguments: Sequence[str]) -> None:
-    """A command that a system offers: `etude NAME INPUT... [--OPTION VALUE ...]`."""
-    positional, given, problems = parse(arguments)
-    table = command.run(positional, configure(command.options, {}, given, problems))
-    if table is not None:
-        print(table)
+def open_to_sample(run: str, options: Mapping[str, Sequence[str]]) -> Opened:
+    """The options with which the model of a run is drawn from."""
+    return _opened("sample", Path(run), options)
 
 
-def help_on(name: Name, run: str, arguments: Sequence[str]) -> None:
-    """Usage and options of the verb that the recipe of a run offers."""
-    words = [word for word in arguments if word not in ("-h", "--help")]
-    _, given, problems = parse(words)
-    _, _, verb = _opened(name, Path(run), take_value(given, "recipe", problems))
-    help_of(f"{name} {run}", verb)
-
-
-def help_of(name: str, offered: "Verb | Command") -> None:
-    """Usage and options of a verb or a command."""
-    print(f"usage: etude {name} {offered.inputs} [--OPTION VALUE ...]\n\n{offered.summary}\n")
-    show_columns(describe(offered.options))
-
-
-def _use(name: Name, arguments: Sequence[str]) -> None:
-    positional, given, problems = parse(arguments)
-    recipe = take_value(given, "recipe", problems)
-    if not positional:
-        raise UsageError([*problems, "The folder of a run comes first; got nothing."])
-    run = Path(positional[0])
-    opened, config, verb = _opened(name, run, recipe)
-    options = configure(verb.options, {}, given, problems, also=("recipe",))
-    inputs = positional[1:]
-    if bool(inputs) != bool(verb.inputs):
-        expected = verb.inputs or "nothing more"
-        raise UsageError([f"After the run, {expected} is expected; got {inputs or 'nothing'}."])
-    assert isinstance(options, PredictOptions | SampleOptions)
-    out = options.out
-    if name == "sample" and out is None:
-        out = run / "samples"
-        options = options.model_copy(update={"out": out})
-    file = None if out is None else out / f"{RESULTS[name]}.csv"
-    # Beside the table, the verb itself may write `samples.npy` and the like.
-    there = [] if file is None else sorted(file.parent.glob(f"{file.stem}.*"))
-    if there and not options.overwrite:
-        raise RunError(
-            f"{there[0]} exists already: give another folder (--out), or replace it (--overwrite)."
-        )
-    trial = opened.recipe.trial_of(config, run)
-    table = verb.run(trial.load(run), trial.config or config, inputs, options)
-    if file is None:
-        print(table)
-        return
-    table.write_csv(file)
-    print(file)
-
-
-def _opened(
-    name: Name, folder: Path, recipe: str | None
-) -> "tuple[TrainedRun, Configuration, Verb]":
-    opened, config = reopen(folder, recipe)
+def _opened(name: Name, run: Path, options: Mapping[str, Sequence[str]]) -> Opened:
+    opened, config = reopen(run, one_value(options, "recipe"))
     verb = opened.recipe.predict if name == "predict" else opened.recipe.sample
     if verb is None:
         raise ConfigurationError(f"The recipe {opened.recipe.name} does not offer `etude {name}`.")
-    return opened, config, verb
+
+    def use(line: Line, own: VerbOptions, chosen: Any) -> None:
+        if name == "sample" and chosen.out is None:
+            chosen = chosen.model_copy(update={"out": _samples(run)})
+        file = _free(name, chosen.out, overwrite=chosen.overwrite)
+        trial = opened.recipe.trial_of(config, run)
+        table = verb.run(trial.load(run), trial.config or config, line.inputs[1:], chosen)
+        if file is None:
+            print(table)
+            return
+        table.write_csv(file)
+        print(file)
+
+    example = None if verb.inputs else "--count 9 --seed 1 --overwrite"
+    return Opened(str(run), verb.options, use, verb.summary, example, verb.inputs)
+
+
+def _samples(run: Path) -> Path:
+    """The folder of samples in a run. Raises `RunError` if that is a file."""
+    if (run / "samples").is_file():
+        raise RunError(f"{run / 'samples'} is a file: name a folder for the samples (--out).")
+    return run / "samples"
+
+
+def _free(name: Name, folder: Path | None, *, overwrite: bool) -> Path | None:
+    """The file of the table. Raises `RunError` if results are there, unless `overwrite`."""
+    if folder is None:
+        return None
+    file = folder / f"{RESULTS[name]}.csv"
+    # Beside the table, the verb itself may write `samples.npy` and the like.
+    there = sorted(folder.glob(f"{file.stem}.*"))
+    if there and not overwrite:
+        raise RunError(
+            f"{there[0]} exists already: give another folder (--out), or replace it (--overwrite)."
+        )
+    return file

@@ -98,4 +98,5 @@ detect_command = Command(
     f"RUN {INPUTS}",
     DetectOptions,
     detect,
+    f"runs/demo {EVENT} --slides 20",
 )

@@ -1,0 +1,103 @@
+"""`etude train` and `etude resume`. Heavy modules load inside."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from etude.cli.commands import RECIPE
+from etude.cli.configuring import read_file
+from etude.cli.options import Line, words
+from etude.cli.reading import Opened, one_value
+from etude.config import Config, OutputFolder
+from etude.errors import OtherSettingsError, UsageError
+
+
+class TrainOptions(Config, frozen=True):
+    """What `etude train` takes beside the fields of a recipe."""
+
+    run: OutputFolder | None = Field(None, description="folder of the run, in place of runs/RECIPE")
+    overwrite: bool = Field(False, description="replace the run in that folder")
+    config: Path | None = Field(
+        None, description="YAML file of fields; the command line overrides it"
+    )
+
+
+class ResumeOptions(Config, frozen=True):
+    """What `etude resume` takes beside the fields of a recipe."""
+
+    checkpoint: str | None = Field(
+        None, min_length=1, description="go back to it, as step-500, and drop what came later"
+    )
+    changes: Literal["refuse", "allow"] = Field(
+        "refuse", description="what becomes of settings that are other than the run's"
+    )
+    recipe: str | None = Field(None, min_length=1, description=RECIPE)
+
+
+def open_recipe(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
+    """The fields of a recipe, with the values of `--config`."""
+    from etude.catalogue import find_recipe
+
+    recipe = find_recipe(name)
+    default = Path(f"runs/{name.replace(':', '/')}")
+    file = one_value(options, "config")
+    record, problems = {}, []
+    try:
+        record = read_file(Path(file)) if file else {}
+    except UsageError as error:
+        problems.append(str(error))
+
+    def train(line: Line, own: TrainOptions, config: Any) -> None:
+        _run(recipe, config, own.run or default, overwrite=own.overwrite)
+
+    return Opened(
+        name,
+        recipe.configuration,
+        train,
+        recipe.summary,
+        example=f"--seed 1 --run {default}-1",
+        record=record,
+        problems=problems,
+        hint=f"All fields: etude train {name} --help",
+        about=recipe.about(),
+    )
+
+
+def open_to_resume(run: str, options: Mapping[str, Sequence[str]]) -> Opened:
+    """The fields of the recipe that made a run, with the values that it recorded."""
+    from etude.catalogue import open_run
+
+    opened = open_run(Path(run), one_value(options, "recipe"))
+
+    def resume(line: Line, own: ResumeOptions, config: Any) -> None:
+        at = None if own.checkpoint is None else (Path(run), own.checkpoint)
+        try:
+            _run(opened.recipe, config, opened.root, resume=True, changes=own.changes, at=at)
+        except OtherSettingsError as error:
+            allowed = shlex.join(words(line.inputs, {**line.options, "changes": ["allow"]}))
+            raise OtherSettingsError(error.told, f"etude resume {allowed}") from None
+
+    return Opened(
+        run,
+        opened.recipe.configuration,
+        resume,
+        f"go on with a run of {opened.recipe.name}: {opened.recipe.summary}",
+        example="",
+        record=opened.record,
+        hint=f"The configuration is in {opened.root / 'config.yaml'}.",
+    )
+
+
+def _run(recipe: Any, config: Any, folder: Path, **how: Any) -> None:
+    try:
+        print(recipe.run(config, folder, **how))
+    except KeyboardInterrupt as error:
+        from etude.run import way_on
+        from etude.run.folder import is_run
+
+        if str(error) or not is_run(folder):  # a trainer has said how to go on, or nobody can
+            raise
+        raise KeyboardInterrupt(f"Interrupted; go on with: {way_on(folder)}") from None
