@@ -2,10 +2,12 @@
 
 import os
 
-# Most of the time goes into compilation, a third of that into optimisation, which small tests do
-# not repay; `make test-slow` asks for it again (the last flag counts), as users have it.
+# Most of the time goes into compilation, and two thirds of that into optimisation and the fusion
+# emitters, which small tests do not repay; `make test-slow` asks for both again (the last flag
+# counts), as users have them.
 os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 "
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_parallel_codegen_split_count=1 "
     + os.environ.get("XLA_FLAGS", "")
     + " --xla_force_host_platform_device_count=2"
 )
