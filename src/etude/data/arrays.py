@@ -85,6 +85,10 @@ class ArrayData:
     def __len__(self) -> int:
         return self.length
 
+    def whole(self) -> PyTree:
+        """All samples, as one batch."""
+        return self.arrays
+
     def fingerprint(self) -> dict[str, Any]:
         """What decides its batches."""
         return {

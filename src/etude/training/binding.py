@@ -10,6 +10,7 @@ import jax
 from jaxtyping import PyTree
 
 from etude.engine import randomness
+from etude.engine.admission import check_data
 from etude.engine.evaluation import Evaluator, default_measure
 from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Probe
@@ -152,4 +153,5 @@ def _bind_one(
                 "other. Give one of them another name: Validation(..., name='test')."
             )
         names.append(found)
+    check_data(model, phase)
     return Bound(plan, tuple(evaluators), steps), names
