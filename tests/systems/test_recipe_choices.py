@@ -16,12 +16,13 @@ from etude.systems.attractor.recipes import (
 from etude.systems.generative import Perceptron
 from etude.systems.generative.recipes import (
     autoregressive_recipe,
-    conditional,
     diffusion_recipe,
     energy_recipe,
     flow_matching_recipe,
     flows_recipe,
+    gan_pictures_recipe,
     gan_recipe,
+    judged,
     pictures_recipe,
     vae_recipe,
     vq_recipe,
@@ -57,7 +58,7 @@ from etude.systems.quickstart import Digits, recipe as quickstart_recipe
 #: Recipes with choices that only their measures read.
 SAMPLED = (
     *("demo", "twin", "encodings", "labels", "search"),
-    *("diffusion", "flow-matching", "generated-pictures"),
+    *("diffusion", "flow-matching", "generated-pictures", "gan-pictures"),
 )
 WAVES: dict[str, Any] = {"signals": 64, "filters": 2, "latent": 4, "context": 2, "hidden": (3,)}
 RECORDS: dict[str, Any] = {"repeats": 1, "per_class": 8, "duration": 2.0, "labels": 2}
@@ -101,6 +102,12 @@ RECIPES = {
     "generated-pictures": (
         pictures_recipe,
         pictures_recipe.configuration(repeats=1, widths=(4,), methods=("diffusion",), solved=2),
+    ),
+    "gan-pictures": (
+        gan_pictures_recipe,
+        gan_pictures_recipe.configuration(
+            repeats=1, widths=(4,), methods=("hinge-r1", "wasserstein-penalty")
+        ),
     ),
     "vq": (vq_recipe, vq_recipe.configuration(repeats=1, hidden=(4,))),
     **{name: (found, found.configuration(**RECORDS)) for name, found in FAULTS.items()},
@@ -151,7 +158,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(shared, "_ranked", lambda *_: (snr, snr))
     monkeypatch.setattr(Survey, "judge", found_anywhere)
     judge = Perceptron(64, (8,), 10, key=jax.random.key(0))
-    monkeypatch.setattr(conditional, "recogniser", lambda *_: judge)
+    monkeypatch.setattr(judged, "recogniser", lambda *_: judge)
     monkeypatch.setattr(search, "matched_filter", lambda _: {f"distance_{r:g}": 1.0 for r in RATES})
 
 

@@ -147,8 +147,10 @@ def test_training_finds_the_entropy(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_cannot_be_is_refused(kind):
     model = create(kind, classes=3)
-    grey = log_prob(create(kind), jnp.full((2, 6), 0.5).at[1].set(1.0))
-    assert np.isnan(grey).tolist() == [True, False]
+    grey, plain = jnp.full((2, 6), 0.5).at[1].set(1.0), create(kind)
+    assert np.isnan(eqx.filter_jit(log_prob)(plain, grey)).tolist() == [True, False]
+    with pytest.raises(et.DataError, match=r"got the value 0\.5, expected whole numbers"):
+        plain.log_prob(grey)
     with pytest.raises(et.DataError, match="the batch no labels"):
         model.log_prob(ALL)
     with pytest.raises(et.DataError, match="has 3 classes"):

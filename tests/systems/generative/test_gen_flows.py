@@ -247,8 +247,11 @@ def test_integers_become_uniform_within_their_level():
     assert found.max() < 1
     np.testing.assert_array_equal(np.floor(found * 4), x)
     np.testing.assert_allclose(np.histogram(found, 16, (0, 1))[0], 5000, atol=300)
-    beyond = dequantised(KEY, np.array([-1, 0, 3, 4]), 4)
-    assert np.isnan(beyond).tolist() == [True, False, False, True]
+    beyond = np.array([-1, 0, 3, 4], np.int32)
+    found = jax.jit(lambda x: dequantised(KEY, x, 4))(beyond)
+    assert np.isnan(found).tolist() == [True, False, False, True]
+    with pytest.raises(et.DataError, match="values from -1 to 4, expected 0 to 3"):
+        dequantised(KEY, beyond, 4)
     model = Flow.create(KEY, (2,), layers=1, location=0.5, scale=0.3)
     batch = {"images": np.array([[0, 255], [3, 128]], np.uint8)}
     loss, metrics = NegativeLogLikelihood(256)(model, batch, et.Context.at(KEY))

@@ -13,6 +13,7 @@ from etude.systems.generative.recipes import (
     conditional,
     diffusion_recipe,
     flow_matching_recipe,
+    judged,
     pictures_recipe,
     recognition,
 )
@@ -69,7 +70,7 @@ def test_a_diffusion_is_judged_by_its_samples(tmp_path, capsys):
 
 def test_pictures_of_a_class_are_drawn(tmp_path, capsys, monkeypatch):
     judge = Classifier((8, 8), 10, key=jax.random.key(0))
-    monkeypatch.setattr(conditional, "recogniser", lambda *_: judge)
+    monkeypatch.setattr(judged, "recogniser", lambda *_: judge)
     monkeypatch.setattr(conditional, "COUNT", 500)
     config = PicturesConfig(repeats=1, methods=("diffusion",), widths=(8,), epochs=2, solved=5)
     run = tmp_path / "run"

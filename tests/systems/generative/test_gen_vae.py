@@ -161,8 +161,8 @@ def test_pictures_out_of_range_or_of_bytes_are_refused():
         et.ArrayData(np.full((8, 2), 3.0, np.float32), 4),
         et.Steps(4),
     )
-    with pytest.raises(et.NonFiniteError, match="loss"):
-        et.Trainer(model, phase, progress=False).fit()
+    with pytest.raises(et.DataError, match="values from 3 to 3, expected 0 to 1"):
+        et.Trainer(model, phase, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Generative models, every family through one `fit`.
 
-This system is being built: variational autoencoders are there, the other families are not.
-
 >>> import jax, jax.numpy as jnp, optax
 >>> import etude as et
 >>> from etude.systems import generative
@@ -14,6 +12,7 @@ This system is being built: variational autoencoders are there, the other famili
 
 from etude.systems.generative.adversarial import Adversarial
 from etude.systems.generative.bounds import Bound, log_likelihood, log_mean_exp
+from etude.systems.generative.convolutional import PictureDecoder, PictureEncoder
 from etude.systems.generative.denoisers import Denoiser, TimePerceptron
 from etude.systems.generative.densities import (
     DENSITIES,
@@ -126,6 +125,8 @@ __all__ = [
     "NoSamplerError",
     "OptimizerConfig",
     "Perceptron",
+    "PictureDecoder",
+    "PictureEncoder",
     "Posterior",
     "ProgressBarCallback",
     "Quantisation",

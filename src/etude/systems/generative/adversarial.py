@@ -21,8 +21,8 @@ from jaxtyping import Array, Float
 
 import etude as et
 from etude.errors import suggest
-from etude.systems.generative.checks import weights_of
-from etude.systems.generative.examples import with_labels
+from etude.systems.generative.backbones import still
+from etude.systems.generative.checks import model_of, weights_of
 from etude.systems.generative.gan import GAN
 
 Objective = Literal["non-saturating", "least-squares", "hinge", "wasserstein"]
@@ -61,7 +61,7 @@ class Adversarial:
         weights_of("Adversarial", r1=self.r1, gradient_penalty=self.gradient_penalty)
         problems = []
         if self.objective not in OBJECTIVES:
-            cure = suggest(str(self.objective), OBJECTIVES).removesuffix(".")
+            cure = suggest(str(self.objective), OBJECTIVES).rstrip(".?")
             problems.append(f"objective {self.objective!r} is unknown. {cure}")
         if self.r1 and self.gradient_penalty:
             problems.append(
@@ -94,21 +94,25 @@ class Adversarial:
             et.Learner(
                 et.Gradient(self.critic),
                 critic,
-                where=lambda model: model.critic,
+                where=lambda model: model_of("Adversarial", model, GAN).critic,
                 name="critic",
                 repeat=repeat,
             ),
             et.Learner(
                 et.Gradient(self.generator),
                 generator,
-                where=lambda model: model.generator,
+                where=lambda model: model_of("Adversarial", model, GAN).generator,
                 name="generator",
                 ema=ema,
             ),
         )
 
+    def check_data(self, model: Any, batch: Any) -> None:
+        """Refuses examples and labels out of their range, before the training."""
+        model_of("Adversarial", model, GAN).read(batch)
+
     def critic(
-        self, model: GAN, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array], GAN]:
         """What the critic minimises, its metrics, and the model with its normalisation moved.
 
@@ -119,6 +123,7 @@ class Adversarial:
             ConfigurationError: the Wasserstein objective without a penalty and without spectral
                 normalisation: it has no minimum.
         """
+        model = model_of("Adversarial", model, GAN)
         x, labels = model.read(batch)
         if self.objective == "wasserstein" and not self._penalised and model.norm is None:
             raise et.ConfigurationError(
@@ -131,7 +136,7 @@ class Adversarial:
         net, moved = model.normalised()
 
         def score(x: Float[Array, "n values"]) -> Float[Array, " n"]:
-            return net(with_labels(x, labels))[..., 0]
+            return net(x, labels)[..., 0]
 
         real, others = score(x), score(fake)
         loss = critic_loss(self.objective, real, others)
@@ -142,13 +147,14 @@ class Adversarial:
         return loss, metrics, moved
 
     def generator(
-        self, model: GAN, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """What the generator minimises; the critic gets no gradient."""
+        model = model_of("Adversarial", model, GAN)
         x, labels = model.read(batch)
         z = jax.random.normal(context.key, (len(x), model.latent), x.dtype)
-        net = jax.lax.stop_gradient(model.normalised()[0])
-        scores = net(with_labels(model.generate(z, labels), labels))[..., 0]
+        net = still(model.normalised()[0])
+        scores = net(model.generate(z, labels), labels)[..., 0]
         return generator_loss(self.objective, scores), {}
 
     @property

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
 import etude as et
-from etude.systems.generative.checks import finite_of, sizes_of, weights_of
+from etude.systems.generative.backbones import still
+from etude.systems.generative.checks import finite_of, model_of, sizes_of, weights_of
 from etude.systems.generative.vae import VAE
 
 
@@ -83,10 +84,15 @@ class Bound:
         if problems:
             raise et.ConfigurationError("\n".join(f"Bound: {problem}." for problem in problems))
 
+    def check_data(self, model: Any, batch: Any) -> None:
+        """Refuses examples and labels out of their range, before the training."""
+        model_of("Bound", model, VAE).read(batch)
+
     def __call__(
-        self, model: VAE, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The loss and its metrics, of a batch."""
+        model = model_of("Bound", model, VAE)
         if self.draws == self.groups == 1:
             return self._evidence(model, batch, context)
         count = self.groups * self.draws
@@ -156,8 +162,4 @@ def log_likelihood(
 def _still(model: VAE, part: str) -> VAE:
     """The model, without a gradient to one of its parts."""
     where = (lambda m: m.encoder) if part == "encoder" else (lambda m: m.decoder)
-    return eqx.tree_at(where, model, replace_fn=_stopped)
-
-
-def _stopped(part: Any) -> Any:
-    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, part)
+    return eqx.tree_at(where, model, replace_fn=still)

@@ -12,10 +12,14 @@ Model: layers must be a whole number; got 2.5.
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar
+
+import jax
 
 import etude as et
 from etude.engine.numbers import is_count, is_real
+
+Model = TypeVar("Model")
 
 
 def count_of(owner: str, count: Any) -> None:
@@ -92,6 +96,44 @@ def positive_of(owner: str, **numbers: Any) -> None:
         wrong = [] if is_real(one) and one > 0 else [f"{name} must be positive; got {one}"]
         problems += _not_finite(name, one) or wrong
     _refuse(owner, problems)
+
+
+#: What each model is trained with.
+LOSSES = {
+    "VAE": "Bound() or WassersteinMMD()",
+    "VQVAE": "Quantisation(), then CodePrior()",
+    "GAN": "the learners of Adversarial()",
+    "Diffusion": "Denoising()",
+    "ContinuousFlow": "FlowMatching() or NegativeLogLikelihood()",
+    "Flow": "NegativeLogLikelihood()",
+    "MADE": "NegativeLogLikelihood()",
+    "CausalTransformer": "NegativeLogLikelihood()",
+    "EnergyModel": "Contrastive() or DenoisingScore()",
+}
+
+
+def model_of(owner: str, model: Any, kind: type[Model], called: str = "") -> Model:
+    """The model of a loss, which refuses those of other families.
+
+    Args:
+        owner: the loss.
+        model: what it is given.
+        kind: what it needs.
+        called: what messages call that; its class, if empty.
+
+    >>> model_of("Bound", 3, str)
+    Traceback (most recent call last):
+        ...
+    etude.errors.ConfigurationError: Bound: got a model of int, expected str.
+    """
+    if isinstance(model, kind):
+        return model
+    # An array is a tracer here, whose name would mean nothing to the reader.
+    name = "array" if isinstance(model, jax.Array) else type(model).__name__
+    cure = f" A {name} is trained with {LOSSES[name]}." if name in LOSSES else ""
+    raise et.ConfigurationError(
+        f"{owner}: got a model of {name}, expected {called or kind.__name__}.{cure}"
+    )
 
 
 def _not_size(name: str, size: Any, least: int) -> list[str]:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, Key
 
 import etude as et
 from etude.engine.numbers import is_real
-from etude.systems.generative.checks import positive_of
+from etude.systems.generative.checks import model_of, positive_of
 from etude.systems.generative.denoisers import Denoiser, denoiser_of, guided, spread, weight_of
 from etude.systems.generative.schedules import Schedule
 from etude.systems.generative.space import DataSpace
@@ -117,6 +117,13 @@ class Diffusion(eqx.Module):
     def classes(self) -> int:
         """The number of classes; 0 for a model without labels."""
         return self.space.classes
+
+    def read(self, batch: Any) -> tuple[Float[Array, "n ..."], Array | None]:
+        """Examples as the network sees them, and rows of labels.
+
+        Raises `DataError` for what cannot be.
+        """
+        return self.space.read("Diffusion", batch)
 
     def factors(self, level: Int[Array, " n"]) -> tuple[Array, Array]:
         """a and b at these levels, to be multiplied with examples."""
@@ -264,11 +271,16 @@ class Denoising:
         if self.min_snr is not None:
             positive_of("Denoising", min_snr=self.min_snr)
 
+    def check_data(self, model: Any, batch: Any) -> None:
+        """Refuses examples and labels out of their range, before the training."""
+        model_of("Denoising", model, Diffusion).read(batch)
+
     def __call__(
-        self, model: Diffusion, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The loss and its metrics, of a batch."""
-        x0, labels = model.space.read("Diffusion", batch)
+        model = model_of("Denoising", model, Diffusion)
+        x0, labels = model.read(batch)
         for_level, for_noise, for_labels = jax.random.split(context.key, 3)
         steps = model.schedule.steps
         level = 1 + jnp.floor(steps * spread(for_level, len(x0))).astype(jnp.int32)

@@ -18,7 +18,15 @@ from jaxtyping import Array, Float, Key
 
 import etude as et
 from etude.inputs import concrete
-from etude.systems.generative.checks import count_of, positive_of, shapes_of, sizes_of, weights_of
+from etude.systems.generative.backbones import still
+from etude.systems.generative.checks import (
+    count_of,
+    model_of,
+    positive_of,
+    shapes_of,
+    sizes_of,
+    weights_of,
+)
 from etude.systems.generative.examples import read_examples
 from etude.systems.generative.langevin import Langevin
 from etude.systems.generative.perceptron import Perceptron
@@ -195,13 +203,18 @@ class Contrastive:
     def __post_init__(self) -> None:
         weights_of("Contrastive", decay=self.decay)
 
+    def check_data(self, model: Any, batch: Any) -> None:
+        """Refuses examples and labels out of their range, before the training."""
+        model_of("Contrastive", model, EnergyModel).read(batch)
+
     def __call__(
-        self, model: EnergyModel, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array], EnergyModel]:
         """The loss, its metrics, and the model with its chains moved."""
+        model = model_of("Contrastive", model, EnergyModel)
         x = model.read(batch)
         start = x if model.chains is None else model.chains.value
-        ends, accepted = self.langevin(_still(model).energy, context.key, start)
+        ends, accepted = self.langevin(still(model).energy, context.key, start)
         data, chains = model.energy(x), model.energy(ends)
         loss = data.mean() - chains.mean()
         if self.decay:
@@ -231,16 +244,16 @@ class DenoisingScore:
     def __post_init__(self) -> None:
         positive_of("DenoisingScore", scale=self.scale)
 
+    def check_data(self, model: Any, batch: Any) -> None:
+        """Refuses examples and labels out of their range, before the training."""
+        model_of("DenoisingScore", model, EnergyModel).read(batch)
+
     def __call__(
-        self, model: EnergyModel, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The loss, and no other metrics."""
+        model = model_of("DenoisingScore", model, EnergyModel)
         x = model.read(batch)
         noise = jax.random.normal(context.key, x.shape, x.dtype)
         found = model.score(x + self.scale * noise)
         return ((found + noise / self.scale) ** 2).sum(-1).mean(), {}
-
-
-def _still(model: EnergyModel) -> EnergyModel:
-    """The model without a gradient to its weights."""
-    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, model)

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
 import etude as et
-from etude.systems.generative.checks import sizes_of
-from etude.systems.generative.examples import read_examples
+from etude.systems.generative.checks import model_of, sizes_of
+from etude.systems.generative.examples import check_range, read_examples
 from etude.systems.generative.matching import ContinuousFlow
 
 Number = TypeVar("Number", float, Array)
@@ -28,6 +28,10 @@ class Exact(Protocol):
 
     shape: tuple[int, ...]
     classes: int
+
+    def read(self, batch: Any) -> Any:
+        """Examples and labels. Raises `DataError` for what cannot be."""
+        ...
 
     def log_prob(self, batch: Any) -> Float[Array, " n"]:
         """Of each example of a batch, in nats."""
@@ -62,10 +66,20 @@ class NegativeLogLikelihood:
         if self.levels is not None:
             sizes_of("NegativeLogLikelihood", least=2, levels=self.levels)
 
+    def check_data(self, model: Any, batch: Any) -> None:
+        """Refuses examples and labels out of their range, before the training."""
+        model = _exact(model)
+        if self.levels is None:
+            model.read(batch)
+            return
+        x, _ = read_examples("NegativeLogLikelihood", batch, model.shape, model.classes)
+        check_levels("NegativeLogLikelihood", x, self.levels)
+
     def __call__(
-        self, model: Exact, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The loss and its metrics, of a batch."""
+        model = _exact(model)
         if isinstance(model, ContinuousFlow) and model.space.drop:
             raise et.ConfigurationError(
                 f"NegativeLogLikelihood: the ContinuousFlow has drop={model.space.drop}, and a "
@@ -79,21 +93,31 @@ class NegativeLogLikelihood:
         return loss, {"bits_per_dim": bits_per_dim(loss, math.prod(model.shape), self.levels)}
 
 
+def _exact(model: Any) -> Exact:
+    return model_of("NegativeLogLikelihood", model, Exact, "one with an exact log_prob")
+
+
+def check_levels(owner: str, x: Shaped[Array | np.ndarray, "..."], levels: int) -> None:
+    """Raises `DataError` for what are no integers or, where they are seen, no levels."""
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise et.DataError(f"{owner}: levels are integers; got {x.dtype}. Give the integers.")
+    check_range(owner, x, 0, levels - 1, "Give as many levels as the data have.")
+
+
 def dequantised(
     key: Key[Array, ""], x: Shaped[Array | np.ndarray, "..."], levels: int
 ) -> Float[Array, "..."]:
     """(x + u) / levels with u uniform in [0, 1): values from 0 to 1, of integers from 0.
 
-    An integer outside of 0 to levels - 1 becomes NaN.
+    Under jit an integer outside of 0 to levels - 1 becomes NaN.
 
     Raises:
-        DataError: values that are no integers.
+        DataError: values that are no integers, or outside of 0 to levels - 1.
 
     >>> bool(jnp.all(dequantised(jax.random.key(0), jnp.full(9, 255), 256) < 1))
     True
     """
-    if not jnp.issubdtype(x.dtype, jnp.integer):
-        raise et.DataError(f"dequantised: levels are integers; got {x.dtype}. Give the integers.")
+    check_levels("dequantised", x, levels)
     possible = (x >= 0) & (x < levels)
     noise = jax.random.uniform(key, x.shape)
     # The largest sum may round to `levels`, which is outside.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import etude as et
-from etude.inputs import Values, check_lengths, soft_labels
+from etude.inputs import Values, check_lengths, concrete, soft_labels
 from etude.inputs.arrays import namespace, read
 from etude.systems.generative.checks import count_of
 
@@ -77,6 +77,29 @@ def read_examples(owner: str, batch: Any, shape: tuple[int, ...], classes: int) 
     return Examples(x, rows)
 
 
+def check_range(
+    owner: str, values: Values, low: float, high: float, cure: str, *, whole: bool = False
+) -> None:
+    """Raises `DataError` for values outside of a range or, with `whole`, that are no whole numbers.
+
+    Under jit, where no value is seen, it does not.
+
+    >>> check_range("Model", np.array([0.5, 3.0]), 0, 1, "Divide by 255.")
+    Traceback (most recent call last):
+        ...
+    etude.errors.DataError: Model: got values from 0.5 to 3, expected 0 to 1. Divide by 255.
+    """
+    seen = concrete(values)
+    if seen is None or not seen.size:
+        return
+    if seen.min() < low or seen.max() > high:
+        got = f"values from {float(seen.min()):g} to {float(seen.max()):g}"
+        raise et.DataError(f"{owner}: got {got}, expected {low:g} to {high:g}. {cure}")
+    if whole and not np.array_equal(seen, np.round(seen)):
+        between = float(seen[seen != np.round(seen)][0])
+        raise et.DataError(f"{owner}: got the value {between:g}, expected whole numbers. {cure}")
+
+
 def sample_labels(owner: str, labels: Any, count: int, classes: int) -> Array | None:
     """Rows of labels for samples: a class for all of them, or one for each.
 
@@ -91,7 +114,7 @@ def sample_labels(owner: str, labels: Any, count: int, classes: int) -> Array | 
     count_of(owner, count)
     if not classes:
         if labels is not None:
-            raise et.DataError(f"{owner}: the model was not trained with labels. Leave out.")
+            raise et.DataError(f"{owner}: the model was not trained with labels. Leave them out.")
         return None
     if labels is None:
         raise et.DataError(

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key
 
 import etude as et
 from etude.systems.generative.checks import positive_of
+from etude.systems.generative.examples import check_range
 
 
 @runtime_checkable
@@ -20,7 +21,10 @@ class Likelihood(Protocol):
     """The distribution of data given the outputs of a decoder, one output for each value."""
 
     def read(self, owner: str, x: Any) -> Float[Array, "..."]:
-        """Data as floats. Raises `DataError` for a type that cannot be meant."""
+        """Data as floats.
+
+        Raises `DataError` for a type that cannot be meant and, where they are seen, such values.
+        """
         ...
 
     def log_prob(
@@ -38,6 +42,25 @@ class Likelihood(Protocol):
         ...
 
 
+def likelihood_of(owner: str, likelihood: Any) -> Likelihood:
+    """A likelihood, Bernoulli if None. Raises `ConfigurationError` for what is none.
+
+    >>> likelihood_of("VAE", "gaussian")
+    Traceback (most recent call last):
+        ...
+    etude.errors.ConfigurationError: VAE: likelihood is Bernoulli(), Gaussian() or an object with \
+    read, log_prob, mean and draw; got 'gaussian'.
+    """
+    if likelihood is None:
+        return Bernoulli()
+    if isinstance(likelihood, type) or not isinstance(likelihood, Likelihood):
+        raise et.ConfigurationError(
+            f"{owner}: likelihood is Bernoulli(), Gaussian() or an object with read, log_prob, "
+            f"mean and draw; got {likelihood!r}."
+        )
+    return likelihood
+
+
 @final
 class Bernoulli(eqx.Module):
     """Values from 0 to 1, each the probability of a coin, from logits.
@@ -50,7 +73,11 @@ class Bernoulli(eqx.Module):
     """
 
     def read(self, owner: str, x: Any) -> Float[Array, "..."]:
-        """Data as floats; integers of more than a bit are refused, for they are not scaled."""
+        """Data as floats.
+
+        Raises `DataError` for integers of more than a bit, for they are not scaled, and for values
+        outside of the range.
+        """
         if jnp.issubdtype(x.dtype, jnp.bool_):
             return x.astype(jnp.float32)
         if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -58,6 +85,7 @@ class Bernoulli(eqx.Module):
                 f"{owner}: a Bernoulli likelihood needs values from 0 to 1; got {x.dtype}. Divide "
                 "intensities by 255, or binarise them: (x >= 128).astype('float32')."
             )
+        check_range(owner, x, 0, 1, "A Bernoulli likelihood needs probabilities: scale the values.")
         return jnp.asarray(x)
 
     def log_prob(

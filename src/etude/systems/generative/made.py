@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Key
 
 import etude as et
 from etude.systems.generative.checks import shapes_of, sizes_of, temperature_of
-from etude.systems.generative.examples import read_examples, sample_labels
+from etude.systems.generative.examples import check_range, read_examples, sample_labels
 from etude.systems.generative.likelihoods import Bernoulli
 from etude.systems.generative.masked import MaskedPerceptron
 
@@ -72,7 +72,9 @@ class MADE(eqx.Module):
     def read(self, batch: Any) -> tuple[Float[Array, "batch values"], Array | None]:
         """Examples as rows of floats, and rows of labels. Raises `DataError` for what cannot be."""
         x, labels = read_examples("MADE", batch, self.shape, self.classes)
-        return Bernoulli().read("MADE", x), labels
+        x = Bernoulli().read("MADE", x)
+        check_range("MADE", x, 0, 1, "Binarise them: (x >= 0.5).astype('float32').", whole=True)
+        return x, labels
 
     def logits(
         self, x: Float[Array, "batch values"], labels: Array | None = None
@@ -81,7 +83,7 @@ class MADE(eqx.Module):
         return self.net(x, labels)[..., 0]
 
     def log_prob(self, batch: Any) -> Float[Array, " n"]:
-        """log p(x) of each example, in nats; NaN for pixels that are neither 0 nor 1.
+        """log p(x) of each example, in nats; under jit, NaN for pixels that are neither 0 nor 1.
 
         Raises:
             DataError: what is no example.

@@ -19,7 +19,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 import etude as et
-from etude.systems.generative.checks import positive_of, sizes_of
+from etude.systems.generative.checks import model_of, positive_of, sizes_of
 from etude.systems.generative.denoisers import (
     Denoiser,
     Field,
@@ -91,6 +91,13 @@ class ContinuousFlow(eqx.Module):
         """The number of classes; 0 for a model without labels."""
         return self.space.classes
 
+    def read(self, batch: Any) -> tuple[Float[Array, "n ..."], Array | None]:
+        """Examples as the network sees them, and rows of labels.
+
+        Raises `DataError` for what cannot be.
+        """
+        return self.space.read("ContinuousFlow", batch)
+
     def velocity(self, labels: Array | None = None, weight: Any = 1.0) -> Field:
         """The field `(x, time) -> dx/dt`; `labels` are rows, `weight` is of guidance."""
         return guided(self.net, labels, weight)
@@ -151,7 +158,7 @@ class ContinuousFlow(eqx.Module):
         from etude.systems.generative.continuous import log_density
 
         positive_of("ContinuousFlow.log_prob", tolerance=tolerance)
-        x, labels = self.space.read("ContinuousFlow", batch)
+        x, labels = self.read(batch)
         return log_density(self.net, x, labels, key, tolerance) + self.space.log_scale
 
 
@@ -223,11 +230,16 @@ class FlowMatching:
                 f"FlowMatching: coupling is one of {', '.join(COUPLINGS)}; got {self.coupling!r}."
             )
 
+    def check_data(self, model: Any, batch: Any) -> None:
+        """Refuses examples and labels out of their range, before the training."""
+        model_of("FlowMatching", model, ContinuousFlow).read(batch)
+
     def __call__(
-        self, model: ContinuousFlow, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The loss and its metrics, of a batch."""
-        x, labels = model.space.read("ContinuousFlow", batch)
+        model = model_of("FlowMatching", model, ContinuousFlow)
+        x, labels = model.read(batch)
         for_time, for_noise, for_labels = jax.random.split(context.key, 3)
         time = spread(for_time, len(x)).astype(x.dtype)
         noise = jax.random.normal(for_noise, x.shape, x.dtype)

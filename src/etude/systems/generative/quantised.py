@@ -18,13 +18,14 @@ from jaxtyping import Array, Float, Int, Key
 import etude as et
 from etude.systems.generative.checks import (
     count_of,
+    model_of,
     shapes_of,
     sizes_of,
     temperature_of,
     weights_of,
 )
 from etude.systems.generative.examples import read_examples
-from etude.systems.generative.likelihoods import Bernoulli, Likelihood
+from etude.systems.generative.likelihoods import Likelihood, likelihood_of
 from etude.systems.generative.perceptron import Perceptron
 
 #: Added to the counts of an averaged codebook, so that no code is divided by zero.
@@ -75,7 +76,7 @@ class VQVAE(eqx.Module):
         width: int = 4,
         hidden: Sequence[int] = (256,),
         average: bool = False,
-        likelihood: Likelihood | None = None,
+        likelihood: Any = None,
     ) -> "VQVAE":
         """An untrained model.
 
@@ -106,7 +107,7 @@ class VQVAE(eqx.Module):
             Perceptron(positions * codes + positions, widths, codes, key=third),
             None if average else vectors,
             et.Carry(counts) if average else None,
-            Bernoulli() if likelihood is None else likelihood,
+            likelihood_of("VQVAE", likelihood),
             tuple(shape),
             positions,
             False,
@@ -234,10 +235,15 @@ class Quantisation:
         if self.decay >= 1:
             raise et.ConfigurationError(f"Quantisation: decay is below 1; got {self.decay}.")
 
+    def check_data(self, model: Any, batch: Any) -> None:
+        """Refuses examples and labels out of their range, before the training."""
+        model_of("Quantisation", model, VQVAE).read(batch)
+
     def __call__(
-        self, model: VQVAE, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array], VQVAE]:
         """The loss, its metrics, and the model with its averages moved."""
+        model = model_of("Quantisation", model, VQVAE)
         if self.decay is not None and model.average is None:
             raise et.ConfigurationError(
                 f"Quantisation: decay={self.decay} is for a codebook that is averaged, and the "
@@ -277,10 +283,15 @@ class CodePrior:
     Only the prior gets a gradient; give it a learner with `where=lambda model: model.prior`.
     """
 
+    def check_data(self, model: Any, batch: Any) -> None:
+        """Refuses examples and labels out of their range, before the training."""
+        model_of("CodePrior", model, VQVAE).read(batch)
+
     def __call__(
-        self, model: VQVAE, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The loss, and no other metrics."""
+        model = model_of("CodePrior", model, VQVAE)
         return -model.log_prior(model.codes(batch)).mean(), {}
 
 

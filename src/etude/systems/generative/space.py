@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 import etude as et
 from etude.engine.numbers import is_count, is_real
 from etude.systems.generative.checks import count_of, shapes_of
-from etude.systems.generative.examples import read_examples, sample_labels
+from etude.systems.generative.examples import check_range, read_examples, sample_labels
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,11 @@ class DataSpace:
     def read(self, owner: str, batch: Any) -> tuple[Float[Array, "n ..."], Array | None]:
         """Examples as the network sees them, and rows of labels.
 
-        Values beyond the bounds become NaN.
+        Under jit values beyond the bounds become NaN.
 
         Raises:
-            DataError: integers, whose unit is not known; what `read_examples` refuses.
+            DataError: integers, whose unit is not known, values beyond the bounds, and what
+                `read_examples` refuses.
         """
         x, labels = read_examples(owner, batch, self.shape, self.classes)
         if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -91,6 +92,7 @@ class DataSpace:
         x = jnp.asarray(x).reshape(len(x), *self.shape)
         if self.bounds is not None:
             low, high = self.bounds
+            check_range(owner, x, low, high, "Scale them, or give other bounds.")
             x = jnp.where((x >= low) & (x <= high), 2 * (x - low) / (high - low) - 1, jnp.nan)
         return x, labels
 

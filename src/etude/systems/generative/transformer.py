@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import etude as et
 from etude.systems.generative.checks import shapes_of, sizes_of, temperature_of
-from etude.systems.generative.examples import read_examples, sample_labels
+from etude.systems.generative.examples import check_range, read_examples, sample_labels
 from etude.systems.generative.perceptron import Perceptron
 
 
@@ -159,9 +159,12 @@ class CausalTransformer(eqx.Module):
     def read(self, batch: Any) -> tuple[Int[Array, "batch positions"], Array | None]:
         """Rows of tokens, and rows of labels.
 
-        A value that is no token becomes -1. Raises `DataError` for what cannot be read.
+        Under jit a value that is no token becomes -1. Raises `DataError` for what cannot be read.
         """
         x, labels = read_examples("CausalTransformer", batch, self.shape, self.classes)
+        last = len(self.embedding) - 1
+        cure = f"Tokens are whole numbers from 0 to {last}."
+        check_range("CausalTransformer", x, 0, last, cure, whole=True)
         tokens = jnp.asarray(x).astype(jnp.int32)
         possible = (tokens.astype(x.dtype) == x) & (tokens >= 0) & (tokens < len(self.embedding))
         return jnp.where(possible, tokens, -1), labels

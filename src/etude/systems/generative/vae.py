@@ -17,9 +17,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+import etude as et
+from etude.systems.generative.backbones import Backbone, backbone
 from etude.systems.generative.checks import shapes_of, sizes_of, temperature_of, weights_of
-from etude.systems.generative.examples import read_examples, sample_labels, with_labels
-from etude.systems.generative.likelihoods import Bernoulli, Likelihood
+from etude.systems.generative.examples import read_examples, sample_labels
+from etude.systems.generative.likelihoods import Likelihood, likelihood_of
 from etude.systems.generative.perceptron import Perceptron
 
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
@@ -64,15 +66,17 @@ class VAE(eqx.Module):
         decoder: latents, and one-hot labels -> the outputs that the likelihood reads.
         likelihood: p(x | outputs).
         shape: of an example.
+        latent: the number of latent components.
         classes: number of classes; 0 for a model without labels.
         beta: weight of the KL term where the model's own objective is minimised, as
             `generative.Trainer` does; `Bound` has a weight of its own.
     """
 
-    encoder: Perceptron
-    decoder: Perceptron
+    encoder: Perceptron | Backbone
+    decoder: Perceptron | Backbone
     likelihood: Likelihood
     shape: tuple[int, ...] = eqx.field(static=True)
+    latent: int = eqx.field(static=True)
     classes: int = eqx.field(static=True)
     beta: float = eqx.field(static=True, default=1.0)
 
@@ -83,35 +87,59 @@ class VAE(eqx.Module):
         shape: Sequence[int],
         *,
         latent: int = 20,
-        hidden: Sequence[int] = (500,),
+        hidden: Sequence[int] | None = None,
+        encoder: Any = None,
+        decoder: Any = None,
         classes: int = 0,
-        likelihood: Likelihood | None = None,
+        likelihood: Any = None,
         beta: float = 1.0,
     ) -> "VAE":
-        """An untrained model with perceptrons of these hidden widths, reversed in the decoder.
+        """An untrained model.
+
+        Args:
+            key: random key of the weights.
+            shape: of an example.
+            latent: the number of latent components.
+            hidden: widths of the layers of a perceptron that encodes, reversed in one that
+                decodes; (500,) if None.
+            encoder: `(x, labels) -> y` in its place, a `PictureEncoder` or your own; x is a batch
+                `(n, *shape)`, labels are rows of class probabilities, or None for a model without
+                classes, and y is `(n, 2 * latent)`: means, and log standard deviations.
+            decoder: `(z, labels) -> outputs` likewise, a `PictureDecoder` or your own; z is
+                `(n, latent)`, and the outputs are `(n, *shape)`.
+            classes: number of classes; 0 for a model without labels.
+            likelihood: p(x | outputs); None: Bernoulli.
+            beta: weight of the KL term in the model's own objective.
 
         Raises:
-            ConfigurationError: sizes below 1, classes or beta below 0.
+            ConfigurationError: sizes below 1, classes or beta below 0, networks of other shapes or
+                classes, or widths that no network has.
         """
+        if hidden is not None and encoder is not None and decoder is not None:
+            raise et.ConfigurationError(
+                "VAE: hidden has the widths of perceptrons, and both networks are given. Leave it "
+                "out."
+            )
+        hidden = (500,) if hidden is None else hidden
         shapes_of("VAE", shape=shape, hidden=hidden)
         sizes_of("VAE", latent=latent)
         sizes_of("VAE", least=0, classes=classes)
         weights_of("VAE", beta=beta)
         first, second = jax.random.split(key)
-        values, widths = math.prod(shape), tuple(hidden)
+        values, widths, shape = math.prod(shape), tuple(hidden), tuple(shape)
         return cls(
-            Perceptron(values + classes, widths, 2 * latent, key=first),
-            Perceptron(latent + classes, widths[::-1], values, key=second),
-            Bernoulli() if likelihood is None else likelihood,
-            tuple(shape),
+            Perceptron(values + classes, widths, 2 * latent, key=first)
+            if encoder is None
+            else backbone("VAE", "encoder", encoder, shape, (2 * latent,), classes),
+            Perceptron(latent + classes, widths[::-1], values, key=second)
+            if decoder is None
+            else backbone("VAE", "decoder", decoder, (latent,), shape, classes),
+            likelihood_of("VAE", likelihood),
+            shape,
+            latent,
             classes,
             float(beta),
         )
-
-    @property
-    def latent(self) -> int:
-        """The number of latent components."""
-        return self.encoder.layers[-1].out_features // 2  # type: ignore[operator]
 
     def read(self, batch: Any) -> tuple[Float[Array, "batch values"], Array | None]:
         """Examples as rows of floats, and rows of labels. Raises `DataError` for what cannot be."""
@@ -120,14 +148,14 @@ class VAE(eqx.Module):
 
     def encode(self, x: Float[Array, "batch values"], labels: Array | None = None) -> Posterior:
         """q(z|x), of rows as `read` gives them."""
-        mean, log_scale = jnp.split(self.encoder(with_labels(x, labels)), 2, axis=-1)
+        mean, log_scale = jnp.split(self.encoder(x, labels), 2, axis=-1)
         return Posterior(mean, log_scale)
 
     def decode(
         self, z: Float[Array, "*many latent"], labels: Array | None = None
     ) -> Float[Array, "*many values"]:
         """Outputs for the likelihood."""
-        return self.decoder(with_labels(z, labels))
+        return self.decoder(z, labels)
 
     def log_weights(self, batch: Any, key: Key[Array, ""], count: int) -> Float[Array, "count n"]:
         """log p(x|z) + log p(z) - log q(z|x) of `count` draws from q for each example, in nats.

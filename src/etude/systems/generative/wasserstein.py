@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import etude as et
-from etude.systems.generative.checks import positive_of
+from etude.systems.generative.checks import model_of, positive_of
 from etude.systems.generative.vae import VAE
 
 #: Scales of the kernel, as multiples of the one that the dimension gives.
@@ -38,10 +38,15 @@ class WassersteinMMD:
     def __post_init__(self) -> None:
         positive_of("WassersteinMMD", weight=self.weight)
 
+    def check_data(self, model: Any, batch: Any) -> None:
+        """Refuses examples and labels out of their range, before the training."""
+        model_of("WassersteinMMD", model, VAE).read(batch)
+
     def __call__(
-        self, model: VAE, batch: Any, context: et.Context
+        self, model: Any, batch: Any, context: et.Context
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The loss and its metrics, of a batch."""
+        model = model_of("WassersteinMMD", model, VAE)
         x, labels = model.read(batch)
         first, second = jax.random.split(context.key)
         (z,) = model.encode(x, labels).draw(first, 1)

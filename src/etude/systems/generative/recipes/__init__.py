@@ -7,6 +7,7 @@ from etude.systems.generative.recipes.energy import recipe as energy_recipe
 from etude.systems.generative.recipes.flow_matching import recipe as flow_matching_recipe
 from etude.systems.generative.recipes.flows import recipe as flows_recipe
 from etude.systems.generative.recipes.gan import recipe as gan_recipe
+from etude.systems.generative.recipes.gan_pictures import recipe as gan_pictures_recipe
 from etude.systems.generative.recipes.vae import recipe as vae_recipe
 from etude.systems.generative.recipes.vq import recipe as vq_recipe
 
@@ -16,6 +17,7 @@ __all__ = [
     "energy_recipe",
     "flow_matching_recipe",
     "flows_recipe",
+    "gan_pictures_recipe",
     "gan_recipe",
     "pictures_recipe",
     "vae_recipe",

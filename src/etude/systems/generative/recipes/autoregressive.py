@@ -1,12 +1,10 @@
 """`generative/autoregressive`: pictures one pixel after the other, by their exact log p(x)."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from pydantic import Field, model_validator
@@ -18,7 +16,13 @@ from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.exact import NegativeLogLikelihood, bits_per_dim
 from etude.systems.generative.made import MADE
 from etude.systems.generative.plots import picture_grid
-from etude.systems.generative.recipes.pictures import data, independent, write_samples
+from etude.systems.generative.recipes.methods import every
+from etude.systems.generative.recipes.pictures import (
+    classes_of,
+    data,
+    independent,
+    write_samples,
+)
 from etude.systems.generative.transformer import CausalTransformer
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
@@ -85,17 +89,7 @@ class AutoregressiveConfig(DataConfiguration, frozen=True):
 
 def trials(config: AutoregressiveConfig) -> list[Trial]:
     """Every method with every seed."""
-    return [
-        Trial(
-            method,
-            seed,
-            partial(build, config, method, seed),
-            partial(evaluate, config),
-            partial(untrained, config, method, seed),
-        )
-        for method in config.methods
-        for seed in range(config.seed, config.seed + config.repeats)
-    ]
+    return every(config, build, evaluate, untrained)
 
 
 def untrained(config: AutoregressiveConfig, method: Method, seed: int, /) -> Model:
@@ -136,7 +130,7 @@ def build(config: AutoregressiveConfig, method: Method, seed: int, /, **options:
     return et.Trainer(untrained(config, method, seed), phase, seed=seed, **options)
 
 
-def evaluate(config: AutoregressiveConfig, model: Model, split: str) -> dict[str, Any]:
+def evaluate(config: AutoregressiveConfig, seed: int, model: Model, split: str) -> dict[str, Any]:
     """Exact -log p(x) in nats per picture, its standard error over pictures, bits per pixel."""
     found = data(config.data, config.root)
     chosen = getattr(found, split)
@@ -186,21 +180,14 @@ class DrawOptions(SampleOptions, frozen=True):
 
 def drawn(
     model: Model, count: int, seed: int, label: int | None, temperature: float
-) -> tuple[np.ndarray, list[str]]:
-    """Samples, and the class of each as a text.
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Samples, and the class of each.
 
     Raises `ConfigurationError` for a class that the model does not have.
     """
-    labels = None
-    if label is not None and label >= model.classes:
-        raise et.ConfigurationError(
-            f"--label {label}: the model has {model.classes} classes, counted from 0. "
-            + ("Give one of these." if model.classes else "Leave it out.")
-        )
-    if model.classes:
-        labels = jnp.arange(count) % model.classes if label is None else jnp.full(count, label)
+    labels = classes_of(model.classes, count, label)
     x = model.sample(jax.random.key(seed), count, labels, temperature=temperature)
-    return np.asarray(x), [""] * count if labels is None else [str(n) for n in labels]
+    return np.asarray(x), labels
 
 
 def sample(

@@ -1,7 +1,6 @@
 """`generative/pictures`: diffusion and flow matching of pictures by class, with one U-Net."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +16,12 @@ from etude.data import DIGITS
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.diffusion import Denoising, Diffusion
 from etude.systems.generative.matching import ContinuousFlow, FlowMatching
-from etude.systems.generative.metrics import frechet_distance, memorised, recall
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.recipes import diffusion, flow_matching
-from etude.systems.generative.recipes.pictures import write_samples
-from etude.systems.generative.recipes.recognition import features, pictures, recognised, recogniser
+from etude.systems.generative.recipes.judged import AT_ONCE, COLUMNS, COUNT, judged
+from etude.systems.generative.recipes.methods import every
+from etude.systems.generative.recipes.pictures import classes_of, write_samples
+from etude.systems.generative.recipes.recognition import pictures
 from etude.systems.generative.unet import UNet
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
@@ -38,8 +38,6 @@ GUIDANCE = """@article{ho2022,
 
 #: Fields that diffusion alone reads.
 OWN = ("min_snr", "eta")
-#: Samples that a model is measured by, and those that are drawn at a time: each class as often.
-COUNT, AT_ONCE = 2000, 500
 
 
 class PicturesConfig(DataConfiguration, frozen=True):
@@ -80,18 +78,7 @@ class PicturesConfig(DataConfiguration, frozen=True):
 
 def trials(config: PicturesConfig) -> list[Trial]:
     """Every method with every seed."""
-    return [
-        Trial(
-            method,
-            seed,
-            partial(build, config, method, seed),
-            partial(evaluate, config, seed),
-            partial(untrained, config, method, seed),
-            config.model_copy(update={"methods": (method,), "seed": seed, "repeats": 1}),
-        )
-        for method in config.methods
-        for seed in range(config.seed, config.seed + config.repeats)
-    ]
+    return every(config, build, evaluate, untrained)
 
 
 def untrained(config: PicturesConfig, method: Method, seed: int, /) -> Model:
@@ -152,30 +139,11 @@ def drawn(
 
 
 def evaluate(config: PicturesConfig, seed: int, model: Model, split: str) -> dict[str, Any]:
-    """Measures of samples and, with names that begin with `real`, the same of real pictures.
-
-    By a classifier: the share whose class it finds; by its features: the Frechet distance from
-    pictures of the split, and the share of these pictures that samples come near. By pixels: the
-    share of samples that are nearer to training pictures than to those of the validation.
-    """
-    found = pictures(config.data, config.root)
-    chosen, judge = getattr(found, split), recogniser(config.data, config.root)
+    """Measures of samples beside the same of real pictures; see `judged`."""
     labels = np.arange(AT_ONCE) % model.classes
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2000), COUNT // AT_ONCE)
     fake = np.concatenate([drawn(config, model, key, AT_ONCE, labels) for key in keys])
-    others = found.train if split != "train" else found.valid
-    assert others is not None
-    assert found.valid is not None
-    real, other, seen = (features(judge, x[:COUNT]) for x in (chosen.x, others.x, fake))
-    return {
-        "recognised": recognised(judge, fake, np.tile(labels, len(keys))),
-        "real_recognised": recognised(judge, chosen.x, chosen.y),
-        "frechet": frechet_distance(seen, real).value,
-        "real_frechet": frechet_distance(other, real).value,
-        "recall": recall(seen, real).value,
-        "real_recall": recall(other, real).value,
-        "memorised": memorised(fake, found.train.x, found.valid.x[:COUNT]).value,
-    }
+    return judged(config, split, fake, np.tile(labels, len(keys)))
 
 
 def draw(config: PicturesConfig, outcomes: Sequence[Outcome], folder: Path) -> None:
@@ -209,24 +177,19 @@ def sample(
     model: Model, config: PicturesConfig, inputs: Sequence[str], options: PictureOptions
 ) -> Table:
     """Writes `samples.npy` and `samples.png`; the classes as a table."""
-    classes, count = model.classes, options.count
-    if options.label is not None and options.label >= classes:
-        raise et.ConfigurationError(
-            f"--label {options.label}: the model has {classes} classes, counted from 0."
-        )
+    labels = classes_of(model.classes, options.count, options.label)
     told = {
         name: value
         for name in ("guidance", "solved")
         if (value := getattr(options, name)) is not None
     }
     config = config.model_copy(update=told)
-    labels = np.arange(count) % classes if options.label is None else np.full(count, options.label)
     if config.guidance == 0:
         if options.label is not None:
             raise et.ConfigurationError("--label has no effect at --guidance 0. Leave one out.")
         labels = None
-    x = drawn(config, model, jax.random.key(options.seed), count, labels)
-    return write_samples(x, [""] * count if labels is None else list(map(str, labels)), options.out)
+    x = drawn(config, model, jax.random.key(options.seed), options.count, labels)
+    return write_samples(x, labels, options.out)
 
 
 recipe = Recipe(
@@ -234,15 +197,7 @@ recipe = Recipe(
     "Diffusion and flow matching of pictures by class, with one U-Net and guidance.",
     PicturesConfig,
     trials,
-    {
-        "recognised": "recognised",
-        "of test pictures": "real_recognised",
-        "Frechet distance": "frechet",
-        "of data": "real_frechet",
-        "recall": "recall",
-        "of the data": "real_recall",
-        "memorised": "memorised",
-    },
+    COLUMNS,
     draw=draw,
     sample=Verb("samples of the model", "", PictureOptions, sample),
     ceiling="The share of real pictures that the classifier recognises; guidance can exceed it.",

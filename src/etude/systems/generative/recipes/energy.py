@@ -18,7 +18,7 @@ from etude.systems.generative.energy import Contrastive, DenoisingScore, EnergyM
 from etude.systems.generative.langevin import Langevin
 from etude.systems.generative.plots import scatter
 from etude.systems.generative.recipes.methods import every
-from etude.systems.generative.recipes.plane import write_points
+from etude.systems.generative.recipes.plane import few_points, write_points
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
 
@@ -86,7 +86,7 @@ class EnergyConfig(Configuration, frozen=True):
             if getattr(self, name) != type(self).model_fields[name].default
             and not set(methods) & set(self.methods)
         ]
-        refuse("EnergyConfig", problems)
+        refuse("EnergyConfig", problems + few_points(self))
         return self
 
 

@@ -19,7 +19,7 @@ from etude.systems.generative.gan import GAN
 from etude.systems.generative.metrics import sliced_distance
 from etude.systems.generative.plots import scatter
 from etude.systems.generative.recipes.methods import every
-from etude.systems.generative.recipes.plane import write_points
+from etude.systems.generative.recipes.plane import few_points, write_points
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
 
@@ -116,15 +116,18 @@ class GANConfig(Configuration, frozen=True):
 
     @model_validator(mode="after")
     def _check(self) -> "GANConfig":
-        owners = {"r1": "r1", "penalty": "penalty"}
-        problems = [
-            f"{name} is for methods that end with -{end}, and methods has {', '.join(self.methods)}"
-            for name, end in owners.items()
-            if getattr(self, name) != type(self).model_fields[name].default
-            and not any(method.endswith(end) for method in self.methods)
-        ]
-        refuse("GANConfig", problems)
+        refuse("GANConfig", unread(self) + few_points(self))
         return self
+
+
+def unread(config: Any) -> list[str]:
+    """Weights of penalties that are given, and that no method of a configuration has."""
+    return [
+        f"{name} is for methods that end with -{name}, and methods has {', '.join(config.methods)}"
+        for name in ("r1", "penalty")
+        if getattr(config, name) != type(config).model_fields[name].default
+        and not any(method.endswith(name) for method in config.methods)
+    ]
 
 
 def trials(config: GANConfig) -> list[Trial]:
@@ -143,8 +146,8 @@ def untrained(config: GANConfig, method: Method, seed: int, /) -> GAN:
     )
 
 
-def game(config: GANConfig, method: Method) -> Adversarial:
-    """What critic and generator of a method minimise."""
+def game(config: Any, method: Method) -> Adversarial:
+    """What critic and generator of a method minimise; `config` has the weights of penalties."""
     match method:
         case "non-saturating" | "least-squares" | "hinge":
             return Adversarial(method)

@@ -13,7 +13,7 @@ def every(
     evaluate: Callable[..., Any],
     untrained: Callable[..., Any],
 ) -> list[Trial]:
-    """Every method of a configuration with every seed.
+    """Every method of a configuration with every seed; each trial has its part of it.
 
     Args:
         config: with `methods`, the first `seed` and `repeats`.
@@ -28,6 +28,7 @@ def every(
             partial(build, config, method, seed),
             partial(evaluate, config, seed),
             partial(untrained, config, method, seed),
+            config.model_copy(update={"methods": (method,), "seed": seed, "repeats": 1}),
         )
         for method in config.methods
         for seed in range(config.seed, config.seed + config.repeats)

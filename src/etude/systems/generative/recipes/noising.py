@@ -8,13 +8,15 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import etude as et
+from etude.config import refuse
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.generative.densities import DENSITIES
 from etude.systems.generative.metrics import sliced_distance
 from etude.systems.generative.plots import scatter
+from etude.systems.generative.recipes.plane import few_points
 
 Name = Literal["moons", "eight-gaussians", "checkerboard", "ring", "gaussian"]
 Sampled = Callable[[Any, jax.Array, int], jax.Array]
@@ -36,6 +38,11 @@ class PlaneConfig(Configuration, frozen=True):
     steps: int = Field(20_000, ge=1, description="steps of the training")
     rate: float = Field(2e-3, gt=0, description="learning rate (Adam), falls along a cosine")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the average that is kept")
+
+    @model_validator(mode="after")
+    def _enough(self) -> "PlaneConfig":
+        refuse(type(self).__name__, few_points(self))
+        return self
 
 
 def trials(

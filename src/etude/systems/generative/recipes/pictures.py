@@ -1,14 +1,14 @@
 """Pictures of zeros and ones that recipes train on, and what is written of samples."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
+import etude as et
 from etude.recipe import DataConfiguration
 from etude.systems.generative.plots import picture_grid
 from etude.table import Table
@@ -35,8 +35,28 @@ def independent(found: Any, split: str) -> float:
     return -float(pixels.reshape(len(pixels), -1).sum(-1).mean())
 
 
+def classes_of(classes: int, count: int, label: int | None) -> Integer[np.ndarray, " count"] | None:
+    """The class of each sample: all in turn, or one; None for a model without classes.
+
+    Raises `ConfigurationError` for a class that the model does not have.
+
+    >>> classes_of(3, 5, None).tolist()
+    [0, 1, 2, 0, 1]
+    """
+    if label is not None and label >= classes:
+        raise et.ConfigurationError(
+            f"--label {label}: the model has {classes} classes, counted from 0. "
+            + ("Give one of these." if classes else "Leave it out.")
+        )
+    if not classes:
+        return None
+    return np.arange(count) % classes if label is None else np.full(count, label)
+
+
 def write_samples(
-    x: Float[np.ndarray, "n *shape"], labels: Sequence[str], folder: Path | None
+    x: Float[np.ndarray, "n *shape"],
+    labels: Integer[np.ndarray, " n"] | None,
+    folder: Path | None,
 ) -> Table:
     """Writes `samples.npy`, and `samples.png` of pictures; their classes as a table."""
     if folder is not None:
@@ -44,5 +64,6 @@ def write_samples(
         np.save(folder / "samples.npy", x)
         if x.ndim == 3:
             picture_grid(x).savefig(folder / "samples.png", dpi=110)
-    rows = [(str(number), label) for number, label in enumerate(labels)]
+    told = [""] * len(x) if labels is None else map(str, labels)
+    rows = [(str(number), label) for number, label in enumerate(told)]
     return Table(("sample", "class"), tuple(rows))

@@ -1,6 +1,7 @@
 """Samples in the plane: figures, and what is written of them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -9,6 +10,13 @@ from etude.systems.generative.plots import scatter
 from etude.table import Table
 
 Points = Float[np.ndarray, "n 2"]
+
+
+def few_points(config: Any) -> list[str]:
+    """What is wrong where a batch has more points than there are."""
+    if config.points >= config.batch:
+        return []
+    return [f"points={config.points} are fewer than those of a step, batch={config.batch}"]
 
 
 def write_points(points: Points, folder: Path | None) -> Table:

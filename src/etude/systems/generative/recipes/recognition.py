@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Integer, Key
 
 import etude as et
 from etude.recipe import DataConfiguration
-from etude.systems.generative.unet import Convolution, GroupNorm
+from etude.systems.generative.convolutional import Convolution, GroupNorm
 
 #: Channels of the classifier at each size, and its features.
 CHANNELS, FEATURES = (32, 64), 128

@@ -1,12 +1,11 @@
 """`generative/vae`: autoencoders of binarised pictures, by their bounds of log p(x)."""
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from pydantic import Field, model_validator
@@ -16,8 +15,15 @@ from etude.config import refuse
 from etude.data import DIGITS
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.bounds import Bound, log_likelihood
+from etude.systems.generative.convolutional import PictureDecoder, PictureEncoder
 from etude.systems.generative.plots import picture_grid
-from etude.systems.generative.recipes.pictures import data, independent, write_samples
+from etude.systems.generative.recipes.methods import every
+from etude.systems.generative.recipes.pictures import (
+    classes_of,
+    data,
+    independent,
+    write_samples,
+)
 from etude.systems.generative.vae import VAE
 from etude.systems.generative.wasserstein import WassersteinMMD
 from etude.table import Table
@@ -32,6 +38,7 @@ OWN: dict[str, tuple[Method, ...]] = {
     "groups": ("miwae", "piwae"),
     "mix": ("ciwae",),
     "kl_weight": ("beta",),
+    "warm_up": ("elbo", "conditional", "beta"),
     "mmd_weight": ("wae-mmd",),
 }
 #: Draws of the bound of log p(x), and of the mean that is the ELBO.
@@ -76,14 +83,24 @@ class VAEConfig(DataConfiguration, frozen=True):
     )
     latent: int = Field(8, ge=1, description="latent components")
     hidden: tuple[int, ...] = Field((256, 128), description="widths of the encoder's layers")
+    widths: tuple[int, ...] = Field(
+        (), description="channels of convolutions before these layers, largest size first; (): none"
+    )
     draws: int = Field(5, ge=2, description="K, draws in a logarithm (not elbo, beta, wae-mmd)")
     groups: int = Field(4, ge=2, description="M, logarithms in a mean (miwae, piwae)")
     mix: float = Field(0.5, gt=0, lt=1, description="share of the ELBO (ciwae)")
     kl_weight: float = Field(4.0, ge=0, description="weight of the divergence (beta)")
+    warm_up: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of training in which its weight rises (elbo, conditional, beta)",
+    )
     mmd_weight: float = Field(100.0, gt=0, description="weight of the discrepancy (wae-mmd)")
     batch: int = Field(64, ge=2, description="pictures per step")
     epochs: int = Field(600, ge=1, description="passes over the training pictures")
-    rate: float = Field(1e-3, gt=0, description="learning rate (Adam), falls along a cosine")
+    rate: float = Field(1e-3, gt=0, description="learning rate (AdamW), falls along a cosine")
+    decay: float = Field(0.0, ge=0, description="weight decay")
 
     @model_validator(mode="after")
     def _check(self) -> "VAEConfig":
@@ -99,29 +116,25 @@ class VAEConfig(DataConfiguration, frozen=True):
 
 def trials(config: VAEConfig) -> list[Trial]:
     """Every method with every seed."""
-    return [
-        Trial(
-            method,
-            seed,
-            partial(build, config, method, seed),
-            partial(evaluate, config, seed),
-            partial(untrained, config, method, seed),
-            config.model_copy(update={"methods": (method,), "seed": seed, "repeats": 1}),
-        )
-        for method in config.methods
-        for seed in range(config.seed, config.seed + config.repeats)
-    ]
+    return every(config, build, evaluate, untrained)
 
 
 def untrained(config: VAEConfig, method: Method, seed: int, /) -> VAE:
     """The model of a method before its training."""
-    found = data(config.data, config.root)
+    found, key = data(config.data, config.root), jax.random.key(seed)
+    shape = found.train.x.shape[1:]
+    classes = len(found.classes) if method == "conditional" else 0
+    if not config.widths:
+        return VAE.create(key, shape, latent=config.latent, hidden=config.hidden, classes=classes)
+    first, second = jax.random.split(key)
+    sizes: Any = {"widths": config.widths, "hidden": config.hidden, "classes": classes}
     return VAE.create(
-        jax.random.key(seed),
-        found.train.x.shape[1:],
+        key,
+        shape,
         latent=config.latent,
-        hidden=config.hidden,
-        classes=len(found.classes) if method == "conditional" else 0,
+        encoder=PictureEncoder.create(first, shape, 2 * config.latent, **sizes),
+        decoder=PictureDecoder.create(second, shape, config.latent, **sizes),
+        classes=classes,
     )
 
 
@@ -129,9 +142,9 @@ def objective(config: VAEConfig, method: Method) -> Bound | WassersteinMMD:
     """What a method minimises."""
     match method:
         case "elbo" | "conditional":
-            return Bound()
+            return Bound(warm_up=config.warm_up)
         case "beta":
-            return Bound(kl_weight=config.kl_weight)
+            return Bound(kl_weight=config.kl_weight, warm_up=config.warm_up)
         case "iwae":
             return Bound(draws=config.draws)
         case "miwae":
@@ -150,15 +163,15 @@ def build(config: VAEConfig, method: Method, seed: int, /, **options: Any) -> et
     train = et.ArrayData(found.train, config.batch)
     assert found.valid is not None
     steps = train.steps_per_epoch * config.epochs
-    learner = et.Learner(
-        et.Gradient(loss), optax.adam(optax.cosine_decay_schedule(config.rate, steps))
-    )
+    rate = optax.cosine_decay_schedule(config.rate, steps)
+    # Of a validation the weight is the full one.
+    measure = replace(loss, warm_up=0.0) if isinstance(loss, Bound) else loss
     phase = et.Phase(
         "fit",
-        learner,
+        et.Learner(et.Gradient(loss), optax.adamw(rate, weight_decay=config.decay)),
         train,
         et.Epochs(config.epochs),
-        et.Validation(et.ArrayData(found.valid, len(found.valid.y)), loss, every=et.Epochs(5)),
+        et.Validation(et.ArrayData(found.valid, len(found.valid.y)), measure, every=et.Epochs(5)),
         keep=et.Best("valid/loss"),
     )
     return et.Trainer(untrained(config, method, seed), phase, seed=seed, **options)
@@ -220,22 +233,15 @@ class DrawOptions(SampleOptions, frozen=True):
 
 def drawn(
     model: VAE, count: int, seed: int, label: int | None, temperature: float, *, noise: bool
-) -> tuple[np.ndarray, list[str]]:
-    """Samples, and the class of each as a text.
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Samples, and the class of each.
 
     Raises `ConfigurationError` for a class that the model does not have.
     """
-    labels = None
-    if label is not None and label >= model.classes:
-        raise et.ConfigurationError(
-            f"--label {label}: the model has {model.classes} classes, counted from 0. "
-            + ("Give one of these." if model.classes else "Leave it out.")
-        )
-    if model.classes:
-        labels = jnp.arange(count) % model.classes if label is None else jnp.full(count, label)
+    labels = classes_of(model.classes, count, label)
     key = jax.random.key(seed)
     x = model.sample(key, count, labels, temperature=temperature, noise=noise)
-    return np.asarray(x), [""] * count if labels is None else [str(n) for n in labels]
+    return np.asarray(x), labels
 
 
 def sample(model: VAE, config: VAEConfig, inputs: Sequence[str], options: DrawOptions) -> Table:

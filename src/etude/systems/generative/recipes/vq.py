@@ -1,7 +1,6 @@
 """`generative/vq`: pictures as a few codes each, and a prior over the codes."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from etude.data import DIGITS
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.quantised import VQVAE, CodePrior, Quantisation
+from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.pictures import data, independent, write_samples
 from etude.table import Table
 from etude.verbs import SampleOptions, Verb
@@ -49,17 +49,7 @@ class VQConfig(DataConfiguration, frozen=True):
 
 def trials(config: VQConfig) -> list[Trial]:
     """Every method with every seed."""
-    return [
-        Trial(
-            method,
-            seed,
-            partial(build, config, method, seed),
-            partial(evaluate, config),
-            partial(untrained, config, method, seed),
-        )
-        for method in config.methods
-        for seed in range(config.seed, config.seed + config.repeats)
-    ]
+    return every(config, build, evaluate, untrained)
 
 
 def untrained(config: VQConfig, method: Method, seed: int, /) -> VQVAE:
@@ -103,7 +93,7 @@ def build(config: VQConfig, method: Method, seed: int, /, **options: Any) -> et.
     return et.Trainer(untrained(config, method, seed), phases, seed=seed, **options)
 
 
-def evaluate(config: VQConfig, model: VQVAE, split: str) -> dict[str, Any]:
+def evaluate(config: VQConfig, seed: int, model: VQVAE, split: str) -> dict[str, Any]:
     """The bound of -log p(x) in nats per picture, its parts, and how many codes are in use."""
     found = data(config.data, config.root)
     chosen = getattr(found, split)
@@ -154,7 +144,7 @@ def sample(model: VQVAE, config: VQConfig, inputs: Sequence[str], options: CodeO
     """Writes `samples.npy`, and `samples.png` of pictures."""
     key, count = jax.random.key(options.seed), options.count
     x = model.sample(key, count, temperature=options.temperature, noise=options.noise)
-    return write_samples(np.asarray(x), [""] * count, options.out)
+    return write_samples(np.asarray(x), None, options.out)
 
 
 recipe = Recipe(

@@ -78,7 +78,10 @@ class Entry(NamedTuple):
 
 
 #: Arguments that are objects; only those with names can be said in data.
-_OBJECTS = {"net", "schedule", "elementwise", "likelihood"}
+_OBJECTS = {
+    *("net", "encoder", "decoder", "generator", "critic"),
+    *("schedule", "elementwise", "likelihood"),
+}
 _LIKELIHOODS = {"likelihood": {"bernoulli": Bernoulli, "gaussian": Gaussian}}
 _SCHEDULES = {"schedule": {kind: partial(Schedule, kind) for kind in ("cosine", "linear")}}
 
@@ -125,9 +128,7 @@ def create_model(config: ModelConfig, rngs: Any) -> PyTree:
     arguments = signature(entry.create).parameters
     known = set(arguments) - {"key", "shape", entry.latent, entry.hidden}
     # Objects that have no name here cannot be said in data.
-    known -= {
-        one for one in ("net", "schedule", "elementwise", "likelihood") if one not in entry.kinds
-    }
+    known -= _OBJECTS - set(entry.kinds)
     for one in config.parameters:
         if one not in known:
             problems.append(f"a {name} has no parameter {one!r}. {suggest(one, known)}")
