@@ -14,4 +14,6 @@ class Doctests(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
         """Rewrites the docstring of one object."""
         if obj.docstring is not None:
-            obj.docstring.value = EXAMPLE.sub(r"```pycon\n\1\n```", obj.docstring.value)
+            obj.docstring.value = EXAMPLE.sub(
+                r"```pycon\n\1\n```", obj.docstring.value
+            )
