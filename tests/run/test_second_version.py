@@ -12,6 +12,7 @@ from first_recipe import Lines
 import etude as et
 from etude.cli.main import main
 from etude.run import History, Run
+from etude.run.checkpoints import orbax_files
 
 RECIPE = "second_recipe:recipe"
 
@@ -61,3 +62,10 @@ def test_an_older_checkpoint_cuts_the_lines(run):
     again = trainer(run).resume(checkpoint="step-8")
     assert again.history["train/loss"].step.tolist() == list(range(1, 41))
     assert (run / "history.jsonl").read_text().count('"train/loss":') == 8
+
+
+def test_without_orbax_the_cure_is_named(run, monkeypatch, capsys):
+    orbax_files._orbax.cache_clear()
+    monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
+    assert main(["resume", str(run), "--recipe", RECIPE]) == 2
+    assert "pip install 'etude[orbax]'" in capsys.readouterr().err

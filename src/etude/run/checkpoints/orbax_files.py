@@ -11,6 +11,8 @@ from types import ModuleType
 
 import numpy as np
 
+from etude.errors import RunError
+
 
 def read_packed(folder: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
     """Read the arrays named `keys`, on the host."""
@@ -49,8 +51,13 @@ def _is_plain(path: str) -> bool:
 
 @cache
 def _orbax() -> ModuleType:
-    import orbax.checkpoint as ocp
-
+    try:
+        import orbax.checkpoint as ocp
+    except ImportError as error:
+        raise RunError(
+            "This run was saved by Orbax (checkpoints up to format 2), which is not installed: "
+            "pip install 'etude[orbax]'."
+        ) from error
     # Orbax tells every step of a save to absl's logger, which it shares with others.
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
     return ocp
