@@ -27,7 +27,8 @@ test: $(READY)
 
 test-slow: $(READY)
 	XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" \
-		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
+		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or hypothesis" \
+		--hypothesis-profile thorough
 
 lint: $(READY)
 	$(BIN)/ruff check .

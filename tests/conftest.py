@@ -14,10 +14,10 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
-import atexit
+import gc
 import shutil
 import signal
-import tempfile
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -26,17 +26,29 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Hundreds of tests train the same small things, each with functions of its own: what is compiled
-# is kept for the process, by its text. Processes that tests start and kill do not see it.
-kept = tempfile.mkdtemp(prefix="etude-tests-")
-atexit.register(shutil.rmtree, kept, ignore_errors=True)
-jax.config.update("jax_compilation_cache_dir", kept)
+# is found again by its text, by all workers and in later runs; a large store is begun anew.
+# Processes that tests start and kill do not see it.
+kept = Path(__file__).parents[1] / ".pytest_cache/d/compiled"
+if "PYTEST_XDIST_WORKER" not in os.environ and (
+    sum(path.stat().st_size for path in kept.glob("*")) > 2**30
+):
+    shutil.rmtree(kept, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", str(kept))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-hypothesis.settings.register_profile("etude", deadline=None, max_examples=30)
+# `make test-slow` runs all tests of Hypothesis again, with the second profile.
+hypothesis.settings.register_profile("etude", deadline=None, max_examples=10)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=100)
 hypothesis.settings.load_profile("etude")
 
 # Before the first import of etude, so that every annotation in it is checked at run time.
 jaxtyping.install_import_hook("etude", "typecheck.checked")
+
+
+def pytest_collection_finish():
+    """Modules and tests stay: the collector need not walk over them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from scipy import stats
 
 from etude.compilations import shared_compilations
@@ -184,6 +185,18 @@ def test_viz_is_samples_in_raw_coordinates_or_a_figure(tmp_path):
     assert path.read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.fixture
+def alone():
+    """Nothing is found of what other tests have compiled."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
+
+
+@pytest.mark.usefixtures("alone")
 def test_a_second_evaluator_compiles_nothing():
     """Data are arguments of the programs; as constants they made programs of their own."""
 
