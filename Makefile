@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DATA := $(if $(ETUDE_DATA),,$(if $(wildcard ../shared/data),ETUDE_DATA=../shared/data))
 WORKERS ?= auto
 
-.PHONY: demo test test-slow lint bench docs clean
+.PHONY: demo test test-slow coverage wheel lint bench docs clean
 .DEFAULT_GOAL := test
 
 $(READY): requirements.lock pyproject.toml
@@ -30,6 +30,22 @@ test-slow: $(READY)
 		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or hypothesis" \
 		--hypothesis-profile thorough
 
+# How much of the package the tests run: the lines of `make test`, in all of its processes.
+coverage: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pytest-cov==7.1.0
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov=etude --cov-report=term
+
+# The package as others install it: built, put into an environment of its own, its examples run.
+wheel: $(READY)
+	rm -rf dist $(VENV)-wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build==1.6.1
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)-wheel/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
+	cd dist && ../$(VENV)-wheel/bin/python -m pytest -n $(WORKERS) -q -p no:cacheprovider \
+		--doctest-modules -o doctest_optionflags=NORMALIZE_WHITESPACE --pyargs etude
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +64,4 @@ docs: $(READY)
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) site runs .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) $(VENV)-wheel dist site runs .pytest_cache .hypothesis .ruff_cache
