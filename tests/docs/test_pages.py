@@ -14,8 +14,19 @@ PAGES = {
     for path in [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
 }
 
+#: Pages that train for about ten seconds; what their names say is tested below and by the systems.
+SLOW = {"systems/attractor.md", "coming_from/seed_000.md", "coming_from/seed_004.md"}
+assert PAGES.keys() >= SLOW
 
-@pytest.mark.parametrize("page", [name for name, blocks in PAGES.items() if blocks])
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else [])
+        for name, blocks in PAGES.items()
+        if blocks
+    ],
+)
 def test_examples_run(page, tmp_path, monkeypatch):
     """All ```python blocks of a page, in order, in one namespace."""
     monkeypatch.chdir(tmp_path)

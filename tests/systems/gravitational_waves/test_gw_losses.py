@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from etude.systems.gravitational_waves.losses import (
-    Predictors,
-    calculate_fixed_cpc_loss,
-    cpc_loss,
-    neighbour_info_nce,
-)
+from etude.systems.gravitational_waves import losses
+from etude.systems.gravitational_waves.losses import Predictors
+
+# One program each: operation by operation, compilation would take several times as long.
+cpc_loss = jax.jit(losses.cpc_loss, static_argnames=("temperature", "hard_negatives"))
+neighbour_info_nce = jax.jit(losses.neighbour_info_nce)
 
 BATCH, TIME, LATENT, CONTEXT = 5, 12, 6, 4
 
@@ -48,9 +48,9 @@ def by_loops(predictors, latents, context, temperature, hard=None):
 @pytest.mark.parametrize("batch", [1, BATCH])
 def test_equals_a_loop_over_anchors(batch, hard):
     predictors, latents, context = drawn(0, batch)
-    loss = jax.jit(lambda *args: cpc_loss(*args, temperature=0.3, hard_negatives=hard))
     expected = by_loops(predictors, latents, context, 0.3, hard)
-    assert loss(predictors, latents, context) == pytest.approx(expected, rel=1e-5)
+    found = cpc_loss(predictors, latents, context, temperature=0.3, hard_negatives=hard)
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_starts_near_ln_n():
@@ -100,9 +100,8 @@ def test_each_predictor_looks_as_far_ahead_as_its_number():
 
 def test_positive_at_batch_one_and_gradient_reaches_all():
     predictors, latents, context = drawn(4, batch=1)
-    value, gradients = jax.value_and_grad(
-        lambda args: cpc_loss(*args),
-    )((predictors, latents, context))
+    both = jax.jit(jax.value_and_grad(lambda args: cpc_loss(*args)))
+    value, gradients = both((predictors, latents, context))
     assert value > 0.1
     for gradient in jax.tree.leaves(gradients):
         assert jnp.abs(gradient).max() > 1e-3
@@ -127,7 +126,7 @@ def test_the_loss_without_predictors_never_falls_below_its_bound(seed):
     directions = jnp.eye(8)[:, None] + 1e-3 * jax.random.normal(jax.random.key(seed), (8, time, 8))
     one_window = directions[:1]
     bound = (time - 2) / (time - 1) * np.log(2)
-    assert calculate_fixed_cpc_loss is neighbour_info_nce
+    assert losses.calculate_fixed_cpc_loss is losses.neighbour_info_nce
     for features in (directions, one_window):
         assert neighbour_info_nce(features) >= bound
     # And it is reached: orthogonal steps that repeat once, in two windows.

@@ -128,7 +128,7 @@ def test_binary_that_ends_below_the_band_is_refused():
         polarizations(Parameters.of(3000.0, 3000.0), FREQUENCIES)
 
 
-@pytest.mark.parametrize("flag", ["False", "True"])
+@pytest.mark.parametrize("flag", ["False", pytest.param("True", marks=pytest.mark.slow)])
 def test_precision_of_jax_is_left_as_it_was(flag):
     # ripplegw 0.4.1 turns on 64 bit for the whole process when it is imported.
     program = f"""
