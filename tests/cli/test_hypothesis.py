@@ -86,7 +86,7 @@ def check(line, file, monkeypatch, capsys):
 
 @pytest.mark.usefixtures("etude")
 @settings(
-    max_examples=500,
+    max_examples=10 * settings.default.max_examples,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(line=command_lines(), file=files)

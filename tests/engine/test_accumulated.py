@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 import etude as et
 from etude.engine.accumulation import accumulated
@@ -42,7 +42,6 @@ def batch_of(count, seed=0):
     return random.normal(size=(count, 3)).astype("f4"), random.normal(size=count).astype("f4")
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(1, 23), st.integers(2, 9), st.integers(0, 10**6))
 def test_equals_the_whole_batch(count, parts, seed):
     """Also where the last micro-batch is short, and where there are more parts than samples."""

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from etude.engine.precision import (
     GROWTH_INTERVAL,
@@ -56,7 +56,6 @@ def test_sums_are_made_in_float32_at_least():
     assert back["w"].dtype == jnp.bfloat16
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 3 * GROWTH_INTERVAL)), max_size=8))
 def test_the_loss_scale_doubles_after_good_steps_and_halves_after_a_bad_one(runs):
     """Against a loop by hand; runs of one kind of step at a time."""
