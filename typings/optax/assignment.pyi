@@ -1,0 +1,1 @@
+from optax.assignment._hungarian_algorithm import hungarian_algorithm as hungarian_algorithm

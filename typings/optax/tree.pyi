@@ -1,0 +1,5 @@
+from typing import Any
+
+from jax import Array
+
+def norm(tree: Any) -> Array: ...

@@ -1,0 +1,1 @@
+# scikit-learn has no annotations: what is used of it.

@@ -1,0 +1,9 @@
+from typing import Any
+
+import numpy as np
+
+def load_digits(*, return_X_y: bool) -> tuple[np.ndarray, np.ndarray]: ...
+def fetch_openml(
+    name: str, *, version: int, as_frame: bool, parser: str, return_X_y: bool
+) -> tuple[np.ndarray, np.ndarray]: ...
+def __getattr__(name: str) -> Any: ...
