@@ -9,7 +9,7 @@ well, so that either can be caught.
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 
@@ -98,7 +98,7 @@ class ColumnError(EtudeError, KeyError):
 
 
 @contextmanager
-def memory_explained() -> Iterator[None]:
+def memory_explained() -> Generator[None, None, None]:
     """Within, an error of XLA or NumPy for lack of memory becomes an OutOfMemoryError.
 
     >>> try:

@@ -125,7 +125,10 @@ def _check(name: str, epsilon: float, clip: tuple[float, float] | None) -> None:
 
 
 def _gradient(loss: Callable[[Any], Array], inputs: Array) -> Array:
-    return jax.grad(lambda x: jnp.sum(loss(x)))(jax.lax.stop_gradient(inputs))
+    def total(x: Array) -> Array:
+        return jnp.sum(loss(x))
+
+    return jax.grad(total)(jax.lax.stop_gradient(inputs))
 
 
 def _clip(inputs: Array, clip: tuple[float, float] | None) -> Array:

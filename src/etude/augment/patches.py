@@ -5,6 +5,8 @@
 (2, 16, 4)
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Key
@@ -102,7 +104,9 @@ def patch_cutout(
     def cut(key: Array, sample: Array) -> Array:
         count = len(sample)
         width = jnp.asarray(min(hole_size, count))
-        spans = jax.vmap(lambda k: random_span(k, count, width))(jax.random.split(key, n_holes))
+        spans = jax.vmap(partial(random_span, length=count, width=width))(
+            jax.random.split(key, n_holes)
+        )
         return jnp.where(spans.any(axis=0)[:, None], jnp.zeros((), sample.dtype), sample)
 
     return per_sample(cut, key, floating(patches))

@@ -9,6 +9,7 @@ from etude.callbacks.watching import Reported, unknown_metric
 from etude.engine.direction import Mode, better, cost, mode_of
 from etude.engine.phase import Epochs, Seconds, Steps
 from etude.errors import ConfigurationError
+from etude.kinds import is_a
 
 MINUTE = Seconds(60)
 #: The last checkpoint, and one to spare if it is damaged.
@@ -44,7 +45,7 @@ class ModelCheckpoint(Callback):
         top_k: int = 1,
         keep_last: int = 2,
     ):
-        if not isinstance(every, Steps | Epochs | Seconds):
+        if not is_a(every, Steps | Epochs | Seconds):
             raise ConfigurationError(
                 f"ModelCheckpoint: every is Steps(n), Epochs(n) or Seconds(s); got {every!r}."
             )

@@ -50,7 +50,7 @@ class LivePlot(Callback):
         if "IPython" not in sys.modules and importlib.util.find_spec("IPython") is None:
             print("LivePlot draws in notebooks; IPython is not installed here.", file=sys.stderr)
             return None
-        from IPython.display import display  # pyright: ignore[reportMissingImports]
+        from IPython.display import display  # pyright: ignore[reportMissingModuleSource]
 
         self._display = display(display_id=True)
         return None

@@ -36,7 +36,7 @@ class TrackioLogger(Logger):
         import trackio  # pyright: ignore[reportMissingImports]
 
         self._trackio = trackio
-        trackio.init(
+        self._trackio.init(
             project=self.project,
             name=self._unique_name(),
             group=self.identity,

@@ -16,6 +16,7 @@ from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 from etude.callbacks.watching import Reported
 from etude.callbacks.writer import Picture, Scalars, Writer
 from etude.errors import ConfigurationError
+from etude.kinds import is_dict
 from etude.yaml_reader import read_yaml
 
 #: In the configuration of what cannot take back: the step from which a run of a store goes on.
@@ -205,7 +206,7 @@ def run_config(event: Event) -> dict[str, Any]:
 
 
 def _flat(value: Any, name: str) -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
+    if not is_dict(value):
         return [(name, value)]
     prefix = f"{name}." if name else ""
     return [pair for key, inner in value.items() for pair in _flat(inner, f"{prefix}{key}")]

@@ -46,7 +46,7 @@ class Timing(Callback):
 
     def summary(self) -> dict[str, dict[str, float]]:
         """For each phase: seconds by part, the number of `steps`, and `steps_per_second`."""
-        found = {}
+        found: dict[str, dict[str, float]] = {}
         for phase, spent in self._seconds.items():
             steps, training = self._steps[phase], spent["step"] + spent["data"]
             rate = steps / training if training > 0 else 0.0

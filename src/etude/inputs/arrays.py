@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Inexact, Shaped
 
 from etude.errors import DataError
+from etude.kinds import is_a
 
 #: An array of NumPy or JAX; its shape and dtype are checked when it is used.
 Values: TypeAlias = Shaped[Array | np.ndarray, "..."]
@@ -31,7 +32,7 @@ def described(name: str, values: Values) -> str:
 
 def read(owner: str, name: str, values: Any) -> Values:
     """Real numbers or booleans as an array; DataError for what is none."""
-    found = values if isinstance(values, jax.Array | np.ndarray) else np.asarray(values)
+    found: Values = values if is_a(values, jax.Array | np.ndarray) else np.asarray(values)
     if is_complex(found):
         cure = "Give the real and the imaginary part, or the absolute value."
         raise refusal(owner, described(name, found), "real numbers", cure)

@@ -60,5 +60,6 @@ class ConfusionMatrix(eqx.Module):
 
         Runs on the host, outside jit.
         """
-        counts, unknown = jax.device_get((self.counts, self.unknown))
+        host: tuple[np.ndarray, np.ndarray] = jax.device_get((self.counts, self.unknown))
+        counts, unknown = host
         return np.full(counts.shape, np.nan) if unknown else counts

@@ -55,7 +55,7 @@ def compute_f1_score(predictions: Values, targets: Values, average: Average = "m
     predicted, actual, known = _labels("compute_f1_score", predictions, targets)
     if not known:
         return float("nan")
-    return float(f1_score(actual, predicted, average=average, zero_division=0))  # pyright: ignore
+    return float(f1_score(actual, predicted, average=average, zero_division=0))
 
 
 def compute_confusion_matrix(
@@ -121,7 +121,7 @@ def compute_per_class_metrics(
         actual,
         predicted,
         labels=np.arange(num_classes),
-        zero_division=0,  # pyright: ignore
+        zero_division=0,
     )
     return {
         c: {
@@ -172,7 +172,7 @@ class MetricsTracker:
             actual,
             predicted,
             average=average,
-            zero_division=0,  # pyright: ignore
+            zero_division=0,
         )
         return {
             "accuracy": float((predicted == actual).mean()),

@@ -132,7 +132,7 @@ which decouples the decay ...
                 f"OptimizerConfig.build: mask says which leaves decay, but {self.optimizer_type} "
                 "has no weight decay here: set weight_decay, or leave the mask out"
             )
-        clips = []
+        clips: list[optax.GradientTransformation] = []
         if self.gradient_clip_value is not None:
             clips.append(optax.clip(self.gradient_clip_value))
         if self.gradient_clip_norm is not None:

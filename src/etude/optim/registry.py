@@ -26,7 +26,7 @@ class Entry:
     arguments: Mapping[str, str]
     decay: str | None = None
     mask: str = "mask"
-    instead: Mapping[str, str] = field(default_factory=dict)
+    instead: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def fields(self) -> tuple[str, ...]:

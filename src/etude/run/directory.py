@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from etude.errors import RunError, RunLostError
+from etude.kinds import is_dict
 from etude.run.checkpoints import CheckpointStore
 from etude.run.durations import Durations
 from etude.run.environment import environment
@@ -129,7 +130,7 @@ class Run:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunError(f"{path} is not JSON: {error}. Put back what was there.") from None
-        if not isinstance(found, dict):
+        if not is_dict(found):
             raise RunError(f"{path} holds no JSON object. Put back what was there.")
         return found
 

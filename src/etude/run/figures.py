@@ -31,9 +31,10 @@ def write_figures(folder: Path, history: History, times: Sequence[Mapping[str, A
     def save(name: str, figure: Figure) -> None:
         FigureCanvasAgg(figure)
         paths.append(folder / f"{name.replace('/', '-')}.png")
-        figure.savefig(paths[-1])
+        figure.savefig(paths[-1])  # pyright: ignore[reportUnknownMemberType]
 
-    with mpl.rc_context(STYLE):
+    # Matplotlib's signatures name some types without their parameters.
+    with mpl.rc_context(STYLE):  # pyright: ignore[reportUnknownMemberType]
         names, spans = history.names, history.spans
         metrics = dict.fromkeys(name.partition("/")[2] for name in names)
         for metric in metrics:

@@ -9,7 +9,7 @@ import contextlib
 import difflib
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def _from_here(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def explained(folder: Path, what: str) -> Iterator[None]:
+def explained(folder: Path, what: str) -> Generator[None, None, None]:
     """Errors of the system become a RunError that says which folder it is about."""
     try:
         yield

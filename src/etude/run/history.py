@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from etude.errors import ColumnError, ConfigurationError, RunError, suggest
+from etude.kinds import is_dict, is_list
 from etude.run.folder import HISTORY, is_run, not_a_run
 from etude.run.history_tables import Span, Summary, columns_of, spans_of, summaries, write_csv
 from etude.run.history_writers import Parts, read_file
@@ -114,7 +115,7 @@ class History(Sequence[dict[str, Any]]):
         found = summaries(self._stretches, self._values)
         for event in self.events:
             metrics = event.get("metrics")
-            for name, value in metrics.items() if isinstance(metrics, dict) else ():
+            for name, value in metrics.items() if is_dict(metrics) else ():
                 if isinstance(value, int | float):
                     name = f"{event.get('split', '')}/{name}"
                     found[name] = Summary(name, 1, value, value, value)
@@ -143,11 +144,11 @@ class History(Sequence[dict[str, Any]]):
             write_csv(file, self._parts, self.names)
 
     @overload
-    def __getitem__(self, index: str) -> Column: ...
-    @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
     @overload
     def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    @overload
+    def __getitem__(self, index: str) -> Column: ...
     def __getitem__(self, index: str | int | slice) -> Column | dict[str, Any] | list[Any]:
         """A column by its name, or records by number.
 
@@ -180,7 +181,7 @@ class History(Sequence[dict[str, Any]]):
         return self._starts[-1]
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, History | list):
+        if not (isinstance(other, History) or is_list(other)):
             return NotImplemented
         pairs = itertools.zip_longest(self, other)
         # In lists, because one object equals itself there, NaN too.

@@ -16,10 +16,11 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from etude.kinds import is_dict
 from etude.run.append_file import AppendFile
 
 _NAMES_OF_NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -140,7 +141,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
     except (ValueError, RecursionError):  # of brackets that do not end
         return None
-    return record if isinstance(record, dict) else None
+    return record if is_dict(record) else None
 
 
 def unreadable(records: Sequence[dict[str, Any] | None]) -> str:
@@ -159,9 +160,9 @@ def encode(value: Any) -> Any:
     """
     match value:
         case Mapping():
-            return {key: encode(inner) for key, inner in value.items()}
+            return {key: encode(inner) for key, inner in cast(Mapping[str, Any], value).items()}
         case list() | tuple():
-            return [encode(inner) for inner in value]
+            return [encode(inner) for inner in cast(Sequence[Any], value)]
         case np.generic() | np.ndarray():
             return encode(value.tolist())
         case float() if not math.isfinite(value):

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from etude.kinds import is_mapping
 from etude.run.directory import Run
 from etude.run.durations import Durations
 from etude.run.figures import write_figures
@@ -100,7 +101,7 @@ def _event(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return ", ".join(f"{key} {_text(inner)}" for key, inner in value.items())
     return value if isinstance(value, str) else json.dumps(value)
 

@@ -44,7 +44,7 @@ class Status:
     reason: str = ""
     steps: int = 0
     when: str = field(default_factory=_now)
-    results: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    results: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Any])
 
     @classmethod
     def read(cls, folder: str | Path) -> "Status | None":

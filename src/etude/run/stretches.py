@@ -125,8 +125,9 @@ class Stretch:
         if line.get(CHECK) != _check(line.get(HEAD)):
             return None
         try:
-            found = {"per_epoch": None, **line[HEAD]}
-            one = cls(**{**found, "columns": tuple(map(str, found["columns"]))})
+            found: dict[str, Any] = {"per_epoch": None, **line[HEAD]}
+            columns = tuple(map(str, found.pop("columns")))
+            one = cls(**found, columns=columns)
             numbers = [one.visit, one.step, one.global_step, one.at, one.per_epoch or 1]
             good = one.columns and one.dtype in ("<f4", "<f8") and all(n >= 0 for n in numbers)
         except (TypeError, KeyError):

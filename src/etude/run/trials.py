@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from etude.kinds import is_list
 from etude.run.directory import Run
 from etude.run.folder import LOCK, TRIALS, from_recipe, is_run, way_on
 from etude.run.history import History
@@ -81,7 +82,7 @@ def progress(root: Path) -> str | None:
     """
     config = Run.open(root, lock=False).config
     names = config.get("trials") if from_recipe(config) else None
-    if not isinstance(names, list) or len(names) < 2:
+    if not is_list(names) or len(names) < 2:
         return None
     places = [place_of(root, number, str(name)) for number, name in enumerate(names)]
     done = sum(is_trained(place, config["configuration"]) for place in places)

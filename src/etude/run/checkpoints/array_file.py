@@ -50,7 +50,7 @@ def read_arrays(path: Path, kinds: Sequence[tuple[tuple[int, ...], np.dtype]]) -
 
 def digests_in(path: Path, sizes: Sequence[int]) -> list[str]:
     """SHA-256 of consecutive parts of a file, of so many bytes each, in little memory."""
-    found = []
+    found: list[str] = []
     with path.open("rb", buffering=0) as file:
         for size in sizes:
             digest = hashlib.sha256()

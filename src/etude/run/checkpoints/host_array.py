@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
+from etude.kinds import is_a
+
 if TYPE_CHECKING:
     import jax
 
@@ -66,7 +68,7 @@ class HostArray:
         """
         if isinstance(array, HostArray):
             return array
-        if isinstance(array, np.ndarray | np.generic):
+        if is_a(array, np.ndarray | np.generic):
             data = _native(np.asarray(array))
             return cls(data.shape, data.dtype, _one_shard(data))
         return cls._of_device(array, take)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # noqa: F401  # NumPy knows bfloat16 and its like by name after this
+# NumPy knows bfloat16 and its like by name after this.
+import ml_dtypes  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import numpy as np
 
 from etude.run.checkpoints.array_file import bytes_of
@@ -94,7 +95,7 @@ class Manifest:
     shared: Mapping[str, str]  # prefix of leaf paths -> digest of the arrays stored elsewhere
     format: int = FORMAT
     #: up to format 2: by path relative to the folder of the arrays
-    files: Mapping[str, FileEntry] = field(default_factory=dict)
+    files: Mapping[str, FileEntry] = field(default_factory=dict[str, FileEntry])
 
     @property
     def packed(self) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ def read_packed(folder: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 @contextmanager
-def _plain(folder: Path) -> Iterator[Path]:
+def _plain(folder: Path) -> Generator[Path, None, None]:
     """A path of `folder` that TensorStore takes literally: through a link, where it would not.
 
     It reads `[1]` as a pattern and a backslash as a separator, and cannot take bytes that are no

@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from etude.errors import CheckpointError
+from etude.kinds import is_a
 from etude.run.checkpoints.background import Background, Job
 from etude.run.checkpoints.buffers import Buffers
 from etude.run.checkpoints.folder import (
@@ -162,7 +163,7 @@ class CheckpointStore:
     def names(self) -> list[str]:
         """Names of the checkpoints that have a manifest, oldest first."""
         self._background.join()
-        found = []
+        found: list[tuple[int, str]] = []
         for folder in checkpoint_folders(self._folder):
             try:
                 manifest = Manifest.read(folder)
@@ -185,7 +186,7 @@ class CheckpointStore:
 
         Raises CheckpointError, with near matches, if there is none.
         """
-        if not isinstance(name, str):
+        if not is_a(name, str):
             raise CheckpointError(f"A checkpoint is named by text, as 'step-500'; got {name!r}.")
         known = self.names()
         if name in known:
@@ -207,6 +208,7 @@ class CheckpointStore:
         Raises CheckpointError if `name` is absent or damaged, or if none is whole.
         """
         self._background.join()
+        replaced: ReplacedError | None = None
         for _ in range(ATTEMPTS):
             try:
                 return self._restore(name)
