@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from etude.errors import DataError
+from etude.kinds import is_a
 
 
 def to_numpy(leaf: Any, name: str) -> np.ndarray:
@@ -106,8 +107,8 @@ def first_nonfinite(array: Any) -> tuple[int, ...] | None:
     """
     if not _inexact(array.dtype):
         return None
-    if isinstance(array, np.ndarray):
-        finite = np.isfinite(array)
+    if is_a(array, np.ndarray):
+        finite: np.ndarray = np.isfinite(array)
         if np.count_nonzero(finite) == finite.size:  # in less time than `finite.all()`
             return None
     elif jax.device_get(jnp.isfinite(array).all()):

@@ -24,6 +24,7 @@ from etude.data.shuffle import MOST
 from etude.data.stream import StreamData
 from etude.engine.source import Fetch, Fingerprinted
 from etude.errors import DataError, suggest
+from etude.kinds import is_a
 
 OnHost = AccessData | StreamData
 
@@ -95,7 +96,8 @@ def smooth_pattern(weights: Mapping[str, int]) -> list[str]:
     >>> smooth_pattern({"a": 5, "b": 1, "c": 1})
     ['a', 'a', 'b', 'a', 'c', 'a', 'a']
     """
-    total, wealth, pattern = sum(weights.values()), dict.fromkeys(weights, 0), []
+    total, wealth = sum(weights.values()), dict.fromkeys(weights, 0)
+    pattern: list[str] = []
     for _ in range(total):
         wealth = {name: wealth[name] + weights[name] for name in weights}
         richest = max(wealth, key=wealth.__getitem__)
@@ -155,7 +157,7 @@ class Combined:
 
     def order(self, key: Key[Array, ""]) -> PyTree:
         """For each source as many permutations, one after another, as an epoch takes."""
-        orders = {}
+        orders: dict[str, Array] = {}
         for index, (name, source) in enumerate(self._sources.items()):
             keys = jax.random.split(
                 jax.random.fold_in(key, index), -(-self._needed[name] // source.length)
@@ -176,7 +178,7 @@ class Combined:
 
         def fetch(arrays: PyTree, order: PyTree, position: Array) -> PyTree:
             periods, place = position // schedule.period, position % schedule.period
-            batch = {}
+            batch: dict[str, PyTree] = {}
             for name in names:
                 turn = periods * schedule.weights[name] + jnp.asarray(schedule.before[name])[place]
                 full = self._sources[name].fetches[0]
@@ -281,7 +283,7 @@ def _checked_weights(names: list[str], weights: Mapping[str, int] | None) -> dic
     for name, weight in weights.items():
         if name not in names:
             raise DataError(f"weights name {name!r}, which is no source. {suggest(name, names)}")
-        if not isinstance(weight, int) or weight < 1:
+        if not is_a(weight, int) or weight < 1:
             raise DataError(
                 f"The weight of {name!r} must be a positive integer; got {weight!r}. Leave out a "
                 "source that takes no turns; scale fractions to integers."

@@ -163,7 +163,7 @@ def _folder(name: str, root: str | Path | None) -> Path | None:
     if not given:
         return None
     folders = [Path(given) / name, Path(given)]
-    others = {}
+    others: dict[Path, str | None] = {}
     for folder in filter(holds_idx, folders):
         known = recognised(folder)
         # All sets have the same file names: those of another set, or of none that is known in a

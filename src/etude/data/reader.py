@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -20,6 +20,7 @@ from etude.data.checks import (
 )
 from etude.engine.surroundings import setting
 from etude.errors import DataError
+from etude.kinds import is_a
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Kind:
     def of(cls, leaf: Any, name: str) -> "Kind":
         """That of an array or a number. Raises `DataError` for anything else."""
         array = to_numpy(leaf, f"sample 0: {name}")
-        plain = type(leaf) if isinstance(leaf, bool | int | float | np.generic) else None
+        number = is_a(leaf, bool | int | float | np.generic)
+        plain = cast(type[Any], type(leaf)) if number else None
         return cls(name, array.shape, array.dtype, np.asarray(leaf).dtype, plain)
 
     def stacked(self, leaves: list[Any]) -> np.ndarray | None:
@@ -137,7 +139,7 @@ class Reader:
 
     def _items(self, numbers: list[int]) -> list[Any]:
         dataset, transform = self.dataset, self.transform
-        items = []
+        items: list[Any] = []
         try:
             for index in numbers:
                 item = dataset[index]

@@ -40,7 +40,8 @@ def read_samples(
         DataError: a file that is missing, of another kind or cannot be read, samples of another
             shape, values that are no finite numbers.
     """
-    names, samples = [], []
+    names: list[str] = []
+    samples: list[np.ndarray] = []
     for path in map(Path, paths):
         for name, values in _samples(path, shape, invert):
             if values.size != np.prod(shape) or (values.ndim > 1 and values.shape != shape):
@@ -99,7 +100,7 @@ def _picture(path: Path, invert: bool) -> np.ndarray:
 
 
 def _csv(path: Path) -> list[np.ndarray]:
-    rows = []
+    rows: list[np.ndarray] = []
     with path.open(newline="", encoding="utf-8-sig") as file:
         for number, row in enumerate(csv.reader(file), 1):
             if row:

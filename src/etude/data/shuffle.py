@@ -64,7 +64,10 @@ class Drawn:
         self.length = length
 
     def draw(self, keys: Key[Array, " passes"]) -> Int[Array, " rows"]:
-        return jax.vmap(lambda key: jax.random.permutation(key, self.length))(keys).ravel()
+        def one(key: Array) -> Array:
+            return jax.random.permutation(key, self.length)
+
+        return jax.vmap(one)(keys).ravel()
 
     def at(self, drawn: Int[Array, " rows"], positions: UInt32[Array, " n"]) -> UInt32[Array, " n"]:
         return rows(drawn, positions).astype(jnp.uint32)
@@ -79,7 +82,10 @@ class Computed:
         self.length = length
 
     def draw(self, keys: Key[Array, " passes"]) -> UInt32[Array, "passes rounds"]:
-        return jax.vmap(lambda key: jax.random.bits(key, (ROUNDS,), jnp.uint32))(keys)
+        def one(key: Array) -> Array:
+            return jax.random.bits(key, (ROUNDS,), jnp.uint32)
+
+        return jax.vmap(one)(keys)
 
     def at(
         self, drawn: UInt32[Array, "passes rounds"], positions: UInt32[Array, " n"]
@@ -131,7 +137,10 @@ def rows(array: Array, index: UInt32[Array, " n"]) -> Array:
         offset_dims=tuple(range(1, array.ndim)), collapsed_slice_dims=(0,), start_index_map=(0,)
     )
     sizes = (1, *array.shape[1:])
-    return jax.lax.gather(array, index[:, None], numbers, sizes, mode="promise_in_bounds")
+    # JAX says no type of its argument `fill_value`.
+    return jax.lax.gather(  # pyright: ignore[reportUnknownMemberType]
+        array, index[:, None], numbers, sizes, mode="promise_in_bounds"
+    )
 
 
 def permuted(

@@ -20,6 +20,7 @@ from jaxtyping import PyTree
 
 from etude.data.checks import check_finite, first_nonfinite, length_of, named_leaves, to_numpy
 from etude.errors import DataError
+from etude.kinds import is_a
 
 # Whether double precision holds in this thread: asked for every batch, so in the shortest way.
 _double = attrgetter("jax_enable_x64")
@@ -150,13 +151,13 @@ def _kinds(leaves: list[Any]) -> list[tuple[int, np.dtype] | None]:
 
 
 def _maker(batches: Any) -> Callable[[int], Iterator[Any]]:
-    if isinstance(batches, Iterator):
+    if is_a(batches, Iterator):
         raise DataError(
             f"A {type(batches).__name__} can be read only once, so neither a second epoch nor a "
             "resumed run could read it. Pass a function that makes a fresh one, "
             "StreamData(lambda epoch: make_batches()), or something with __iter__ such as a list."
         )
-    if isinstance(batches, Iterable):
+    if is_a(batches, Iterable):
         return lambda number: iter(batches)
     if not callable(batches):
         raise DataError(

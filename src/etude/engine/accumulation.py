@@ -1,6 +1,6 @@
 """A batch in micro-batches: the updates of the whole in the memory of a part."""
 
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -37,7 +37,8 @@ def accumulated(
     full = total // size
 
     def micro(arrays: PyTree, index: Any, samples: PyTree) -> tuple[PyTree, PyTree, PyTree]:
-        part = eqx.tree_at(lambda c: c.key, context, jax.random.fold_in(context.key, index))
+        key = jax.random.fold_in(context.key, index)
+        part = cast(Context, eqx.tree_at(lambda c: c.key, context, key))
         proposal = call(trainable, eqx.combine(arrays, rest), samples, part)
         scalars, objects = metric.split(proposal.metrics)
         weight = widened(_length(samples) if proposal.weight is None else proposal.weight)

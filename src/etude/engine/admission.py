@@ -62,7 +62,9 @@ def check_data(model: PyTree, phase: Phase) -> None:
     """
     rules = [turn.rule for turn in phase.turns]
     losses = [rule.loss if isinstance(rule, Gradient) else rule for rule in rules]
-    asked = [([one.measure or losses[0]], one.data) for one in phase.validations]
+    asked: list[tuple[list[Any], Any]] = [
+        ([one.measure or losses[0]], one.data) for one in phase.validations
+    ]
     if phase.augment is None:
         asked.insert(0, (losses, phase.source))
     for judges, source in asked:

@@ -1,5 +1,6 @@
 """The compiled loop: many steps per dispatch."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -16,6 +17,7 @@ from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan
 from etude.errors import RuleError
+from etude.kinds import is_a
 
 #: What a step changes: the state, and the rows of metrics.
 Carry = tuple[State, Array]
@@ -153,7 +155,7 @@ def run_loop(
         def body(carry: Carry) -> Carry:
             if len(source.fetches) == 1:
                 return step(source.fetches[0], carry, order)
-            kinds = [lambda c, fetch=fetch: step(fetch, c, order) for fetch in source.fetches]
+            kinds = [partial(step, fetch, order=order) for fetch in source.fetches]
             return jax.lax.switch(source.kind(carry[0].clock % per_epoch), kinds, carry)
 
         stop = jnp.minimum(until, last)
@@ -183,7 +185,7 @@ def _has_convolution(jaxpr: Any) -> bool:
         if equation.primitive.name == "conv_general_dilated":
             return True
         for value in equation.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
+            for inner in value if is_a(value, tuple | list) else (value,):
                 inner = inner.jaxpr if isinstance(inner, jax.extend.core.ClosedJaxpr) else inner
                 if isinstance(inner, jax.extend.core.Jaxpr) and _has_convolution(inner):
                     return True

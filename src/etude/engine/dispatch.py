@@ -131,7 +131,11 @@ class ResidentSteps:
     def __init__(self, plan: Plan, source: Resident, arrays: PyTree, place: Place):
         self.source, self.arrays, self.place = source, arrays, place
         self._kinds = _kinds(source)
-        self._draw = jax.jit(lambda key, epoch: source.order(jax.random.fold_in(key, epoch)))
+
+        def draw(key: Array, epoch: Any) -> PyTree:
+            return source.order(jax.random.fold_in(key, epoch))
+
+        self._draw = jax.jit(draw)
         self._order: tuple[int, PyTree] = (-1, None)
 
         def on(fetch: Fetch) -> Step:

@@ -25,6 +25,7 @@ from etude.engine.rule import Context, Gradient, read_loss
 from etude.engine.source import Source
 from etude.engine.surroundings import Surroundings, setting
 from etude.errors import ConfigurationError
+from etude.kinds import is_a, is_mapping
 
 
 def default_measure(learner: Learner) -> Measure:
@@ -106,7 +107,9 @@ class Evaluator:
         poll: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """The metrics of a model on all samples. `poll` is called between batches."""
-        place, here, results, sizes = None, None, [], []
+        place, here = None, None
+        results: list[dict[str, Any]] = []
+        sizes: list[int] = []
         context = Context(
             key,
             np.asarray(step, np.int32),
@@ -157,7 +160,7 @@ class Evaluator:
         # by a guard against transfers, which is meant for what happens at every step.
         with jax.transfer_guard("allow"):
             total = jax.device_get(self._merged(values).compute())
-        if isinstance(total, Mapping):
+        if is_mapping(total):
             return {f"{name}/{part}": _plain(value) for part, value in total.items()}
         return {name: _plain(total)}
 
@@ -246,7 +249,7 @@ class Evaluation:
         Raises:
             ConfigurationError: no source, or one without samples.
         """
-        if not isinstance(source, Source):
+        if not is_a(source, Source):
             raise ConfigurationError(
                 f"evaluate needs a source; got {type(source).__name__}. Wrap arrays in "
                 "ArrayData(arrays, batch_size=...), other data in AccessData or StreamData."

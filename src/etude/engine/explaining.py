@@ -1,6 +1,6 @@
 """Notes on errors of the user's own functions: where they arose, and on what batch."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import equinox as eqx
@@ -10,7 +10,7 @@ from etude.errors import EtudeError
 
 
 @contextmanager
-def explained(where: str, batch: PyTree, hyper: PyTree = None) -> Iterator[None]:
+def explained(where: str, batch: PyTree, hyper: PyTree = None) -> Generator[None, None, None]:
     """Adds `where`, the shapes of the batch and what `hyper` there is to an error that a loss,
     rule or measure raises.
 

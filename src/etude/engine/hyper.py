@@ -17,6 +17,7 @@ from jaxtyping import PyTree
 
 from etude.engine.leaf_roles import is_array
 from etude.engine.precision import float_dtype
+from etude.kinds import is_a
 
 
 def numbers(hyper: PyTree) -> PyTree:
@@ -35,7 +36,7 @@ def unusable(hyper: PyTree) -> Iterator[str]:
             )
         elif _overflows(leaf):
             yield f"hyper at {place} does not fit the integers of JAX; got {leaf!r}. Scale it."
-        elif isinstance(leaf, float | np.floating) and np.isnan(leaf):
+        elif is_a(leaf, float | np.floating) and np.isnan(leaf):
             yield f"hyper must be a pytree of numbers; got NaN at {place}. Pass a number."
 
 
@@ -44,9 +45,9 @@ def _is_scalar(leaf: Any) -> bool:
 
 
 def _overflows(leaf: Any) -> bool:
-    if not isinstance(leaf, int | np.integer) or isinstance(leaf, bool):
+    if not is_a(leaf, int | np.integer) or isinstance(leaf, bool):
         return False
-    dtype = leaf.dtype if isinstance(leaf, np.integer) else np.dtype(np.int64)
+    dtype = leaf.dtype if is_a(leaf, np.integer) else np.dtype(np.int64)
     bounds = np.iinfo(jax.dtypes.canonicalize_dtype(dtype))
     return not bounds.min <= int(leaf) <= bounds.max
 

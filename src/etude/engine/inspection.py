@@ -20,6 +20,7 @@ from jaxtyping import PyTree
 
 from etude.engine.leaf_roles import Fixed, Role, is_array, roles, variables
 from etude.errors import ModelError
+from etude.kinds import is_a
 
 _Path = tuple[Any, ...]
 
@@ -29,7 +30,7 @@ def inspect(model: PyTree) -> None:
     _refuse_cycles(model, (), {id(model): ()})
     _refuse_constructors(model)
     for path, leaf in jax.tree_util.tree_leaves_with_path(model):
-        if isinstance(leaf, np.ndarray | np.generic):
+        if is_a(leaf, np.ndarray | np.generic):
             _refuse_dtype(jax.tree_util.keystr(path), leaf)
     for path, node in jax.tree_util.tree_leaves_with_path(model, is_leaf=_is_fixed):
         if dataclasses.is_dataclass(node) and not isinstance(node, type | Fixed):

@@ -158,7 +158,7 @@ def inference(model: PyTree) -> PyTree:
     if nnx is None:
         return model
 
-    def switch(node):
+    def switch(node: Any) -> Any:
         if not isinstance(node, nnx.Module):
             return node
         copy = jax.tree.map(lambda leaf: leaf, node)

@@ -18,6 +18,7 @@ from jaxtyping import Array
 from etude.engine.leaf_roles import is_array
 from etude.engine.precision import float_dtype, widened
 from etude.errors import RuleError
+from etude.kinds import is_a, is_mapping
 
 
 @runtime_checkable
@@ -41,14 +42,14 @@ def checked_metrics(owner: str, found: Any) -> dict[str, Any]:
 
     Raises `RuleError`, which begins with `owner`, for anything else.
     """
-    if not isinstance(found, Mapping):
+    if not is_mapping(found):
         raise RuleError(
             f"{owner} must be a dict of metrics; got {type(found).__name__}. Return "
             '`{"name": value}`.'
         )
     for name in found:
         # A lone surrogate is a string that no file can hold.
-        if not isinstance(name, str) or not name or not name.isprintable():
+        if not is_a(name, str) or not name or not name.isprintable():
             raise RuleError(
                 f"{owner}: {name!r} is no name of a metric; names are strings that can be printed."
             )
@@ -136,7 +137,7 @@ def totals(found: Mapping[str, Any]) -> dict[str, Array]:
             ) from error
         parts = (
             {f"{name}/{part}": v for part, v in value.items()}
-            if isinstance(value, Mapping)
+            if is_mapping(value)
             else {name: value}
         )
         scalars |= {part: _scalar(owner, part, v) for part, v in parts.items()}

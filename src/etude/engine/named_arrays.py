@@ -8,7 +8,7 @@ key<fry>
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def expected(tree: PyTree) -> dict[str, jax.ShapeDtypeStruct]:
     A sharding stands where an array was placed on purpose, and neither for random keys nor for
     weakly typed scalars, which `from_named` places.
     """
-    shapes = {}
+    shapes: dict[str, jax.ShapeDtypeStruct] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
         sharding = None if _is_key(leaf) or _is_weak(leaf) else _sharding_of(leaf)
@@ -56,7 +56,8 @@ def from_named(like: PyTree, arrays: Mapping[str, np.ndarray | jax.Array]) -> Py
         if _is_key(leaf):
             with jax.transfer_guard("allow"):
                 impl = jax.random.key_impl(jnp.empty((), leaf.dtype))
-            key = jax.random.wrap_key_data(jax.device_put(_own(stored)), impl=impl)
+            data = jax.device_put(_own(stored))
+            key = cast(jax.Array, jax.random.wrap_key_data(data, impl=impl))
             return jax.device_put(key, _sharding_of(leaf))
         if isinstance(stored, jax.Array):
             return stored

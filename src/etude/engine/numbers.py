@@ -9,13 +9,15 @@
 from numbers import Integral, Real
 from typing import Any
 
+from etude.kinds import is_a
+
 
 def is_count(value: Any, least: int = 1) -> bool:
     """Whether a value is a whole number of at least `least`; truth values are none."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    return is_a(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def is_real(value: Any) -> bool:
     """Whether a value is a real number and not NaN; truth values are none."""
     # NaN is the one number that does not equal itself.
-    return isinstance(value, Real) and not isinstance(value, bool) and value == value
+    return is_a(value, Real) and not isinstance(value, bool) and value == value

@@ -1,7 +1,7 @@
 """A phase: who learns, on which data, for how long, judged how, and what happens at the end."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from etude.engine.learner import Learner
 from etude.engine.numbers import is_count, is_real
 from etude.engine.source import NO_DATA, Hosted, Resident, Source
 from etude.errors import ConfigurationError
+from etude.kinds import is_a
 
 #: Measures a model on a batch: means over the batch, or metric objects that merge.
 Measure = Callable[[Any, PyTree, Any], Mapping[str, Any] | tuple[Any, ...]]
@@ -142,7 +143,7 @@ class Phase:
     limit: Seconds | None = None
     keep: Literal["last", "ema"] | Best = "last"
     rescue: Rescue | None = None
-    hyper: PyTree = field(default_factory=dict)
+    hyper: PyTree = field(default_factory=dict[str, Any])
 
     def __post_init__(self):
         problems = [*_wrong_types(self)]
@@ -161,10 +162,10 @@ class Phase:
         """The validations, one or several."""
         if self.validation is None:
             return ()
+        if isinstance(self.validation, Sequence):
+            return tuple(self.validation)
         # What is neither is a validation that was not made; `_wrong_types` says so.
-        if isinstance(self.validation, Validation) or not isinstance(self.validation, Sequence):
-            return (self.validation,)
-        return tuple(self.validation)
+        return (self.validation,)
 
     @property
     def source(self) -> Source:
@@ -212,32 +213,32 @@ class Phase:
         return per_epoch * interval.count
 
 
-def _wrong_types(phase: Phase):
+def _wrong_types(phase: Phase) -> Iterator[str]:
     for learner in phase.turns:
-        if not isinstance(learner, Learner):
+        if not is_a(learner, Learner):
             yield (
                 f"learners must be Learner objects; got {type(learner).__name__}. Wrap a rule: "
                 "Learner(rule, optimizer)."
             )
-    if not isinstance(phase.source, Resident | Hosted):
+    if not is_a(phase.source, Resident | Hosted):
         yield (
             f"data must be a source; got {type(phase.data).__name__}. Wrap arrays in "
             "ArrayData(arrays, batch_size=...), other data in AccessData or StreamData; pass None "
             "to train without data."
         )
-    if not isinstance(phase.length, Steps | Epochs):
+    if not is_a(phase.length, Steps | Epochs):
         yield f"length must be Steps(n) or Epochs(n); got {phase.length!r}."
     for validation in phase.validations:
-        if not isinstance(validation, Validation):
+        if not is_a(validation, Validation):
             yield (f"validation must be Validation(data, ...); got {type(validation).__name__}.")
-        elif not isinstance(validation.data, Resident | Hosted):
+        elif not is_a(validation.data, Resident | Hosted):
             yield (
                 f"the data of a validation must be a source; got {type(validation.data).__name__}. "
                 "Wrap arrays: Validation(ArrayData(arrays, batch_size=...))."
             )
         elif validation.name == "train":
             yield "a validation is not named 'train', as the metrics of steps are; say 'valid'."
-        elif not isinstance(validation.every, Steps | Epochs):
+        elif not is_a(validation.every, Steps | Epochs):
             yield f"every must be Steps(n) or Epochs(n); got {validation.every!r}."
     yield from unusable(phase.hyper)
     if isinstance(phase.goal, Mapping):
@@ -245,13 +246,11 @@ def _wrong_types(phase: Phase):
             f"goal must say in which direction a metric is reached; got {dict(phase.goal)}. Pass "
             "AtLeast('valid/accuracy', 0.95) or AtMost('valid/rmse', 0.05), or a list of these."
         )
-    elif not isinstance(phase.goal, Goal | Sequence) or not all(
-        isinstance(goal, Goal) for goal in phase.goals
-    ):
+    elif not is_a(phase.goal, Goal | Sequence) or not all(is_a(goal, Goal) for goal in phase.goals):
         yield f"goal must be AtLeast(metric, value) or AtMost(metric, value); got {phase.goal!r}."
 
 
-def _contradictions(phase: Phase):
+def _contradictions(phase: Phase) -> Iterator[str]:
     if not re.fullmatch(r"\w[\w.=+-]*", phase.name) or len(phase.name.encode()) > 200:
         yield (
             "its name stands in the names of files: use letters, digits and _ . = + -, up to 200 "
@@ -278,7 +277,7 @@ def _contradictions(phase: Phase):
                 f"validation=Validation(data, name={metric.split('/')[0]!r}), or correct the name"
                 + (f" (prefixes here: {prefixes})." if prefixes else ".")
             )
-    if phase.keep not in ("last", "ema") and not isinstance(phase.keep, Best):
+    if phase.keep not in ("last", "ema") and not is_a(phase.keep, Best):
         yield f"keep is 'last', 'ema' or Best(metric, mode); got {phase.keep!r}."
     averaging = any(learner.ema is not None for learner in phase.turns)
     if not averaging and (phase.keep == "ema" or any(v.ema for v in phase.validations)):

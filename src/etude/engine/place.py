@@ -22,6 +22,7 @@ from jaxtyping import PyTree
 
 from etude.engine.surroundings import setting
 from etude.errors import ModelError
+from etude.kinds import is_a
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Place:
         return jax.tree.map(lambda x: self._put(x) if isinstance(x, jax.Array) else x, tree)
 
     def _put(self, leaf: Any) -> Any:
-        if isinstance(leaf, Tracer):
+        if is_a(leaf, Tracer):
             return leaf
         if not isinstance(leaf, jax.Array):
             return jax.device_put(leaf, self.sharding)

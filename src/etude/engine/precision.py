@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
 from etude.engine.leaf_roles import is_array
 from etude.engine.selection import indices
+from etude.kinds import is_a
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -70,7 +71,7 @@ def cast_inputs(batch: PyTree, precision: Precision, inputs: Callable[[Any], Any
     ('bfloat16', 'float32')
     """
     if inputs is None:
-        if not isinstance(batch, tuple | list) or not batch:
+        if not is_a(batch, tuple | list) or not batch:
             return batch
         chosen = set(range(len(jax.tree.leaves(batch[0]))))
     else:

@@ -116,7 +116,8 @@ def columns(plan: Plan, state: State) -> tuple[str, ...]:
 
 
 def _columns(plan: Plan, state: State) -> tuple[str, ...]:
-    source, found = plan.phase.source, []
+    source = plan.phase.source
+    found: list[tuple[str, ...]] = []
     assert isinstance(source, Resident)
     order = jax.eval_shape(source.order, state.keys.order)
     for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:

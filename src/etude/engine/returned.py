@@ -19,6 +19,7 @@ from etude.engine.metric import checked_metrics, checked_weight
 from etude.engine.part import Part
 from etude.engine.rule import Context, Proposal, refuse_constants
 from etude.errors import RuleError
+from etude.kinds import is_a
 
 #: Calls a rule: `call(trainable, rest, batch, context) -> Proposal`, whose updates have the form
 #: of `trainable` and whose model has the leaves that change, None elsewhere.
@@ -38,7 +39,7 @@ def checked(learner: Learner, part: Part) -> Call:
         handed = eqx.combine(trainable, rest)
         arrays, static = eqx.partition(handed, is_array)
         found = rule(trainable, rest, batch, context)
-        if not isinstance(found, Proposal):
+        if not is_a(found, Proposal):
             raise RuleError(
                 f"The rule of {called} must return a Proposal; got "
                 f"{type(found).__name__}. Return `Proposal(updates, metrics)`."

@@ -28,6 +28,7 @@ from etude.engine.hyper import numbers
 from etude.engine.leaf_roles import is_array
 from etude.engine.precision import widened
 from etude.errors import RuleError
+from etude.kinds import is_a, is_mapping
 
 
 class Context(eqx.Module):
@@ -75,11 +76,11 @@ class Proposal(eqx.Module):
     weight: Array | float | None = None
 
     def __check_init__(self):
-        if not isinstance(self.metrics, Mapping):
+        if not is_mapping(self.metrics):
             got = type(self.metrics).__name__
             raise RuleError(f"The metrics of a Proposal are a dict; got {got}. {_PROPOSAL}")
         for name, value in self.metrics.items():
-            if not isinstance(name, str) or isinstance(value, _NO_METRIC):
+            if not is_a(name, str) or isinstance(value, _NO_METRIC):
                 raise RuleError(
                     f"A metric of a Proposal is a scalar with a name; got {name!r}: {value!r}. "
                     + _PROPOSAL
@@ -131,7 +132,7 @@ class Gradient(eqx.Module):
     ) -> Proposal:
         scale = context.loss_scale
 
-        def objective(trainable):
+        def objective(trainable: PyTree) -> tuple[Array, PyTree]:
             model = eqx.combine(trainable, rest)
             value, metrics, model = read_loss(self.loss(model, batch, context), model)
             scaled = value if scale is None else _scaled(value, scale)
@@ -153,11 +154,11 @@ def _scaled(x: Array, factor: Array) -> Array:
 
 def read_loss(returned: Any, model: PyTree) -> tuple[Array, dict[str, Any], PyTree]:
     """`(loss, metrics, model)` from whatever of these a loss has returned."""
-    parts = returned if isinstance(returned, tuple) else (returned,)
+    parts: tuple[Any, ...] = returned if is_a(returned, tuple) else (returned,)
     if not 1 <= len(parts) <= 3:
         raise _bad_loss(f"a tuple of {len(parts)}")
     value = parts[0]
-    metrics = parts[1] if len(parts) > 1 else {}
+    metrics: Any = parts[1] if len(parts) > 1 else {}
     if len(parts) > 2:
         refuse_constants(model, parts[2])
         model = parts[2]
@@ -165,7 +166,7 @@ def read_loss(returned: Any, model: PyTree) -> tuple[Array, dict[str, Any], PyTr
         # An array is a tracer here, whose name would mean nothing to the reader.
         is_one = is_array(value)
         raise _bad_loss(f"an array of shape {value.shape}" if is_one else type(value).__name__)
-    if not isinstance(metrics, Mapping):
+    if not is_mapping(metrics):
         raise RuleError(
             f"The metrics of a loss must be a dict of scalars; got {type(metrics).__name__}. "
             'Return `loss, {"name": value}`.'

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -179,7 +179,7 @@ def copied(leaf: Any) -> Array:
     # Donation must never reach the arrays that the user holds.
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = jnp.array(jax.random.key_data(leaf), copy=True)
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        return cast(Array, jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)))
     if isinstance(leaf, jax.Array):
         return jnp.array(leaf, copy=True)
     return jax.device_put(np.array(leaf))
@@ -227,8 +227,9 @@ def _member_step(
     if plan.phase.augment is not None:
         key = randomness.learner_key(state.keys.step, state.clock, randomness.AUGMENTATION)
         batch = plan.phase.augment(batch, key)
-    arrays, states, metrics = state.model, [], {}
-    fault = state.fault
+    arrays, fault = state.model, state.fault
+    states: list[LearnerState] = []
+    metrics: dict[str, Array] = {}
     for index, (learner, part) in enumerate(zip(plan.learners, plan.parts, strict=True)):
         key = randomness.learner_key(state.keys.step, state.clock, index)
         context = Context(key, state.clock, progress, state.hyper)

@@ -14,7 +14,7 @@ in a thread of ours must see what the thread that trains sees.
 float64
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +55,7 @@ class Surroundings:
         return Surroundings(tuple(pair for pair in self.values if pair[0] != "default_device"))
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> Generator[None, None, None]:
         """They hold in the calling thread, while in the context."""
         with ExitStack() as stack:
             for name, value in self.values:

@@ -1,6 +1,7 @@
 """One turn of a learner on a batch: its rule, and what becomes of what the rule returns."""
 
-from collections.abc import Callable, Iterator, Mapping
+import typing
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -102,8 +103,10 @@ def take_turn(
     count of skipped turns (and the loss scale). Otherwise `fault` says that they were not.
     """
     if state.loss_scale is not None:
-        context = eqx.tree_at(
-            lambda c: c.loss_scale, context, state.loss_scale.factor, is_leaf=lambda x: x is None
+        factor = state.loss_scale.factor
+        context = typing.cast(
+            Context,
+            eqx.tree_at(lambda c: c.loss_scale, context, factor, is_leaf=lambda x: x is None),
         )
     proposal = propose(learner, part, arrays, static, batch, context, unroll=unroll)
     trainable, _ = part.split(arrays)
@@ -145,11 +148,11 @@ def take_turn(
     # A skipped turn changes nothing but the counter.
     after, new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), (after, new), (arrays, state))
     skipped = state.skipped + (~finite).astype(jnp.int32)
-    new = eqx.tree_at(lambda s: s.skipped, new, skipped)
+    new = typing.cast(LearnerState, eqx.tree_at(lambda s: s.skipped, new, skipped))
     fault = jnp.bool(False)
     if state.loss_scale is not None:
         scale = state.loss_scale.after(finite)
-        new = eqx.tree_at(lambda s: s.loss_scale, new, scale)
+        new = typing.cast(LearnerState, eqx.tree_at(lambda s: s.loss_scale, new, scale))
         metrics["loss_scale"] = scale.factor
         fault = ~finite & (state.loss_scale.factor <= 1) & (not skip)
     metrics["skipped"] = new.skipped.astype(float_dtype())
@@ -199,7 +202,7 @@ def _sound(part: Part, before: PyTree, changes: PyTree) -> Bool[Array, ""]:
 
 
 @contextmanager
-def _asked_for_more(learner: Learner) -> Iterator[None]:
+def _asked_for_more(learner: Learner) -> Generator[None, None, None]:
     """Within, an optimizer updates, or is refused if it needs what no learner tells it."""
     try:
         # Optax mixes Python numbers and integer counts freely; ours stay strict.
@@ -236,7 +239,7 @@ def _finite(tree: PyTree) -> Bool[Array, ""]:
 
 
 def _clip(learner: Learner, updates: PyTree) -> tuple[PyTree, dict[str, Array]]:
-    metrics = {}
+    metrics: dict[str, Array] = {}
     if learner.clip_value is not None:
         bound = learner.clip_value
         updates = jax.tree.map(lambda u: _clipped(u, bound), updates)
