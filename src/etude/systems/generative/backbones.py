@@ -6,7 +6,7 @@ a model without classes. The models have rows of values; here their shapes are g
 
 import math
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, cast, final
 
 import equinox as eqx
 import jax
@@ -80,7 +80,7 @@ def backbone(
         raise et.ConfigurationError(
             f"{owner}: {name} is a function (x, labels) -> y; got {type(net).__name__}."
         )
-    found = Backbone(net, inputs, outputs, name)
+    found = Backbone(cast(Network, net), inputs, outputs, name)
     x = jax.ShapeDtypeStruct((2, math.prod(inputs)), jnp.float32)
     labels = jax.ShapeDtypeStruct((2, classes), jnp.float32) if classes else None
     try:

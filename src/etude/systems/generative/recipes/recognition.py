@@ -86,13 +86,13 @@ def recognised(
     net: Classifier, x: Float[np.ndarray, "n ..."], labels: Integer[np.ndarray, " n"]
 ) -> float:
     """The share of pictures whose class the classifier finds."""
-    scores = np.concatenate([np.asarray(_scores(net, part)) for part in _parts(x)])
+    scores = np.concatenate([np.asarray(_scores(net, jnp.asarray(part))) for part in _parts(x)])
     return float((scores.argmax(-1) == labels).mean())
 
 
 def features(net: Classifier, x: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n features"]:
     """What the last layer of the classifier sees of pictures."""
-    return np.concatenate([np.asarray(_features(net, part)) for part in _parts(x)])
+    return np.concatenate([np.asarray(_features(net, jnp.asarray(part))) for part in _parts(x)])
 
 
 def _parts(x: np.ndarray) -> list[np.ndarray]:
@@ -101,9 +101,9 @@ def _parts(x: np.ndarray) -> list[np.ndarray]:
 
 @eqx.filter_jit
 def _scores(net: Classifier, x: jax.Array) -> jax.Array:
-    return net(jnp.asarray(x))
+    return net(x)
 
 
 @eqx.filter_jit
 def _features(net: Classifier, x: jax.Array) -> jax.Array:
-    return net.features(jnp.asarray(x))
+    return net.features(x)
