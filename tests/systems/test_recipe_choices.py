@@ -13,7 +13,6 @@ from etude.systems.attractor.recipes import (
     digits_recipe,
     prototypes_recipe,
 )
-from etude.systems.generative import Perceptron
 from etude.systems.generative.recipes import (
     autoregressive_recipe,
     diffusion_recipe,
@@ -27,6 +26,7 @@ from etude.systems.generative.recipes import (
     vae_recipe,
     vq_recipe,
 )
+from etude.systems.generative.recipes.recognition import Classifier
 from etude.systems.generative.recipes.vae import METHODS
 from etude.systems.gravitational_waves import Population, SignalBank
 from etude.systems.gravitational_waves.recipes import (
@@ -157,7 +157,7 @@ def quick(monkeypatch):
     snr = np.tile(np.array([0.0, 8.5, 9.5, 11.0, 13.0, 0.0, 0.0, 0.0], np.float32), 64)
     monkeypatch.setattr(shared, "_ranked", lambda *_: (snr, snr))
     monkeypatch.setattr(Survey, "judge", found_anywhere)
-    judge = Perceptron(64, (8,), 10, key=jax.random.key(0))
+    judge = Classifier((8, 8), 10, key=jax.random.key(0))
     monkeypatch.setattr(judged, "recogniser", lambda *_: judge)
     monkeypatch.setattr(search, "matched_filter", lambda _: {f"distance_{r:g}": 1.0 for r in RATES})
 

@@ -113,7 +113,7 @@ def test_a_convolutional_autoencoder_and_its_bounds_are_trained():
     phase = et.Phase("fit", learner, et.ArrayData(batch, 10), et.Epochs(20))
     result = et.Trainer(model, phase, progress=False).fit()
     loss = result.history["train/loss"].value
-    assert np.mean(loss[-4:]) < np.mean(loss[:4]) - 5
+    assert np.mean(loss[-4:]) < np.mean(loss[:4]) - 2
 
 
 def test_the_weight_of_the_divergence_rises_in_training_alone():
