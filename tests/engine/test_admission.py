@@ -1,7 +1,9 @@
 """A loss looks at its data before the training: which data it is shown, and whose error it is."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -95,3 +97,59 @@ def test_what_a_loss_refuses_is_an_error_of_the_data_before_there_is_a_run(tmp_p
         bind(arrays(X + 95), {"a": et.Gradient(Watching())}, run=tmp_path / "run")
     assert isinstance(caught.value, et.ConfigurationError)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("combined", "wanted"),
+    [
+        (et.Together, [{"a": {"x": [0.0, 1.0]}, "b": {"x": [4.0, 5.0]}}]),
+        (et.Turns, [{"a": {"x": [0.0, 1.0]}}, {"b": {"x": [4.0, 5.0]}}]),
+    ],
+    ids=["together", "turns"],
+)
+@pytest.mark.parametrize("where", ["device", "host"])
+def test_of_several_sources_a_batch_of_each_kind_is_shown(combined, wanted, where):
+    def source(x):
+        return arrays(x) if where == "device" else et.AccessData([{"x": one} for one in x], 2)
+
+    class Both:
+        def __init__(self):
+            self.seen = []
+
+        def __call__(self, model, batch, context):
+            return sum(model.values()) ** 2
+
+        def check_data(self, model, batch):
+            self.seen.append(jax.tree.map(np.ndarray.tolist, batch))
+
+    loss = Both()
+    bind(combined({"a": source(X), "b": source(X + 4)}), {"a": et.Gradient(loss)})
+    assert loss.seen == wanted
+
+
+def test_the_loss_of_a_partial_function_is_asked():
+    loss = Watching()
+    bind(arrays(), {"a": et.Gradient(partial(loss))})
+    assert loss.seen == [X.tolist()]
+
+
+def test_an_error_says_which_validation_and_which_method():
+    validation = et.Validation(arrays(X + 95), name="later")
+    with pytest.raises(et.DataError, match="Phase 'fit': validation 'later': Watching: 100"):
+        bind(arrays(), {"a": et.Gradient(Watching())}, validation)
+
+    class Odd(Watching):
+        answer = False
+
+        def check_data(self, model, batch):
+            return self.answer if self.answer is not None else batch["labels"]
+
+    with pytest.raises(et.ConfigurationError, match=r"Odd: check_data raises DataError.*False"):
+        bind(arrays(), {"a": et.Gradient(Odd())})
+    Odd.answer = None
+    with pytest.raises(KeyError) as caught:
+        bind(arrays(), {"a": et.Gradient(Odd())})
+    assert "check_data of Odd, on the batch" in caught.value.__notes__[0]
+    Odd.check_data = True
+    with pytest.raises(et.ConfigurationError, match=r"check_data is a method.*got True"):
+        bind(arrays(), {"a": et.Gradient(Odd())})

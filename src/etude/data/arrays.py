@@ -85,9 +85,9 @@ class ArrayData:
     def __len__(self) -> int:
         return self.length
 
-    def whole(self) -> PyTree:
-        """All samples, as one batch."""
-        return self.arrays
+    def shown(self) -> Iterator[PyTree]:
+        """What a loss looks at before the training: all samples, as one batch."""
+        yield self.arrays
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides its batches."""

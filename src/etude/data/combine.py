@@ -10,6 +10,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from math import gcd
 from typing import Any, cast
 
@@ -173,6 +174,10 @@ class Combined:
         """Refused: a sample could count twice."""
         raise _no_sequence()
 
+    def shown(self) -> Iterator[PyTree]:
+        """What a loss looks at before the training: a batch of each kind."""
+        return _shown(self._sources, self._schedule)
+
     def _fetch(self, names: tuple[str, ...]) -> Fetch:
         schedule = self._schedule
 
@@ -222,6 +227,19 @@ class CombinedOnHost:
     def sequential(self) -> Iterator[tuple[PyTree, int]]:
         """Refused: a sample could count twice."""
         raise _no_sequence()
+
+    def shown(self) -> Iterator[PyTree]:
+        """What a loss looks at before the training: a batch of each kind, nothing of streams."""
+        return _shown(self._sources, self._schedule) if self.seeks else iter(())
+
+
+def _shown(sources: Mapping[str, Any], schedule: _Schedule) -> Iterator[PyTree]:
+    for names in dict.fromkeys(map(tuple, schedule.served)):
+        with ExitStack() as stack:
+            streams = {
+                name: stack.enter_context(closing(sources[name].sequential())) for name in names
+            }
+            yield {name: next(stream)[0] for name, stream in streams.items()}
 
 
 def _combined(

@@ -16,15 +16,18 @@ True
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from types import MethodType
 from typing import Any, Protocol, cast, runtime_checkable
 
 import jax
 from jaxtyping import PyTree
 
+from etude.engine.explaining import explained
 from etude.engine.phase import Phase
 from etude.engine.rule import Gradient
 from etude.engine.source import Hosted, Resident, Source
+from etude.errors import ConfigurationError, DataError
 
 
 @runtime_checkable
@@ -40,17 +43,17 @@ class ChecksData(Protocol):
         Args:
             model: as the training begins.
             batch: arrays on the host, in the structure of a batch: all samples of an `ArrayData`,
-                the first batch of other sources.
+                the first batch of other sources, of each kind of several sources together.
         """
         ...
 
 
 @runtime_checkable
-class Whole(Protocol):
-    """A source that has all of its samples in the structure of a batch."""
+class Shows(Protocol):
+    """A source that says what a loss looks at before the training."""
 
-    def whole(self) -> PyTree:
-        """All samples, as one batch."""
+    def shown(self) -> Iterator[PyTree]:
+        """Batches, of as many samples as the source has at hand."""
         ...
 
 
@@ -62,29 +65,53 @@ def check_data(model: PyTree, phase: Phase) -> None:
     """
     rules = [turn.rule for turn in phase.turns]
     losses = [rule.loss if isinstance(rule, Gradient) else rule for rule in rules]
-    asked: list[tuple[list[Any], Any]] = [
-        ([one.measure or losses[0]], one.data) for one in phase.validations
+    asked: list[tuple[str, list[Any], Any]] = [
+        (f"validation {one.name!r}", [one.measure or losses[0]], one.data)
+        for one in phase.validations
     ]
     if phase.augment is None:
-        asked.insert(0, (losses, phase.source))
-    for judges, source in asked:
+        asked.insert(0, ("", losses, phase.source))
+    for where, judges, source in asked:
         # Learners of one game ask once.
         owners = {id(owner): owner for owner in map(_owner, judges)}
         askers = [owner for owner in owners.values() if isinstance(owner, ChecksData)]
         if askers:
             for batch in _shown(source):
                 for one in askers:
-                    one.check_data(model, batch)
+                    _ask(where, one, model, batch)
 
 
 def _owner(loss: Any) -> Any:
+    """Whose `check_data` it is: the object of a method, the function of a partial one."""
+    while isinstance(loss, partial):
+        loss = cast(Any, loss).func
     return loss.__self__ if isinstance(loss, MethodType) else loss
+
+
+def _ask(where: str, judge: Any, model: PyTree, batch: PyTree) -> None:
+    name = type(judge).__name__
+    if not callable(judge.check_data):
+        raise ConfigurationError(
+            f"{name}: check_data is a method (self, model, batch); got {judge.check_data!r}."
+        )
+    with explained(f"check_data of {name}{where and ', '}{where}", batch):
+        try:
+            answer = judge.check_data(model, batch)
+        except DataError as error:
+            if not where:
+                raise
+            raise DataError(f"{where}: {error}") from error
+    if answer is not None:
+        raise ConfigurationError(
+            f"{name}: check_data raises DataError for what it refuses; got the answer {answer!r}, "
+            "expected none."
+        )
 
 
 def _shown(source: Source | None) -> Iterator[PyTree]:
     """What can be seen of a source before the training: one batch, or nothing."""
-    if isinstance(source, Whole):
-        yield jax.device_get(source.whole())
+    if isinstance(source, Shows):
+        yield from map(jax.device_get, source.shown())
     elif isinstance(source, Resident) or (isinstance(source, Hosted) and source.seeks):
         with closing(cast(Any, source.sequential())) as batches:
             for batch, _ in batches:
