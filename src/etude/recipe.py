@@ -57,6 +57,7 @@ from etude.run.trials import (
     write_results,
 )
 from etude.table import Table
+from etude.training.signals import Interrupted
 from etude.trial import (
     Configuration as Configuration,
     DataConfiguration as DataConfiguration,
@@ -188,7 +189,7 @@ class Recipe(Generic[C]):
                 result = (
                     trainer.fit() if fresh else trainer.resume(checkpoint=back, changes=changes)
                 )
-                done = write_results(place, trial.evaluate(result.model, "test"), "test")
+                done = write_results(place, _measured(trial, result.model, "test"), "test")
                 say("  ".join(f"test {name} {value:.4f}" for name, value in done.items()))
                 # Programs that stay in memory would use up its maps: some 40 trials kill a process.
                 jax.clear_caches()
@@ -224,7 +225,7 @@ class Recipe(Generic[C]):
         if len(finished) < len(asked):
             (say or Unfailing(sys.stdout).line)(stands)
         measured = [
-            (trial, metrics_of(trial.evaluate(trial.load(place), split))[0])
+            (trial, metrics_of(_measured(trial, trial.load(place), split))[0])
             for trial, place in finished
         ]
         return self.table(measured, split)
@@ -308,6 +309,14 @@ def root_of(folder: Path) -> Path:
             f"{experiment!r}, expected {HERE!r}, or {ABOVE!r} for a trial. Put back what was there."
         )
     return places[experiment]
+
+
+def _measured(trial: Trial, model: Any, split: str) -> Mapping[str, Any]:
+    try:
+        return trial.evaluate(model, split)
+    except Interrupted:
+        # A judge was being trained: what is said of it is not what to do about this run.
+        raise KeyboardInterrupt from None
 
 
 def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:

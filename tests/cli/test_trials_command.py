@@ -15,6 +15,7 @@ import tiny_recipe as tiny
 import etude as et
 from etude.cli.main import main
 from etude.run import Run, Status
+from etude.training.signals import Interrupted
 
 TWO = "2 of 4 trials are finished; go on with: etude resume runs/a"
 
@@ -115,3 +116,19 @@ def test_an_experiment_without_a_finished_trial_is_not_measured(cut):
     code, out, err = cut("evaluate", "runs/a")
     assert (code, out) == (2, "")
     assert "nothing to measure in runs/a: 0 of 4 trials are finished; go on with: " in err
+
+
+def test_a_judge_that_is_interrupted_does_not_say_how_to_go_on(etude, tmp_path, monkeypatch):
+    # What measures a model may train something itself; the run is what goes on.
+    def judge(model, split):
+        raise Interrupted("Interrupted by SIGTERM at step 7. Nothing is saved.")
+
+    real = tiny.recipe.trials
+
+    def trials(config):
+        return [replace(trial, evaluate=judge) for trial in real(config)]
+
+    monkeypatch.setattr(tiny, "recipe", replace(tiny.recipe, trials=trials))
+    code, _, err = etude("train", "tiny", "--steps", "20", "--fast", "--run", "runs/b")
+    assert code == 3
+    assert err.strip().endswith("Interrupted; go on with: etude resume runs/b")

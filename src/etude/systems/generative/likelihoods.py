@@ -82,8 +82,9 @@ class Bernoulli(eqx.Module):
             return x.astype(jnp.float32)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise et.DataError(
-                f"{owner}: a Bernoulli likelihood needs values from 0 to 1; got {x.dtype}. Divide "
-                "intensities by 255, or binarise them: (x >= 128).astype('float32')."
+                f"{owner}: a Bernoulli likelihood needs values from 0 to 1; got {x.dtype}. Give "
+                "zeros and ones as they are, x.astype('float32'); divide intensities by 255, or "
+                "binarise them: (x >= 128).astype('float32')."
             )
         check_range(owner, x, 0, 1, "A Bernoulli likelihood needs probabilities: scale the values.")
         return jnp.asarray(x)
