@@ -91,7 +91,8 @@ def backbone(
         given = None if labels is None else labels.shape
         raise et.ConfigurationError(
             f"{owner}: {name} fails for a batch of shape {(2, *inputs)} and labels of shape "
-            f"{given}: {error} Create both with one shape and the same classes."
+            f"{given}: {str(error).rstrip('.')}. Give the network and the model one shape "
+            "and the same classes."
         ) from error
     return found
 

@@ -124,7 +124,8 @@ def _check(owner: str, net: Denoiser, shape: tuple[int, ...], classes: int) -> N
         given = None if labels is None else labels.shape
         raise et.ConfigurationError(
             f"{owner}: net fails for x of shape {x.shape}, time of shape (2,) and labels of shape "
-            f"{given}: {error} Create both with one shape and the same classes."
+            f"{given}: {str(error).rstrip('.')}. Give the network and the model one shape "
+            "and the same classes."
         ) from error
 
 
