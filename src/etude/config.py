@@ -82,6 +82,8 @@ def _file(path: Path) -> Path:
 def _nearest(path: Path) -> Path:
     """What is there of a path: itself, or the nearest of the folders around it."""
     try:
+        if path.is_symlink() and not path.exists():
+            raise ValueError("this is a link to nothing: give another name")
         return next(place for place in (path, *path.parents) if place.exists())
     except OSError as error:
         raise ValueError(f"{error.strerror}: give another name") from None

@@ -59,3 +59,9 @@ def test_the_folder_that_a_run_has_by_default_is_refused_too(taken, capsys):
     assert said.count("\n") == 1
     assert "runs" in said
     assert "Errno" not in said
+
+
+def test_a_link_to_nothing_is_refused(taken):
+    (taken.parent / "link").symlink_to("nowhere")
+    with pytest.raises(ValidationError, match="this is a link to nothing: give another name"):
+        SampleOptions(out="link")

@@ -3,12 +3,14 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 import scipy.special
 
 import etude as et
-from etude.systems.generative import UNet
+from etude.systems.generative import GAN, PictureEncoder, UNet
+from etude.systems.generative.examples import check_range
 from etude.systems.generative.recipes.recognition import Classifier
 from etude.systems.generative.unet import HEAD, Attention
 
@@ -75,3 +77,31 @@ def test_the_judge_takes_pictures_of_any_size(shape):
     np.testing.assert_allclose(y[:1], net(x[:1]), rtol=1e-4, atol=1e-5)
     gradient = jax.grad(lambda x: net(x).sum())(x)
     assert np.abs(gradient).reshape(4, -1).sum(1).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: UNet.create(KEY, (4, 4), attention="no"), "attention is True or False; got 'no'"),
+        (lambda: GAN.create(KEY, (2,), spectral="false"), "spectral is True or False; got 'false'"),
+        (lambda: GAN.create(KEY, (2,), bounds="01"), "a lower and a higher number.*'01'"),
+        (lambda: GAN.create(KEY, (2,), bounds=3), "a lower and a higher number.*3"),
+        (lambda: GAN.create(KEY, (2,), latent=10**20), "latent must be at most 2147483647"),
+        (
+            lambda: GAN.create(
+                KEY, (2, 8, 4), critic=PictureEncoder.create(KEY, (8, 4, 2), 1, widths=(2,))
+            ),
+            r"created with shape=\(8, 4, 2\), and got pictures of shape \(2, 8, 4\)",
+        ),
+    ],
+    ids=["attention", "spectral", "text", "number", "latent", "channels first"],
+)
+def test_settings_that_would_mean_something_else_are_refused(make, words, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(et.ConfigurationError, match=words):
+        make()
+
+
+def test_values_that_are_no_number_are_out_of_every_range():
+    with pytest.raises(et.DataError, match="got values from nan to nan, expected 0 to 1"):
+        check_range("Model", np.array([0.5, np.nan]), 0, 1, "Scale them.")

@@ -15,11 +15,15 @@ from numbers import Integral
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 import etude as et
 from etude.engine.numbers import is_count, is_real
 
 Model = TypeVar("Model")
+
+#: The largest size of an array that JAX counts without 64 bits.
+LARGEST = 2**31 - 1
 
 
 def count_of(owner: str, count: Any) -> None:
@@ -66,6 +70,18 @@ def shapes_of(owner: str, **shapes: Any) -> None:
         for number, size in enumerate(shape):
             problems += _not_size(f"{name}[{number}]", size, 1)
     _refuse(owner, problems)
+
+
+def flags_of(owner: str, **flags: Any) -> None:
+    """Refuses what is no truth value: a text, such as "false", would count as true.
+
+    >>> flags_of("Model", spectral="false")
+    Traceback (most recent call last):
+        ...
+    etude.errors.ConfigurationError: Model: spectral is True or False; got 'false'.
+    """
+    odd = {name: one for name, one in flags.items() if not isinstance(one, bool | np.bool_)}
+    _refuse(owner, [f"{name} is True or False; got {one!r}" for name, one in odd.items()])
 
 
 def finite_of(owner: str, **numbers: Any) -> None:
@@ -138,7 +154,7 @@ def model_of(owner: str, model: Any, kind: type[Model], called: str = "") -> Mod
 
 def _not_size(name: str, size: Any, least: int) -> list[str]:
     if is_count(size, least):
-        return []
+        return [] if size <= LARGEST else [f"{name} must be at most {LARGEST}; got {size}"]
     if not isinstance(size, Integral) or isinstance(size, bool):
         return [f"{name} must be a whole number; got {size!r}"]
     return [f"{name} {f'must be at least {least}' if least else 'counts from 0 on'}; got {size}"]

@@ -149,6 +149,11 @@ class PictureEncoder(eqx.Module):
         self, x: Float[Array, "n *shape"], labels: Float[Array, "n classes"] | None
     ) -> Float[Array, "n outputs"]:
         _same_classes("PictureEncoder", 0 if self.labels is None else len(self.labels), labels)
+        if x.shape[1:] != self.shape:  # as many values in another order would be another picture
+            raise et.ConfigurationError(
+                f"PictureEncoder: it was created with shape={self.shape}, and got pictures of "
+                f"shape {x.shape[1:]}. Give both the same shape."
+            )
         y = x.reshape(len(x), *self.shape[:2], -1)
         for number, convolution in enumerate(self.convolutions):
             y = convolution(halved(y) if number else y)

@@ -16,9 +16,10 @@ from jaxtyping import Array, Float, Key
 
 import etude as et
 from etude.systems.generative.backbones import Backbone, backbone
-from etude.systems.generative.checks import shapes_of, sizes_of, temperature_of
+from etude.systems.generative.checks import flags_of, shapes_of, sizes_of, temperature_of
 from etude.systems.generative.examples import check_range, read_examples, sample_labels
 from etude.systems.generative.perceptron import Perceptron
+from etude.systems.generative.space import is_interval
 from etude.systems.generative.spectral import SpectralNorm
 
 
@@ -94,11 +95,11 @@ class GAN(eqx.Module):
         shapes_of("GAN", shape=shape, hidden=hidden)
         sizes_of("GAN", latent=latent)
         sizes_of("GAN", least=0, classes=classes)
-        if bounds is not None and not (
-            len(bounds) == 2 and -math.inf < bounds[0] < bounds[1] < math.inf
-        ):
+        flags_of("GAN", spectral=spectral)
+        ends: Any = tuple(bounds) if isinstance(bounds, list) else bounds
+        if ends is not None and not is_interval(ends):
             raise et.ConfigurationError(
-                f"GAN: bounds are a lower and a higher number, or None; got {bounds}."
+                f"GAN: bounds are a lower and a higher number, or None; got {bounds!r}."
             )
         first, second, third = jax.random.split(key, 3)
         values, widths, shape = math.prod(shape), tuple(hidden), tuple(shape)
@@ -116,7 +117,7 @@ class GAN(eqx.Module):
             shape,
             latent,
             classes,
-            None if bounds is None else (bounds[0], bounds[1]),
+            ends,
         )
 
     def read(self, batch: Any) -> tuple[Float[Array, "batch values"], Array | None]:

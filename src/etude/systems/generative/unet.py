@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import etude as et
-from etude.systems.generative.checks import shapes_of, sizes_of
+from etude.systems.generative.checks import flags_of, shapes_of, sizes_of
 from etude.systems.generative.convolutional import Convolution, GroupNorm, doubled, halved
 from etude.systems.generative.denoisers import time_features
 
@@ -134,6 +134,7 @@ class UNet(eqx.Module):
         """
         shapes_of("UNet", widths=widths, shape=shape)
         sizes_of("UNet", patch=patch)
+        flags_of("UNet", attention=attention)
         sizes_of("UNet", least=0, classes=classes)
         widths, shape = tuple(widths), tuple(shape)
         if len(shape) not in (2, 3) or not widths:
