@@ -14,8 +14,9 @@ from etude.systems.generative.training.callbacks import (
 from etude.systems.generative.training.config import TrainingConfig
 from etude.systems.generative.training.models import ModelConfig, create_model
 from etude.systems.generative.training.objective import Batch, LossFn, Metrics
+from etude.systems.generative.training.sampling import NoSamplerError
 from etude.systems.generative.training.state import TrainingState
-from etude.systems.generative.training.trainer import NoSamplerError, Trainer
+from etude.systems.generative.training.trainer import Trainer
 
 __all__ = [
     "BaseCallback",

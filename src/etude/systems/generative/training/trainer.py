@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import etude as et
 from etude.callbacks import Event
 from etude.engine.leaf_roles import inference
 from etude.engine.source import Source
-from etude.errors import suggest
 from etude.systems.generative.training import checkpoints
 from etude.systems.generative.training.callbacks import (
     Logger,
@@ -25,8 +23,10 @@ from etude.systems.generative.training.callbacks import (
 )
 from etude.systems.generative.training.config import TrainingConfig, refuse_unread
 from etude.systems.generative.training.inner import Inner
-from etude.systems.generative.training.loading import from_batch, source_of
+from etude.systems.generative.training.loading import source_of
 from etude.systems.generative.training.objective import LossFn, Metrics, loss_of
+from etude.systems.generative.training.passes import Passes
+from etude.systems.generative.training.sampling import samples_of
 from etude.systems.generative.training.settings import (
     arrays_of,
     checkpoints_of,
@@ -35,12 +35,9 @@ from etude.systems.generative.training.settings import (
     save_interval_of,
     seed_of,
 )
+from etude.systems.generative.training.standing import Standing
 from etude.systems.generative.training.state import Evolving, TrainingState
 from etude.systems.generative.training.telling import EveryBatch, Records, Telling
-
-
-class NoSamplerError(et.ConfigurationError, NotImplementedError):
-    """A model that cannot be sampled from."""
 
 
 class Trainer:
@@ -125,41 +122,40 @@ class Trainer:
         steps = self.steps_per_epoch
         total = None if steps is None else steps * config.num_epochs
         self.optimizer = optimizer_of(config, optimizer, total)
-        self._seed = 0 if rng is None else seed_of(rng)
-        self._inner = Inner(model, self._needed, self.optimizer, total, self._seed)
-        self._evolving = self._inner.begun
+        seed = 0 if rng is None else seed_of(rng)
+        self._inner = Inner(model, self._needed, self.optimizer, total, seed)
+        self._standing = Standing(self._inner.begun, seed, steps)
         self._described = checkpoints.described(model)
-        #: steps after which the schedule has ended; None where it never does
-        self._end = total if optimizer is None and config.bounded else None
+        end = total if optimizer is None and config.bounded else None
+        self._passes = Passes(self._standing, et.Learner(self._rule), self._judged, end)
         self._traced: Evolving | None = None
-        self._learner = et.Learner(self._rule)
         self._step = jax.jit(self._proposed)
-        self.epoch, self._position, self._steps = 0, 0, self.steps_per_epoch
-        self._best_loss, self._last_loss = float("inf"), None
         self.train_metrics: list[Metrics] = []
         self.val_metrics: list[Metrics] = []
         self._records = Records(metrics_logger, logger, log_callback, workdir)
         self._save_interval = save_interval_of(config, save_interval)
         self._folder = checkpoints_of(config, workdir, checkpoint_dir, save_interval)
-        self._moving: Event | None = None
-        self._start = 0
 
     @property
     def model(self) -> Any:
         """The model as it is now."""
-        return self._inner.model(self._now)
+        return self._inner.model(self._standing.now)
 
     @property
     def state(self) -> TrainingState:
         """Where the training stands."""
-        now = self._now
-        return replace(now.seen(self._best_loss), step=int(now.step))
+        now = self._standing.now
+        return replace(now.seen(self._standing.best_loss), step=int(now.step))
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self._standing.epoch
 
     @property
     def global_step(self) -> int:
         """Steps done."""
-        moving = self._moving
-        return int(self._evolving.step) if moving is None else self._start + moving.global_step
+        return self._standing.step
 
     @property
     def steps_per_epoch(self) -> int | None:
@@ -168,7 +164,7 @@ class Trainer:
 
     def model_of(self, params: PyTree) -> Any:
         """The model with these parameters, for the losses of a subclass."""
-        now = self._now if self._traced is None else self._traced
+        now = self._standing.now if self._traced is None else self._traced
         return self._inner.model(replace(now, params=params))
 
     def train_step(self, batch: Any) -> Metrics:
@@ -176,16 +172,16 @@ class Trainer:
 
         Raises `NonFiniteError` for a loss that is not finite; the state stays what it was.
         """
-        self._refuse_beyond(1)
-        evolving, metrics = self._step(self._evolving, arrays_of(batch))
+        self._passes.refuse_beyond(1)
+        evolving, metrics = self._step(self._standing.evolving, arrays_of(batch))
         found = {name: float(value) for name, value in metrics.items()}
         if not all(map(np.isfinite, found.values())):
             raise et.NonFiniteError(
                 f"train_step: the metrics of step {self.global_step + 1} are not finite: {found}. "
                 "Lower the learning rate, set gradient_clip_norm, or look at the batch."
             )
-        self._refuse_still(self.global_step + 1, evolving)
-        self._evolving, self._last_loss = evolving, None
+        self._standing.moved(evolving, self.global_step + 1)
+        self._standing.last_loss = None
         self._noted(self.global_step, found)
         if self._folder is not None and self.global_step % self._save_interval == 0:
             self.save_checkpoint()
@@ -244,7 +240,7 @@ class Trainer:
     def evaluate(self, data: Any, batch_size: int) -> Metrics:
         """Means over all examples, in inference mode; nothing moves."""
         found = self._measured(source_of("data", data, batch_size, judges=True))
-        self._last_loss = found.get("loss")
+        self._standing.last_loss = found.get("loss")
         return found
 
     def generate_samples(self, num_samples: int, seed: int | None = None, **kwargs: Any) -> Array:
@@ -259,23 +255,8 @@ class Trainer:
             NoSamplerError: a model without `sample`; it is a `NotImplementedError` as well.
             ConfigurationError: arguments that its `sample` does not have.
         """
-        model = inference(self.model)
-        sample = getattr(model, "sample", None)
-        if sample is None:
-            raise NoSamplerError(
-                f"generate_samples: a {type(model).__name__} has no sample(key, count). Add one, "
-                "or train a model that has one."
-            )
-        known = signature(sample).parameters
-        open_ended = any(one.kind is Parameter.VAR_KEYWORD for one in known.values())
-        unknown = [name for name in kwargs if name not in known and not open_ended]
-        if unknown:
-            raise et.ConfigurationError(
-                f"generate_samples: {type(model).__name__}.sample has no "
-                + "; ".join(f"{name!r}. {suggest(name, list(known)[2:])}" for name in unknown)
-            )
         key = self.state.rng if seed is None else jax.random.key(seed)
-        return sample(key, num_samples, **kwargs)
+        return samples_of(self.model, key, num_samples, **kwargs)
 
     def save_checkpoint(self, path: str | Path | None = None) -> None:
         """Saves all that moves, and the place in the data.
@@ -287,21 +268,11 @@ class Trainer:
         Raises:
             CheckpointError: it cannot be written.
         """
-        if self._last_loss is not None:
-            self._best_loss = min(self._best_loss, self._last_loss)
         step, own = self.global_step, path is None
         folder = self._folder or Path("checkpoints")
         place = folder / f"checkpoint_{step}" if path is None else Path(path)
-        meta = {
-            "seed": self._seed,
-            "epoch": self.epoch,
-            "position": self._place,
-            "steps_per_epoch": self._steps,
-            "model": self._described,
-            "best_loss": None if np.isinf(self._best_loss) else self._best_loss,
-        }
         keep = self.training_config.max_checkpoints if own else None
-        checkpoints.save(place, self._now, meta, keep)
+        self._standing.save(place, self._described, keep)
         self._records.say(f"step {step}: checkpoint {place}")
 
     def load_checkpoint(self, path: str | Path) -> None:
@@ -311,18 +282,7 @@ class Trainer:
             CheckpointError: there is none, or it is damaged, of another model or optimizer, or of
                 the midst of an epoch of other data or another batch size.
         """
-        evolving, meta = checkpoints.load(Path(path), self._evolving)
-        checkpoints.refuse_other(meta["model"], self._described)
-        steps, here = meta["steps_per_epoch"], self.steps_per_epoch
-        if meta["position"] and here is not None and here != steps:
-            raise et.CheckpointError(
-                f"load_checkpoint: it was saved after batch {meta['position']} of {steps} of an "
-                f"epoch, and train_data_loader has {here}. Pass the same data and batch size."
-            )
-        self._evolving, self._steps = evolving, steps
-        self._seed, self.epoch, self._position = meta["seed"], meta["epoch"], meta["position"]
-        best = meta["best_loss"]
-        self._best_loss, self._last_loss = float("inf") if best is None else best, None
+        self._standing.load(Path(path), self._described, self.steps_per_epoch)
 
     def _train_step(
         self, state: TrainingState, batch: Any
@@ -365,53 +325,19 @@ class Trainer:
         progress: bool = False,
     ) -> Metrics:
         """So many passes, each a phase of one training of the engine."""
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-            raise et.ConfigurationError(
-                f"Trainer: num_epochs is a whole number from 1; got {epochs!r}."
-            )
-        steps = source.steps_per_epoch
-        assert steps is not None
-        if self._position and steps != self._steps:
-            raise et.ConfigurationError(
-                f"Trainer: it stands after batch {self._position} of {self._steps} of an epoch, "
-                f"and these data have {steps}. End it first with train_epoch() on its own data."
-            )
-        self._steps = steps
-        if self._position == steps:  # saved at the last step of an epoch
-            self.epoch, self._position = self.epoch + 1, 0
-        self._refuse_beyond(epochs * steps - self._position)
-        phases = []
-        for number in range(self.epoch, self.epoch + epochs):
-            position = 0 if phases else self._position
-            part = from_batch(source, number, position)
-            assert part.steps_per_epoch is not None
-            judged = None if valid is None else self._validation(valid, every)
-            # The name is a part of the seed of the order.
-            name, length = f"epoch-{number}", et.Steps(part.steps_per_epoch)
-            phases.append(et.Phase(name, self._learner, part, length, judged or ()))
+        phases = self._passes.phases(source, epochs, valid, every)
         ours, theirs = parted(callbacks)
-        config, start = self.training_config, self.global_step
+        config = self.training_config
         save_every = None if self._folder is None else self._save_interval
-        telling = Telling(self, ours, start, config.log_frequency, save_every)
+        telling = Telling(self, ours, self.global_step, config.log_frequency, save_every)
         told: list[et.Callback] = [telling]
         if any(overridden(one, hook) for one in ours for hook in _AROUND_STEPS):
-            told.append(EveryBatch(self, ours, phases, self._order_of))
+            told.append(EveryBatch(self, ours, phases, self._passes.order_of))
         shown = any(isinstance(one, et.Progress) for one in theirs)
-        training = et.Trainer(
-            self._evolving,
-            phases,
-            callbacks=[*told, *theirs, *config.loggers()],
-            seed=self._seed,
-            progress=progress and not shown,
-        )
-        self._last_loss, self._start = None, start
-        ahead = start + sum(phase.length.count for phase in phases)
+        told += [*theirs, *config.loggers()]
         try:
-            evolving = training.fit().model
-            self._refuse_still(ahead, evolving)
-            self._evolving = evolving
+            self._passes.run(phases, told, progress=progress and not shown)
         except et.Interrupted:
-            self._moving = None
             if self._folder is None:
                 raise et.Interrupted(
                     f"Interrupted at step {self.global_step}. The trainer stands there; "
@@ -421,34 +347,10 @@ class Trainer:
             raise et.Interrupted(
                 f"Interrupted at step {self.global_step}; saved in {self._folder}."
             ) from None
-        finally:
-            self._moving = None
         return telling.means
 
-    def _refuse_still(self, expected: int, evolving: Evolving) -> None:
-        """Raises `RuleError` for a `_train_step` that does not count its steps."""
-        if int(evolving.step) != expected:
-            raise et.RuleError(
-                f"_train_step: the step in its state is {int(evolving.step)}, and {expected} were "
-                'made. Return "step": state["step"] + 1, which random numbers go by.'
-            )
-
-    def _refuse_beyond(self, steps: int) -> None:
-        """Raises `ConfigurationError` if so many steps go on where the schedule has ended."""
-        until = self.global_step + steps
-        if self._end is not None and until > self._end:
-            raise et.ConfigurationError(
-                f"Trainer: the schedule ends with num_epochs, after {self._end} steps, and its "
-                f"rate would stay at the last one up to step {until}. Give the scheduler a length "
-                "of its own (total_steps, or cycle_length of a cosine), or more epochs."
-            )
-
-    def _order_of(self, phase: et.Phase) -> Array:
-        plan = et.Plan.of(phase, self._evolving)
-        return et.init_state(plan, self._evolving, seed=self._seed).keys.order
-
     def _begun(self, event: Event) -> None:
-        self._moving = event
+        self._standing.moving = event
 
     def _noted(self, step: int, metrics: Metrics) -> None:
         self.train_metrics.append(metrics)
@@ -456,24 +358,14 @@ class Trainer:
 
     def _validated(self, metrics: Metrics) -> None:
         self.val_metrics.append(metrics)
-        self._last_loss = metrics.get("loss")
+        self._standing.last_loss = metrics.get("loss")
         self._records.write("valid", self.global_step, metrics)
 
     def _passed(self, event: Event, *, whole: bool) -> None:
-        # Nothing moves until the next epoch begins: what saves now saves the beginning of that.
-        self._evolving, self._moving = event.model(), None
-        self._position = 0 if whole else self._position + event.step
-        self.epoch += whole
+        self._standing.passed(event, whole=whole)
 
-    def _validation(self, valid: Source, every: et.Steps | None) -> et.Validation:
-        loss = self._needed
-
-        def measure(evolving: Evolving, batch: Any, context: et.Context) -> Any:
-            return loss(inference(self._inner.model(evolving)), batch, context)
-
-        return (
-            et.Validation(valid, measure) if every is None else et.Validation(valid, measure, every)
-        )
+    def _judged(self, evolving: Evolving, batch: Any, context: et.Context) -> Any:
+        return self._needed(inference(self._inner.model(evolving)), batch, context)
 
     def _measured(self, data: Source) -> Metrics:
         return {name: float(v) for name, v in et.evaluate(self.model, data, self._needed).items()}
@@ -492,16 +384,6 @@ class Trainer:
                 "train(train_data, num_epochs, batch_size)."
             )
         return self._train
-
-    @property
-    def _now(self) -> Evolving:
-        """What moves, also while the engine moves it."""
-        return self._evolving if self._moving is None else self._moving.model()
-
-    @property
-    def _place(self) -> int:
-        """Batches of the epoch that are done."""
-        return self._position + (0 if self._moving is None else self._moving.step)
 
 
 _AROUND_STEPS = ("on_batch_begin", "on_batch_end")
