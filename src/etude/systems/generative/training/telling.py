@@ -62,7 +62,8 @@ class Records:
 class Told(Protocol):
     """Who hears of a training: the trainer."""
 
-    epoch: int
+    @property
+    def epoch(self) -> int: ...
 
     def _begun(self, event: Event) -> None: ...
     def _noted(self, step: int, metrics: dict[str, float]) -> None: ...
