@@ -15,10 +15,12 @@ from etude.systems.attractor.recipes import (
 )
 from etude.systems.generative.recipes import (
     autoregressive_recipe,
+    conditional,
     diffusion_recipe,
     energy_recipe,
     flow_matching_recipe,
     flows_recipe,
+    gan_pictures,
     gan_pictures_recipe,
     gan_recipe,
     judged,
@@ -159,6 +161,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(Survey, "judge", found_anywhere)
     judge = Classifier((8, 8), 10, key=jax.random.key(0))
     monkeypatch.setattr(judged, "recogniser", lambda *_: judge)
+    for module in (conditional, gan_pictures):
+        monkeypatch.setattr(module, "COUNT", 500)
     monkeypatch.setattr(search, "matched_filter", lambda _: {f"distance_{r:g}": 1.0 for r in RATES})
 
 

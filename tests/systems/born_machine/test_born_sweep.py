@@ -101,7 +101,8 @@ def plain_sweep(machine: BornMachine, x, labels, rule: TwoSiteSweep) -> np.ndarr
 @pytest.mark.parametrize(
     ("sites", "out", "classes", "embedding", "bond", "dtype"),
     [
-        (5, 2, 1, Embedding("onehot", 2), 3, jnp.float64),
+        # One class, and a discrete embedding with several, are in the next.
+        pytest.param(5, 2, 1, Embedding("onehot", 2), 3, jnp.float64, marks=pytest.mark.slow),
         (5, 2, 3, Embedding("onehot", 2), 4, jnp.float64),
         (4, 0, 2, Embedding("legendre", 3), 3, jnp.float64),
         (4, 4, 2, Embedding("fourier", 3), 3, jnp.complex128),

@@ -19,7 +19,7 @@ from etude.systems.generative import (
     SpectralNorm,
 )
 from etude.systems.generative.convolutional import Convolution, doubled, halved
-from etude.systems.generative.recipes import gan_pictures_recipe, judged
+from etude.systems.generative.recipes import gan_pictures, gan_pictures_recipe, judged
 from etude.systems.generative.recipes.gan_pictures import GANPicturesConfig
 from etude.systems.generative.recipes.recognition import pictures
 from etude.systems.generative.recipes.vae import VAEConfig, build, objective, untrained
@@ -205,7 +205,7 @@ def score(x, labels):
         ),
         (
             lambda: GAN.create(KEY, (8, 8), critic=PictureEncoder.create(KEY, (4, 4), 1)),
-            r"critic fails for a batch of shape \(2, 8, 8\)",
+            "created with shape=.4, 4., and got pictures of shape .8, 8.",
         ),
         (
             lambda: PictureEncoder.create(KEY, (6, 6), 1, widths=(2, 2, 2)),
@@ -228,6 +228,7 @@ def test_networks_that_do_not_fit_are_refused(make, words):
 def test_pictures_of_a_class_are_drawn_by_an_adversarial_network(tmp_path, capsys, monkeypatch):
     found = pictures("digits", None)
     flat = eqx.nn.Linear(64, 10, key=KEY)
+    monkeypatch.setattr(gan_pictures, "COUNT", 500)
     monkeypatch.setattr(judged, "recogniser", lambda *_: flat)
     monkeypatch.setattr(judged, "features", lambda net, x: np.asarray(x).reshape(len(x), -1))
     monkeypatch.setattr(judged, "recognised", lambda net, x, labels: float(np.mean(labels == 3)))

@@ -11,7 +11,7 @@ from etude.systems.gravitational_waves.losses import Predictors
 
 # One program each: operation by operation, compilation would take several times as long.
 cpc_loss = jax.jit(losses.cpc_loss, static_argnames=("temperature", "hard_negatives"))
-neighbour_info_nce = jax.jit(losses.neighbour_info_nce)
+neighbour_info_nce = jax.jit(losses.neighbour_info_nce, static_argnames="temperature")
 
 BATCH, TIME, LATENT, CONTEXT = 5, 12, 6, 4
 
