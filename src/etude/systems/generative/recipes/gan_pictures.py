@@ -37,17 +37,17 @@ class GANPicturesConfig(DataConfiguration, frozen=True):
     )
     latent: int = Field(32, ge=1, description="components of the noise")
     widths: tuple[int, ...] = Field(
-        (32, 64), min_length=1, description="channels at each size of both networks, largest first"
+        (16, 32), min_length=1, description="channels at each size of both networks, largest first"
     )
     hidden: tuple[int, ...] = Field((128,), description="widths of the perceptrons in them")
     r1: float = Field(0.1, gt=0, description="gamma of the penalty on data (-r1)")
     penalty: float = Field(10.0, gt=0, description="weight of the gradient penalty (-penalty)")
     repeat: int = Field(1, ge=1, description="turns of the critic for one of the generator")
     batch: int = Field(64, ge=1, description="pictures per step")
-    epochs: int = Field(400, ge=1, description="passes over the training pictures")
+    epochs: int = Field(150, ge=1, description="passes over the training pictures")
     rate: float = Field(1e-3, gt=0, description="learning rate (Adam), falls along a cosine")
     momentum: float = Field(0.0, ge=0, lt=1, description="decay of Adam's first moment")
-    ema: float = Field(0.999, ge=0, lt=1, description="decay of the average of the generator")
+    ema: float = Field(0.995, ge=0, lt=1, description="decay of the average of the generator")
 
     @model_validator(mode="after")
     def _check(self) -> "GANPicturesConfig":
