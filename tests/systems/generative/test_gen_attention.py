@@ -10,7 +10,6 @@ import scipy.special
 
 import etude as et
 from etude.systems.generative import GAN, PictureEncoder, UNet
-from etude.systems.generative.examples import check_range
 from etude.systems.generative.recipes.recognition import Classifier
 from etude.systems.generative.unet import HEAD, Attention
 
@@ -100,8 +99,3 @@ def test_settings_that_would_mean_something_else_are_refused(make, words, monkey
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(et.ConfigurationError, match=words):
         make()
-
-
-def test_values_that_are_no_number_are_out_of_every_range():
-    with pytest.raises(et.DataError, match="got values from nan to nan, expected 0 to 1"):
-        check_range("Model", np.array([0.5, np.nan]), 0, 1, "Scale them.")

@@ -151,7 +151,7 @@ def test_logits_far_on_the_wrong_side_still_have_a_gradient():
 
 def test_pictures_out_of_range_or_of_bytes_are_refused():
     model = VAE.create(KEY, (2,), latent=1, hidden=())
-    with pytest.raises(et.DataError, match=r"values from 0 to 1; got uint8. Divide"):
+    with pytest.raises(et.DataError, match=r"values from 0 to 1; got uint8. Give zeros and ones"):
         model.read(np.zeros((3, 2), np.uint8))
     beyond = Bernoulli().log_prob(jnp.zeros((2, 2)), jnp.array([[0.0, 255.0], [0.0, 1.0]]))
     assert np.isnan(beyond).tolist() == [True, False]

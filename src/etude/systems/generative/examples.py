@@ -92,7 +92,7 @@ def check_range(
     seen = concrete(values)
     if seen is None or not seen.size:
         return
-    if not (seen.min() >= low and seen.max() <= high):  # nor NaN
+    if seen.min() < low or seen.max() > high:
         got = f"values from {float(seen.min()):g} to {float(seen.max()):g}"
         raise et.DataError(f"{owner}: got {got}, expected {low:g} to {high:g}. {cure}")
     if whole and not np.array_equal(seen, np.round(seen)):
