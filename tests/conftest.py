@@ -17,6 +17,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 import gc
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -25,6 +26,9 @@ import jaxtyping
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Where nobody may keep bytecode, every process of a test would compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Hundreds of tests train the same small things, each with functions of its own: what is compiled
 # is found again by its text, by all workers and in later runs; a large store is begun anew.
 # Processes that tests start and kill do not see it.
@@ -43,6 +47,21 @@ hypothesis.settings.load_profile("etude")
 
 # Before the first import of etude, so that every annotation in it is checked at run time.
 jaxtyping.install_import_hook("etude", "typecheck.checked")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Marks what `slow.txt` lists. A name in it that is no test is an error."""
+    lines = (Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").splitlines()
+    listed = {line for line in lines if not line.startswith("#")}
+    for item in items:
+        if item.nodeid in listed:
+            item.add_marker(pytest.mark.slow)
+    whole = not any("::" in argument for argument in config.args)
+    files = {item.nodeid.partition("::")[0] for item in items} if whole else set()
+    found = {item.nodeid for item in items}
+    if gone := sorted(n for n in listed - found if n.partition("::")[0] in files):
+        raise pytest.UsageError(f"tests/slow.txt lists what is no test: {', '.join(gone)}.")
 
 
 def pytest_collection_finish():

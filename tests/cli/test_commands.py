@@ -75,6 +75,7 @@ def test_resuming_a_finished_run_trains_nothing(etude, trained, tmp_path):
     assert (tmp_path / "runs/a/history.jsonl").read_bytes() == history
 
 
+@pytest.mark.slow
 def test_a_finished_experiment_trains_longer_and_writes_that_down(etude, trained):
     code, _, err = etude("resume", "runs/a", "--steps", 25)
     assert code == 1  # it has two phases, and the first is over

@@ -47,9 +47,8 @@ def wait_for_steps(process, run, count):
     raise AssertionError(f"training has not begun: {process.communicate()}")
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_interrupted_training_exits_with_3_and_resumes_to_the_same_bytes(tmp_path, number):
     process = start("train", "tiny", *LENGTH, "--run", "cut", folder=tmp_path)
     wait_for_steps(process, tmp_path / "cut", 50)

@@ -35,6 +35,7 @@ def run(python, *arguments, folder):
     )
 
 
+@pytest.mark.slow
 def test_it_is_installed_trained_and_used_from_the_command_line(package, tmp_path):
     venv.create(tmp_path / "fresh", with_pip=False, symlinks=True)
     python = str(tmp_path / "fresh/bin/python")

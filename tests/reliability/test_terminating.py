@@ -46,6 +46,7 @@ def whole(tmp_path_factory):
     return drill.weights(result), drill.history(folder)
 
 
+@pytest.mark.slow
 def test_interrupted_again_and_again(whole, tmp_path):
     folder = tmp_path / "run"
     interruptions = [

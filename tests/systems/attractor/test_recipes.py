@@ -139,6 +139,7 @@ def test_pictures_are_standardised_by_the_training_images_only():
     assert np.all(np.sort(np.asarray(y), axis=1) == [-1.0] * 9 + [1.0])
 
 
+@pytest.mark.slow
 def test_samples_of_ones_own_go_into_the_recipe(tmp_path):
     """By their files, as they go into every recipe: `--data own.npz --root FOLDER`."""
     rng = np.random.default_rng(0)

@@ -43,8 +43,10 @@ def test_trades_attacks_the_divergence_and_trains_both_of_its_sides():
         return loss - found["clean_loss"]
 
     # Were the clean side a constant, the gradient would be that of the attacked side alone.
-    gradient = eqx.filter_grad(kl_alone)(born)
-    one_sided = eqx.filter_grad(lambda m: _one_sided(m, born, x, y, context, part))(born)
+    gradient = eqx.filter_jit(eqx.filter_grad(kl_alone))(born)
+    one_sided = eqx.filter_jit(eqx.filter_grad(lambda m: _one_sided(m, born, x, y, context, part)))(
+        born
+    )
     assert not np.allclose(gradient.centre, one_sided.centre, rtol=1e-2, atol=1e-6)
 
 
@@ -62,6 +64,7 @@ def trades_points(born, x, context, part):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_adversarial_training_follows_its_curriculum_and_resists_more():
     attack = {"method": "PGD", "norm": "l2", "strengths": (0.1,), "num_steps": 5}
     cfg = config(

@@ -54,6 +54,7 @@ def test_the_functions_are_those_of_the_textbook():
         np.testing.assert_allclose(hermite[:, k], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     name=st.sampled_from(CONTINUOUS),

@@ -162,8 +162,17 @@ def fields() -> Iterator[tuple[str, str]]:
 
 FIELDS = [(kind, field) for kind, field in fields() if f"{kind}.{field}" not in FILES]
 
+#: Of each configuration, the field that `make test` looks at; `make test-slow` looks at all.
+FIRST = dict(reversed(FIELDS))
 
-@pytest.mark.parametrize(("kind", "field"), FIELDS)
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        pytest.param(kind, field, marks=() if field == FIRST[kind] else pytest.mark.slow)
+        for kind, field in FIELDS
+    ],
+)
 def test_a_changed_field_changes_what_is_made_of_it(kind, field):
     config, before = base(kind, field if f"{kind}.{field}" in WITH else "")
     tried = list[Any]()

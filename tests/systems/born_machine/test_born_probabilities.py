@@ -147,7 +147,7 @@ def test_gradients_agree_with_finite_differences(dtype):
         return jnp.asarray(rng.normal(size=a.shape).astype(a.dtype))
 
     step, move = jax.tree.map(noise, arrays), noise(x)
-    gradient, slope_x = jax.grad(loss, (0, 1))(arrays, x)
+    gradient, slope_x = eqx.filter_jit(jax.grad(loss, (0, 1)))(arrays, x)
     slope = sum(
         (g * s).sum().real
         for g, s in zip(jax.tree.leaves(gradient), jax.tree.leaves(step), strict=True)
@@ -181,7 +181,7 @@ def value_and_gradient(machine: BornMachine, x):
         log_joint = machine.log_joint(x)
         return -jax.nn.log_softmax(log_joint)[:, 0].mean() - log_joint.mean() / machine.sites
 
-    return eqx.filter_value_and_grad(loss)(machine)
+    return eqx.filter_jit(eqx.filter_value_and_grad(loss))(machine)
 
 
 @pytest.mark.parametrize(("sites", "name"), ALIVE)
@@ -214,8 +214,10 @@ def test_a_sample_of_probability_zero_keeps_loss_and_gradient_finite():
     machine = BornMachine.create(jax.random.key(0), 4, 2, Embedding("onehot", 2), 3)
     never = eqx.tree_at(lambda m: m.left, machine, machine.left.at[0, :, 1].set(0))
     x = jnp.asarray([[1, 0, 0, 0]])
-    value, gradient = jax.value_and_grad(
-        lambda left: eqx.tree_at(lambda m: m.left, never, left).log_weights(x).sum()
+    value, gradient = eqx.filter_jit(
+        jax.value_and_grad(
+            lambda left: eqx.tree_at(lambda m: m.left, never, left).log_weights(x).sum()
+        )
     )(never.left)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()

@@ -21,6 +21,7 @@ CONFIG = AutoregressiveConfig(
 )
 
 
+@pytest.mark.slow
 def test_pixels_know_of_each_other_and_samples_are_of_the_class(tmp_path):
     run = tmp_path / "run"
     table = autoregressive_recipe.run(CONFIG, run, progress=False, say=lambda line: None)

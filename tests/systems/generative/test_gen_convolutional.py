@@ -57,18 +57,19 @@ def test_every_place_and_label_reaches_and_is_reached(shape, classes):
     labels = jnp.eye(2)[:1] if classes else None
     encoder = PictureEncoder.create(KEY, shape, 2, classes=classes, **SIZES)
     x = jax.random.normal(KEY, (1, *shape))
-    seen = jax.jacobian(lambda x: encoder(x, labels))(x)
+    seen = eqx.filter_jit(jax.jacobian(lambda x: encoder(x, labels)))(x)
     assert seen.shape == (1, 2, 1, *shape)
     assert np.all(np.asarray(seen) != 0)
     decoder = PictureDecoder.create(KEY, shape, 2, classes=classes, **SIZES)
-    shown = jax.jacobian(lambda z: decoder(z, labels))(jnp.ones((1, 2)))
+    shown = eqx.filter_jit(jax.jacobian(lambda z: decoder(z, labels)))(jnp.ones((1, 2)))
     assert shown.shape == (1, *shape, 1, 2)
     assert np.all(np.asarray(shown) != 0)
     if labels is not None:
         other = labels[:, ::-1]
         # More than a constant: the slope of the score depends on the class.
         slopes = [
-            jax.grad(lambda x, rows=rows: encoder(x, rows)[0, 0])(x) for rows in (labels, other)
+            eqx.filter_jit(jax.grad(lambda x, rows=rows: encoder(x, rows)[0, 0]))(x)
+            for rows in (labels, other)
         ]
         assert not np.allclose(*slopes)
         z = jnp.ones((1, 2))
@@ -100,13 +101,16 @@ def test_a_function_of_pictures_is_what_the_perceptron_in_it_is(classes):
     assert mixed.encoder.layers[0].out_features == 7
 
 
+@pytest.mark.slow
 def test_a_convolutional_autoencoder_and_its_bounds_are_trained():
     config = VAEConfig(methods=("conditional",), widths=(4, 6), hidden=(8,), latent=2)
     model = untrained(config, "conditional", 0)
     x = jax.random.bernoulli(KEY, 0.3, (20, 8, 8)).astype(jnp.float32)
     batch = (x, jnp.arange(20) % 10)
     for loss in (Bound(), Bound(draws=3, groups=2, partial=True)):
-        grads = eqx.filter_grad(lambda m, loss=loss: loss(m, batch, CONTEXT)[0])(model)
+        grads = eqx.filter_jit(eqx.filter_grad(lambda m, loss=loss: loss(m, batch, CONTEXT)[0]))(
+            model
+        )
         leaves = jax.tree.leaves(eqx.filter(grads, eqx.is_array))
         assert all(np.any(np.asarray(leaf)) for leaf in leaves)
     learner = et.Learner(et.Gradient(Bound()), optax.adam(1e-2))
@@ -136,10 +140,12 @@ def test_neither_convolutional_player_moves_the_other(spectral):
         leaves = jax.tree.leaves(eqx.filter(part, eqx.is_array))
         return [bool(np.any(np.asarray(leaf))) for leaf in leaves]
 
-    critic = eqx.filter_grad(lambda m: game.critic(m, batch, CONTEXT)[0])(model)
+    critic = eqx.filter_jit(eqx.filter_grad(lambda m: game.critic(m, batch, CONTEXT)[0]))(model)
     assert sum(moved(critic.critic)) >= len(moved(critic.critic)) - 1  # a bias of all cancels
     assert not any(moved(critic.generator))
-    generator = eqx.filter_grad(lambda m: game.generator(m, batch, CONTEXT)[0])(model)
+    generator = eqx.filter_jit(eqx.filter_grad(lambda m: game.generator(m, batch, CONTEXT)[0]))(
+        model
+    )
     assert all(moved(generator.generator))
     assert not any(moved(generator.critic))
     assert model.sample(KEY, 3, 1).shape == (3, 4, 4)
@@ -225,6 +231,7 @@ def test_networks_that_do_not_fit_are_refused(make, words):
         make()
 
 
+@pytest.mark.slow
 def test_pictures_of_a_class_are_drawn_by_an_adversarial_network(tmp_path, capsys, monkeypatch):
     found = pictures("digits", None)
     flat = eqx.nn.Linear(64, 10, key=KEY)

@@ -78,8 +78,10 @@ def test_no_gradient_goes_through_the_chains(chains):
     def by_hand(model):
         return model.energy(x).mean() - model.energy(ends).mean()
 
-    grads = eqx.filter_grad(lambda m: Contrastive(langevin)(m, x, CONTEXT)[0])(model)
-    wanted = eqx.filter_grad(by_hand)(model)
+    grads = eqx.filter_jit(eqx.filter_grad(lambda m: Contrastive(langevin)(m, x, CONTEXT)[0]))(
+        model
+    )
+    wanted = eqx.filter_jit(eqx.filter_grad(by_hand))(model)
     for ours, theirs in zip(jax.tree.leaves(grads), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -96,7 +98,7 @@ def trainer(model, loss, x, steps, **options):
     ("loss", "chains", "widening"),
     [
         (Contrastive(Langevin(5, 0.2)), 0, 0.0),
-        (Contrastive(Langevin(5, 0.2)), 500, 0.0),
+        pytest.param(Contrastive(Langevin(5, 0.2)), 500, 0.0, marks=pytest.mark.slow),
         (DenoisingScore(0.5), 0, 0.25),
     ],
     ids=["from the data", "persistent", "denoising"],
@@ -239,6 +241,7 @@ def test_every_method_of_the_recipe_is_another_objective():
         EnergyConfig(methods=("denoising",), chains=7)
 
 
+@pytest.mark.slow
 def test_the_recipe_has_a_table_a_figure_and_samples(tmp_path):
     config = EnergyConfig(methods=("persistent",), repeats=1, steps=300, hidden=(32,), ema=0.9)
     run = tmp_path / "run"

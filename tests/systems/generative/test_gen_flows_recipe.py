@@ -22,6 +22,7 @@ CONFIG = FlowsConfig(
 )
 
 
+@pytest.mark.slow
 def test_a_gaussian_is_found_and_never_beaten(tmp_path):
     run = tmp_path / "run"
     table = flows_recipe.run(CONFIG, run, progress=False, say=lambda line: None)

@@ -102,7 +102,7 @@ def test_the_likelihood_of_a_linear_field_and_its_gradient():
     found = eqx.filter_jit(model.log_prob)(x)
     np.testing.assert_allclose(found, truth.logpdf(flat), atol=1e-3)
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        wanted = jax.grad(lambda a: closed(a).mean())(jnp.asarray(matrix))
+        wanted = eqx.filter_jit(jax.grad(lambda a: closed(a).mean()))(jnp.asarray(matrix))
     grad = eqx.filter_jit(eqx.filter_grad(lambda m: m.log_prob(x).mean()))(model)
     np.testing.assert_allclose(grad.net.matrix, wanted, atol=2e-3)
     # The estimate of the divergence has no bias: here of one example, many times.
@@ -143,6 +143,7 @@ def test_likelihood_leaves_out_no_labels():
     assert float(loss) == pytest.approx(-float(model.log_prob(x).mean()))
 
 
+@pytest.mark.slow
 def test_likelihood_alone_trains_a_flow():
     pytest.importorskip("diffrax")
     x = 0.5 * np.random.default_rng(0).normal(size=(2000, 1)).astype(np.float32)

@@ -58,6 +58,7 @@ def test_the_frechet_distance_against_a_matrix_root():
     apart = X.mean(0) - Y.mean(0)
     expected = apart @ apart + np.trace(a + b - 2 * np.real(sqrtm(a @ b)))
     assert gen.frechet_distance(X, Y).value == pytest.approx(expected, rel=1e-6)
+    assert gen.frechet_value(X, Y) == gen.frechet_distance(X, Y).value
     assert gen.frechet_distance(X, X).value == pytest.approx(0, abs=1e-9)
     # One dimension: the difference of means and of standard deviations, squared.
     one = gen.frechet_distance(X[:, :1], 2 * X[:, :1] + 1).value

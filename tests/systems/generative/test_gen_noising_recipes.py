@@ -68,6 +68,7 @@ def test_a_diffusion_is_judged_by_its_samples(tmp_path, capsys):
         np.testing.assert_allclose(np.load(run / "samples/samples.npy"), wanted, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_pictures_of_a_class_are_drawn(tmp_path, capsys, monkeypatch):
     judge = Classifier((8, 8), 10, key=jax.random.key(0))
     monkeypatch.setattr(judged, "recogniser", lambda *_: judge)
@@ -102,6 +103,7 @@ def test_pictures_of_a_class_are_drawn(tmp_path, capsys, monkeypatch):
         assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_the_judge_recognises_real_pictures(monkeypatch):
     monkeypatch.setattr(recognition, "STEPS", 400)
     judge = recogniser.__wrapped__("digits", None)

@@ -77,7 +77,7 @@ def test_codes_are_drawn_from_the_prior():
 
 def test_encoder_decoder_and_codebook_have_the_gradients_of_the_paper():
     model, x = small(), examples()
-    grads = eqx.filter_grad(lambda m: Quantisation(0.25)(m, x, CONTEXT)[0])(model)
+    grads = eqx.filter_jit(eqx.filter_grad(lambda m: Quantisation(0.25)(m, x, CONTEXT)[0]))(model)
     z, codes = np.asarray(model.encode(x)), np.asarray(model.codes(x))
     e = np.asarray(model.vectors)[codes]
     wanted = np.zeros((3, 2))
@@ -86,9 +86,9 @@ def test_encoder_decoder_and_codebook_have_the_gradients_of_the_paper():
     np.testing.assert_allclose(grads.codebook, wanted, rtol=1e-4, atol=1e-6)
 
     def by_hand(z):  # what the encoder's outputs hear: the decoder's gradient at e, and the charge
-        at = jax.grad(lambda e: -model.likelihood.log_prob(model.decode(e), x).mean())(
-            jnp.asarray(e)
-        )
+        at = eqx.filter_jit(
+            jax.grad(lambda e: -model.likelihood.log_prob(model.decode(e), x).mean())
+        )(jnp.asarray(e))
         return at + 0.25 * 2 * (z - e) / len(x)
 
     last = grads.encoder.layers[-1].bias
@@ -98,7 +98,9 @@ def test_encoder_decoder_and_codebook_have_the_gradients_of_the_paper():
 
 
 def test_the_prior_alone_learns_from_its_loss():
-    grads = eqx.filter_grad(lambda m: CodePrior()(m, examples(), CONTEXT)[0])(small())
+    grads = eqx.filter_jit(eqx.filter_grad(lambda m: CodePrior()(m, examples(), CONTEXT)[0]))(
+        small()
+    )
     for part in (grads.encoder, grads.decoder, grads.codebook):
         assert not any(np.any(np.asarray(g)) for g in jax.tree.leaves(part))
     assert np.any(np.asarray(grads.prior.layers[0].weight))

@@ -1,5 +1,6 @@
 """`generative/vae` from its table to its samples, and Wasserstein autoencoders."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,13 +84,16 @@ def test_choices_that_no_method_reads_are_refused(settings, words):
         VAEConfig(**settings)
 
 
+@pytest.mark.slow
 def test_every_method_minimises_something_else():
     model = VAE.create(jax.random.key(0), (4,), latent=2, hidden=(4,))
     x = jax.random.bernoulli(jax.random.key(1), 0.3, (8, 4)).astype(jnp.float32)
     context = et.Context.at(jax.random.key(2))
     config = VAEConfig(methods=METHODS)
     found = {
-        name: jax.grad(lambda m, name=name: objective(config, name)(m, x, context)[0])(model)
+        name: eqx.filter_jit(
+            jax.grad(lambda m, name=name: objective(config, name)(m, x, context)[0])
+        )(model)
         for name in METHODS
         if name != "conditional"
     }
@@ -124,6 +128,7 @@ def test_discrepancy_is_that_of_its_definition():
         WassersteinMMD(0.0)
 
 
+@pytest.mark.slow
 def test_codes_are_learnt_then_their_prior_and_samples_are_drawn(tmp_path, capsys):
     config = VQConfig(methods=("average",), repeats=1, epochs=60, hidden=(64,), codes=8)
     table = vq_recipe.run(config, tmp_path / "run", progress=False, say=lambda line: None)

@@ -37,6 +37,7 @@ def parsed(block):
 
 
 # A store that is slow to close on a busy machine is not what is tested here.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:WandbLogger")
 @pytest.mark.skipif(not blocks(), reason="the seed's text is not beside this checkout")
 def test_the_blocks_of_the_seed_run(tmp_path, monkeypatch):

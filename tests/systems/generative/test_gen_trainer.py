@@ -86,6 +86,7 @@ def test_a_checkpoint_goes_on_to_the_same_bits(data, at, tmp_path):
     assert same(straight.state, resumed.state)
 
 
+@pytest.mark.slow
 def test_a_callback_may_save_at_any_moment(tmp_path):
     """At the end of an epoch or of the training, the next epoch is what a load goes on with."""
 
@@ -199,7 +200,9 @@ class Own(gen.Trainer):
         def loss_fn(params):
             return self.compute_custom_loss(params, batch, step_rng)
 
-        (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state["params"])
+        (loss, metrics), grads = eqx.filter_jit(jax.value_and_grad(loss_fn, has_aux=True))(
+            state["params"]
+        )
         grads = self.process_gradients(grads)
         updates, opt_state = self.optimizer.update(grads, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], updates)

@@ -77,7 +77,7 @@ def gradients(bound, model, x, key=KEY):
     def loss(model):
         return bound(model, x, et.Context.at(key))[0]
 
-    return eqx.filter_grad(loss)(model)
+    return eqx.filter_jit(eqx.filter_grad(loss))(model)
 
 
 def test_each_part_of_piwae_follows_its_own_bound():

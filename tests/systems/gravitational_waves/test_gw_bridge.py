@@ -53,7 +53,7 @@ def test_the_gradient_reaches_every_feature_and_the_threshold(encoding):
     def loss(bridge, x):
         return (bridged(bridge, x) * weight).sum()
 
-    thresholds, features = jax.grad(loss, (0, 1))(bridge, x)
+    thresholds, features = eqx.filter_jit(jax.grad(loss, (0, 1)))(bridge, x)
     assert np.abs(features).max(0).min() > 0
     assert np.isfinite(features).all()
     assert np.abs(thresholds.threshold.log_ratio).min() > 0
@@ -100,7 +100,9 @@ def test_delta_modulation_reconstructs_within_a_threshold(steps, threshold):
 
 def test_the_gradient_through_delta_modulation_does_not_explode():
     x = jnp.cumsum(0.2 * signal(500, 1), 0)
-    gradient = jax.grad(lambda x: bridged(SpikeBridge(0.1, "delta"), x)[-1].sum())(x)
+    gradient = eqx.filter_jit(jax.grad(lambda x: bridged(SpikeBridge(0.1, "delta"), x)[-1].sum()))(
+        x
+    )
     assert np.abs(gradient).max() < 100
 
 
@@ -156,7 +158,7 @@ def test_a_stronger_signal_is_earlier_in_the_gradient():
     def earliness(x):
         return (latency(x, jnp.array(0.1), 4, FastSigmoid())[:, :, :1] * early).sum()
 
-    assert jax.grad(earliness)(jnp.full((1, 1), 0.15))[0, 0] > 0
+    assert eqx.filter_jit(jax.grad(earliness))(jnp.full((1, 1), 0.15))[0, 0] > 0
 
 
 def test_many_thresholds_keep_time_and_features_apart():

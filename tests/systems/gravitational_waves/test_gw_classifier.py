@@ -84,7 +84,9 @@ def test_gradients_are_those_of_spyx(name, hoisted):
     snn = eqx.tree_at(lambda m: (*m.layers, m.readout), snn, parts)
     x = jnp.asarray(np.cos(0.7 * np.arange(60)).reshape(20, 3) > 0.2, jnp.float32)
     weight = jnp.asarray(np.cos(np.arange(40)).reshape(20, 2), jnp.float32)
-    loss, gradient = jax.value_and_grad(lambda m: (m.activity(x).readout * weight).sum())(snn)
+    loss, gradient = eqx.filter_jit(
+        jax.value_and_grad(lambda m: (m.activity(x).readout * weight).sum())
+    )(snn)
     assert float(loss) == pytest.approx(5.890515, rel=1e-5)
     np.testing.assert_allclose(gradient.layers[0].weight, first, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(gradient.layers[1].bias, second, rtol=1e-4, atol=1e-5)
@@ -100,7 +102,7 @@ def test_both_ways_through_time_agree(neurons):
 
     def results(hoisted):
         snn = classifier(hoisted=hoisted, neurons=neurons)
-        return jax.value_and_grad(lambda both: both[0](both[1])[0])((snn, x))
+        return eqx.filter_jit(jax.value_and_grad(lambda both: both[0](both[1])[0]))((snn, x))
 
     for one, other in zip(*map(jax.tree.leaves, (results(True), results(False))), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
@@ -164,7 +166,7 @@ def test_it_learns_what_only_the_order_of_spikes_tells():
     def train(learnt):
         def step(carry, _):
             learnt, memory = carry
-            value, gradient = jax.value_and_grad(loss)(learnt)
+            value, gradient = eqx.filter_jit(jax.value_and_grad(loss))(learnt)
             updates, memory = optimizer.update(gradient, memory)
             return (optax.apply_updates(learnt, updates), memory), value
 

@@ -134,7 +134,7 @@ def test_spikes_are_zero_or_one(kind):
 def test_the_gradient_reaches_early_inputs_time_constants_and_thresholds(kind):
     neurons = kind(3, dt=1e-3, learnable=True, surrogate=FastSigmoid())
     x = 0.1 + 0.1 * jax.random.normal(jax.random.key(1), (50, 3))
-    gradient, inputs = jax.grad(lambda both: both[0](both[1]).sum())((neurons, x))
+    gradient, inputs = eqx.filter_jit(jax.grad(lambda both: both[0](both[1]).sum()))((neurons, x))
     assert np.abs(inputs[:5]).min() > 0
     for quantity in (gradient.membrane, gradient.threshold):
         assert np.abs(quantity.log_ratio).min() > 0
@@ -145,7 +145,9 @@ def test_the_gradient_reaches_early_inputs_time_constants_and_thresholds(kind):
 def test_a_gradient_by_the_time_constant_is_that_of_the_closed_form():
     dt, tau = 1e-3, 0.02
     neurons = LI(1, dt=dt, time_constant=tau, learnable=True)
-    gradient = jax.grad(lambda n: n(impulse(1.0, 11))[10, 0])(neurons).membrane.log_ratio[0]
+    gradient = eqx.filter_jit(jax.grad(lambda n: n(impulse(1.0, 11))[10, 0]))(
+        neurons
+    ).membrane.log_ratio[0]
     # d/d(ln tau) of exp(-10 dt / tau)
     assert float(gradient) == pytest.approx(10 * dt / tau * np.exp(-10 * dt / tau), rel=1e-4)
 

@@ -65,6 +65,7 @@ def test_recordings_that_the_rule_cannot_judge_are_refused_before_training():
         Leakage(duration=0.3)
 
 
+@pytest.mark.slow
 def test_a_trial_has_a_forest_and_the_rule_beside_it_and_all_are_drawn(tmp_path):
     config = Leakage(**{**LEAK, "curve": (1,)}, levels=("bearing",))
     table = leakage_recipe.run(config, tmp_path / "run", progress=False, say=lambda line: None)

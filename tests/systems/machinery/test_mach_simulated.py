@@ -195,10 +195,7 @@ TRIALS = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in ("spectrogram", "progressive") else ())
-        for name in TRIALS
-    ],
+    [pytest.param(name, marks=() if name == "pinn" else pytest.mark.slow) for name in TRIALS],
 )
 def test_a_trial_trains_and_is_measured(name):
     recipe, config = TRIALS[name]

@@ -95,7 +95,13 @@ class PowerCut(et.Callback):
             raise RuntimeError("power cut")
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("cnn", "pinn", "together") else pytest.mark.slow)
+        for name in MAKERS
+    ],
+)
 def test_a_run_that_was_broken_off_ends_in_the_same_bits(name, tmp_path):
     named, model, arguments = MAKERS[name]()
     phases = named.phases(*arguments)

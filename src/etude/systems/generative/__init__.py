@@ -40,6 +40,7 @@ from etude.systems.generative.matching import ContinuousFlow, FlowMatching
 from etude.systems.generative.metrics import (
     Estimate,
     frechet_distance,
+    frechet_value,
     mean_discrepancy,
     memorised,
     precision,
@@ -151,6 +152,7 @@ __all__ = [
     "dequantised",
     "figure_of",
     "frechet_distance",
+    "frechet_value",
     "log_likelihood",
     "log_mean_exp",
     "mean_discrepancy",

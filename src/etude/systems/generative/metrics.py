@@ -168,6 +168,16 @@ def frechet_distance(samples: Rows, data: Others, *, seed: int = 0) -> Estimate:
     return _bootstrapped(distance, len(x), len(y), _random("frechet_distance", seed))
 
 
+def frechet_value(samples: Rows, data: Others) -> float:
+    """The value of `frechet_distance`, without an interval and so much faster.
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 2))
+    >>> round(frechet_value(x, x + np.array([3.0, 4.0])), 6)
+    25.0
+    """
+    return _frechet(*_pair("frechet_value", samples, data))
+
+
 def precision(
     samples: Float[np.ndarray, "n ..."],
     data: Float[np.ndarray, "m ..."],

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from etude.recipe import DataConfiguration
-from etude.systems.generative.metrics import frechet_distance, memorised, recall
+from etude.systems.generative.metrics import frechet_value, memorised, recall
 from etude.systems.generative.recipes.recognition import features, pictures, recognised, recogniser
 
 #: Samples that a model is measured by, and those that are drawn at a time: each class as often.
@@ -45,8 +45,8 @@ def judged(
     return {
         "recognised": recognised(judge, fake, labels),
         "real_recognised": recognised(judge, chosen.x, chosen.y),
-        "frechet": frechet_distance(seen, real).value,
-        "real_frechet": frechet_distance(other, real).value,
+        "frechet": frechet_value(seen, real),
+        "real_frechet": frechet_value(other, real),
         "recall": recall(seen, real).value,
         "real_recall": recall(other, real).value,
         "memorised": memorised(fake, found.train.x, found.valid.x[:COUNT]).value,
