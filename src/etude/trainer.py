@@ -13,9 +13,10 @@
 """
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,6 +111,25 @@ class Trainer:
         self.settings = Settings(
             model, phases, bound, reports, hooks, nonfinite, seed, executor, on_full_disk
         )
+
+    def watched_by(self, *callbacks: Callback) -> "Trainer":
+        """A trainer of the same training, with further callbacks.
+
+        For who gets a trainer from elsewhere, as a search from a recipe. Raises
+        `ConfigurationError` if a callback goes by something that no phase reports.
+        """
+        settings, other = self.settings, copy.copy(self)
+        hooks = Hooks([*settings.hooks.callbacks, *callbacks])
+        bound, reports = bind(
+            settings.model,
+            settings.phases,
+            hooks,
+            policy=settings.nonfinite.policy,
+            folder=self.folder,
+        )
+        other.settings = replace(settings, hooks=hooks, bound=bound, reports=reports)
+        other._free = [True]
+        return other
 
     def fit(self) -> Result:
         """Trains from the beginning.

@@ -9,4 +9,14 @@ def train_test_split(
     stratify: np.ndarray | None = None,
     random_state: int | None = None,
 ) -> list[np.ndarray]: ...
+def check_cv(cv: Any, y: Any = None, *, classifier: bool = False) -> Any: ...
+def cross_val_score(
+    estimator: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    scoring: Any = None,
+    cv: Any = None,
+    error_score: Any = ...,
+) -> np.ndarray: ...
 def __getattr__(name: str) -> Any: ...

@@ -1,0 +1,88 @@
+"""Estimators of scikit-learn, measured by cross-validation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from etude.errors import suggest
+from etude.search.space import Space
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The scores of an estimator of scikit-learn with given parameters, one for each fold.
+
+    The folds are made once, so that all settings are measured on the same. They, and the scores,
+    are those of `sklearn.model_selection.GridSearchCV` with the same arguments.
+
+    Args:
+        estimator: the estimator; it stays as it is.
+        x: samples, one a row.
+        y: their labels or targets.
+        cv: number of folds, or a splitter of scikit-learn.
+        scoring: name of a score of scikit-learn, or a scorer; None: the estimator's own. Larger is
+            better.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.svm import SVC
+    >>> x, y = load_iris(return_X_y=True)
+    >>> [round(score, 4) for score in CrossValidation(SVC(), x, y, cv=3)(C=1.0)]
+    [0.96, 0.98, 0.94]
+    """
+
+    estimator: Any
+    x: Any
+    y: Any = None
+    cv: Any = 5
+    scoring: Any = None
+
+    def __call__(self, **setting: Any) -> list[float]:
+        """The scores of the folds. Raises what the estimator raises."""
+        from sklearn.model_selection import cross_val_score
+
+        scores = cross_val_score(
+            self._with(setting),
+            self.x,
+            self.y,
+            cv=self._folds,
+            scoring=self.scoring,
+            error_score="raise",
+        )
+        return [float(score) for score in scores]
+
+    def fitted(self, setting: Mapping[str, Any]) -> Any:
+        """The estimator with these parameters, fitted to all samples."""
+        return self._with(setting).fit(self.x, self.y)
+
+    def problems(self, space: Space, seeds: int) -> list[str]:
+        """Sentences about names that are no parameters of the estimator."""
+        self._folds  # noqa: B018, made here, so that all workers have the same
+        known = self.estimator.get_params()
+        kind = type(self.estimator).__name__
+        found = [
+            f"{name}: {kind} has no such parameter. {suggest(name, known)}"
+            for name in (*space.varied, *space.constants)
+            if name not in known
+        ]
+        if seeds != 1:
+            found.append(
+                f"seeds repeats a training; of {kind}, give a splitter that repeats, as "
+                "cv=RepeatedStratifiedKFold()."
+            )
+        return found
+
+    def _with(self, setting: Mapping[str, Any]) -> Any:
+        from sklearn.base import clone
+
+        return clone(self.estimator).set_params(**setting)
+
+    @cached_property
+    def _folds(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        from sklearn.base import is_classifier
+        from sklearn.model_selection import check_cv
+
+        folds = check_cv(self.cv, self.y, classifier=is_classifier(self.estimator))
+        return list(folds.split(self.x, self.y))

@@ -1,0 +1,167 @@
+"""Which setting is tried next: a pure function of the trials so far, the seed and the number.
+
+So a search that was interrupted goes on as if it had not been, and no random number is drawn
+twice, as by a sampler of Optuna that is made anew with its seed.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from etude.engine.direction import Mode
+from etude.errors import ConfigurationError
+from etude.search.backend import optuna_or_refuse
+from etude.search.space import Range, Space, key_of
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+Setting = dict[str, Any]
+
+#: Draws of one setting: so many may be forbidden or under way before the search gives up.
+DRAWS = 1000
+#: A space of so many settings is gone through where drawing finds none.
+COUNTED = 100_000
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The settings of the trials so far, by `key_of`."""
+
+    finished: Collection[str]
+    running: Collection[str]
+
+    @property
+    def all(self) -> set[str]:
+        """Those of all trials."""
+        return {*self.finished, *self.running}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every setting of a space that can be counted, in order."""
+
+    name: str = "grid"
+
+    def problems(self, space: Space) -> list[str]:
+        """A sentence for each range that has no end of values."""
+        found: list[str] = []
+        for name, one in space.varied.items():
+            if isinstance(one, Range) and (one.count is None or one.log):
+                found.append(
+                    f"{name}: a grid needs a list of values, or a range with a step; got the range "
+                    f"{one.low} to {one.high}{', logarithmic' if one.log else ''}."
+                )
+        return found
+
+    def propose(
+        self,
+        space: Space,
+        trials: "Sequence[FrozenTrial]",
+        tried: Tried,
+        allowed: Callable[[Setting], bool],
+        mode: Mode,
+    ) -> Setting | None:
+        """The first setting that no trial has."""
+        return untried(space, tried, allowed)
+
+
+@dataclass(frozen=True)
+class Random:
+    """Settings drawn independently."""
+
+    seed: int = 0
+    name: str = "random"
+
+    def problems(self, space: Space) -> list[str]:
+        """None: every space can be drawn from."""
+        return []
+
+    def propose(
+        self,
+        space: Space,
+        trials: "Sequence[FrozenTrial]",
+        tried: Tried,
+        allowed: Callable[[Setting], bool],
+        mode: Mode,
+    ) -> Setting | None:
+        """A setting that is allowed and not under way."""
+        optuna = optuna_or_refuse()
+        sampler = optuna.samplers.RandomSampler(_seed(self.seed, len(trials)))
+        study = optuna.create_study(sampler=sampler)
+        return _drawn(study, space, tried, allowed)
+
+
+@dataclass(frozen=True)
+class Bayesian:
+    """Settings drawn where the good ones lie: a tree-structured Parzen estimator (TPE).
+
+    `start` trials are drawn at random first.
+    """
+
+    seed: int = 0
+    start: int = 10
+    name: str = "bayesian"
+
+    def problems(self, space: Space) -> list[str]:
+        """None: every space can be drawn from."""
+        return []
+
+    def propose(
+        self,
+        space: Space,
+        trials: "Sequence[FrozenTrial]",
+        tried: Tried,
+        allowed: Callable[[Setting], bool],
+        mode: Mode,
+    ) -> Setting | None:
+        """A setting that is allowed and not under way."""
+        optuna = optuna_or_refuse()
+        # A copy, because a draw makes a trial; one that is rejected counts there as under way, so
+        # that the next draw keeps away from it.
+        study = optuna.create_study(
+            sampler=optuna.samplers.TPESampler(
+                seed=_seed(self.seed, len(trials)), n_startup_trials=self.start
+            ),
+            direction="minimize" if mode == "min" else "maximize",
+        )
+        study.add_trials(trials)
+        return _drawn(study, space, tried, allowed)
+
+
+#: A way to choose settings.
+Method = Grid | Random | Bayesian
+
+
+def untried(space: Space, tried: Tried, allowed: Callable[[Setting], bool]) -> Setting | None:
+    """The first setting of a space that can be counted which no trial has; None if all are."""
+    known = tried.all
+    for point in space.points():
+        if key_of(point) not in known and allowed(point):
+            return point
+    return None
+
+
+def _seed(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def _drawn(
+    study: "Study", space: Space, tried: Tried, allowed: Callable[[Setting], bool]
+) -> Setting | None:
+    """The first draw that is allowed, and that is not being trained by another worker."""
+    if space.size is not None and len(tried.all) >= space.size:
+        return None
+    for attempt in range(DRAWS):
+        setting = space.decoded(study.ask(space.distributions()).params)
+        if key_of(setting) not in tried.running and allowed(setting):
+            return setting
+        if attempt >= 20 and space.size is not None and space.size <= COUNTED:
+            return untried(space, tried, allowed)
+    raise ConfigurationError(
+        f"{DRAWS} settings were drawn and the constraints allow none of them: loosen the "
+        "constraints, or narrow the space to where they hold."
+    )

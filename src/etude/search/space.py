@@ -1,0 +1,297 @@
+"""What a search varies: a range, a list of choices or a constant, by the name of each field.
+
+>>> space = Space.of({"rate": Range(1e-4, 1e-1, log=True), "width": [32, 64], "steps": 100})
+>>> space.varied["width"], dict(space.constants), space.size
+((32, 64), {'steps': 100}, None)
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+from etude.config import near_match
+from etude.engine.numbers import is_real
+from etude.errors import ConfigurationError
+from etude.kinds import is_mapping
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+#: What a range consists of, in a file.
+PARTS = ("low", "high", "log", "step")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included.
+
+    Where both (and `step`) are whole numbers, so are all values, unless the field takes others.
+
+    Attributes:
+        low: the least value.
+        high: the largest; if `step` does not lead there, the last value before it.
+        log: draw the logarithm evenly, as for a learning rate.
+        step: distance of the values; None: any number between, or any whole one.
+
+    Raises `ConfigurationError` if it is empty, or if `log` and `step` are combined.
+
+    >>> list(Range(0.1, 0.5, step=0.2).values())
+    [0.1, 0.3, 0.5]
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def __post_init__(self):
+        if found := "; ".join(_wrong_in(self)):
+            raise ConfigurationError(f"Range: {found}.")
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds whole numbers alone."""
+        return all(isinstance(part, int) for part in (self.low, self.high, self.step or 1))
+
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None if they cannot be counted."""
+        if self.step is None and not self.whole:
+            return None
+        return int((Decimal(str(self.high)) - Decimal(str(self.low))) // self._stride) + 1
+
+    def values(self) -> Iterator[float]:
+        """All values of a range that can be counted, in order; none of any other."""
+        for number in range(self.count or 0):
+            value = Decimal(str(self.low)) + number * self._stride
+            yield int(value) if self.whole else float(value)
+
+    @property
+    def _stride(self) -> Decimal:
+        return Decimal(str(self.step or 1))
+
+
+Choices = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The settings of a search.
+
+    Attributes:
+        varied: a range or choices by name.
+        constants: values that are the same in every setting.
+    """
+
+    varied: Mapping[str, Range | Choices]
+    constants: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "Space":
+        """The space that a mapping describes.
+
+        A list holds choices, a `Range` or a mapping with `low` and `high` is a range, any other
+        mapping a group of fields, whose names are joined by dots; everything else is a constant.
+
+        Raises `ConfigurationError` with all that is wrong.
+        """
+        space, problems = read_space(given)
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        return space
+
+    @property
+    def size(self) -> int | None:
+        """How many settings there are; None if a range cannot be counted."""
+        counts = [one.count if isinstance(one, Range) else len(one) for one in self.varied.values()]
+        return math.prod(n for n in counts if n is not None) if None not in counts else None
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """All settings of a space that can be counted; the last name varies fastest."""
+        axes = [
+            list(one.values()) if isinstance(one, Range) else list(one)
+            for one in self.varied.values()
+        ]
+        for point in itertools.product(*axes):
+            yield dict(zip(self.varied, point, strict=True))
+
+    def distributions(self) -> "dict[str, BaseDistribution]":
+        """What Optuna draws from."""
+        return {name: _distribution(one) for name, one in self.varied.items()}
+
+    def encoded(self, setting: Mapping[str, Any]) -> dict[str, Any]:
+        """A setting as Optuna keeps it: lists and mappings as text."""
+        return {
+            name: setting[name] if isinstance(one, Range) else _scalar(setting[name])
+            for name, one in self.varied.items()
+        }
+
+    def decoded(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The setting that Optuna keeps as `params`."""
+        setting: dict[str, Any] = {}
+        for name, one in self.varied.items():
+            if isinstance(one, Range):
+                setting[name] = params[name]
+            else:
+                setting[name] = next(choice for choice in one if _scalar(choice) == params[name])
+        return setting
+
+    def record(self) -> dict[str, Any]:
+        """The space as a file describes it, which `of` reads."""
+        found: dict[str, Any] = {}
+        for name, one in self.varied.items():
+            parts = {part: getattr(one, part) for part in PARTS} if isinstance(one, Range) else {}
+            found[name] = {k: v for k, v in parts.items() if v not in (None, False)} or list(one)  # pyright: ignore[reportArgumentType]
+        return found | dict(self.constants)
+
+
+def key_of(setting: Mapping[str, Any]) -> str:
+    """What two settings have in common if they are the same.
+
+    >>> key_of({"b": 1, "a": [2]})
+    '{"a": [2], "b": 1}'
+    """
+    return json.dumps(dict(setting), sort_keys=True)
+
+
+def read_space(given: Mapping[Any, Any]) -> tuple[Space, list[str]]:
+    """As `Space.of`, with sentences about what is wrong, and without what they are about."""
+    varied: dict[str, Range | Choices] = {}
+    constants: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, one in _flat(given, problems):
+        if isinstance(one, list | tuple):
+            _choose(name, cast("Sequence[Any]", one), varied, constants, problems)
+        elif isinstance(one, Range):
+            varied[name] = one
+        elif is_mapping(one):
+            _measure(name, one, varied, problems)
+        elif _is_plain(one):
+            constants[name] = one
+        else:
+            problems.append(f"{name}: expected a range, a list or a plain value; got {one!r}.")
+    if not varied and not problems:
+        problems.append(
+            "The space varies nothing: give a field a range, {low: 1, high: 9}, or choices, [1, 9]."
+        )
+    return Space(varied, constants), problems
+
+
+def _flat(given: Mapping[Any, Any], problems: list[str]) -> Iterator[tuple[str, Any]]:
+    for name, one in given.items():
+        if not isinstance(name, str) or not name:
+            problems.append(f"A field is named by text; got {name!r}.")
+        elif is_mapping(one) and one and not {"low", "high"} & set(one):
+            yield from _flat({f"{name}.{inner}": value for inner, value in one.items()}, problems)
+        else:
+            yield name, one
+
+
+def _choose(
+    name: str,
+    one: Sequence[Any],
+    varied: dict[str, Any],
+    constants: dict[str, Any],
+    problems: list[str],
+) -> None:
+    if not one:
+        problems.append(f"{name}: the list of choices is empty.")
+    elif not all(map(_is_plain, one)):
+        problems.append(f"{name}: choices are numbers, texts and lists of them; got {one!r}.")
+    elif len(one) == 1:
+        constants[name] = one[0]
+    else:
+        scalars = [_scalar(choice) for choice in one]
+        twice = [c for place, c in enumerate(scalars) if c in scalars[:place]]
+        if twice:
+            problems.append(f"{name}: the choice {twice[0]!r} is given twice.")
+        varied[name] = tuple(one)
+
+
+def _measure(
+    name: str, one: Mapping[str, Any], varied: dict[str, Any], problems: list[str]
+) -> None:
+    unknown = [part for part in one if part not in PARTS]
+    problems += [
+        f"{name}: a range has {', '.join(PARTS)}; got {part!r}{near_match(str(part), list(PARTS))}."
+        for part in unknown
+    ]
+    missing = [part for part in ("low", "high") if part not in one]
+    problems += [f"{name}: the range has no {part}." for part in missing]
+    if unknown or missing:
+        return
+    parts = {part: _number(value) if part != "log" else value for part, value in one.items()}
+    try:
+        varied[name] = Range(**parts)
+    except ConfigurationError as error:
+        problems.append(f"{name}: {str(error).removeprefix('Range: ')}")
+
+
+def _wrong_in(one: Range) -> Iterator[str]:
+    numbers = {"low": one.low, "high": one.high, "step": one.step}
+    odd = [
+        f"{part} is a finite number; got {value!r}"
+        for part, value in numbers.items()
+        if not (part == "step" and value is None) and not (is_real(value) and math.isfinite(value))  # pyright: ignore[reportArgumentType]
+    ]
+    yield from odd
+    if not isinstance(one.log, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        yield f"log is true or false; got {one.log!r}"
+    elif not odd:
+        if one.low >= one.high:
+            yield f"the range is empty: low {one.low} is not below high {one.high}"
+        elif one.log and one.low <= 0:
+            yield f"a logarithmic range begins above 0; got low {one.low}"
+        if one.step is not None and one.log:
+            yield "log and step cannot be combined: list the values instead"
+        elif one.step is not None and one.step <= 0:
+            yield f"step is above 0; got {one.step}"
+
+
+def _number(value: Any) -> Any:
+    """A number that YAML takes for text, as 1e-3; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        return json.loads(json.dumps(value, allow_nan=False)) is not Ellipsis
+    except (TypeError, ValueError):
+        return False
+
+
+def _scalar(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | tuple | dict) else value
+
+
+def _distribution(one: Range | Choices) -> "BaseDistribution":
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if not isinstance(one, Range):
+        return CategoricalDistribution([_scalar(choice) for choice in one])
+    if one.whole:
+        # What the step does not lead to is left out, which Optuna would say as a warning.
+        return IntDistribution(
+            int(one.low), int([*_ends(one)][-1]), log=one.log, step=int(one.step or 1)
+        )
+    return FloatDistribution(one.low, [*_ends(one)][-1], log=one.log, step=one.step)
+
+
+def _ends(one: Range) -> tuple[float, float]:
+    if one.step is None or one.count is None:
+        return one.low, one.high
+    last = Decimal(str(one.low)) + (one.count - 1) * Decimal(str(one.step))
+    return one.low, float(last)

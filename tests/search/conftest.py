@@ -1,0 +1,6 @@
+"""Makes the little recipe importable, here and in workers."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
