@@ -116,18 +116,17 @@ class Trainer:
         """A trainer of the same training, with further callbacks.
 
         For who gets a trainer from elsewhere, as a search from a recipe. Raises
-        `ConfigurationError` if a callback goes by something that no phase reports.
+        `ConfigurationError` for a callback that goes by something that no phase reports, or that
+        measures inside the step (`probe`), which is compiled with the trainer's own.
         """
-        settings, other = self.settings, copy.copy(self)
-        hooks = Hooks([*settings.hooks.callbacks, *callbacks])
-        bound, reports = bind(
-            settings.model,
-            settings.phases,
-            hooks,
-            policy=settings.nonfinite.policy,
-            folder=self.folder,
-        )
-        other.settings = replace(settings, hooks=hooks, bound=bound, reports=reports)
+        hooks = Hooks([*self.settings.hooks.callbacks, *callbacks])
+        if len(hooks.probes) > len(self.settings.hooks.probes):
+            raise ConfigurationError(
+                "watched_by takes callbacks without a probe; give those to the Trainer itself."
+            )
+        other = copy.copy(self)
+        reports = self.settings.reports.watched_by(hooks.callbacks)
+        other.settings = replace(self.settings, hooks=hooks, reports=reports)
         other._free = [True]
         return other
 

@@ -60,7 +60,10 @@ def evaluate(inputs: Sequence[str], options: EvaluateOptions) -> None:
 
 def report(inputs: Sequence[str], options: Config) -> None:
     """`etude report RUN`."""
-    from etude.run import write_report
+    if (Path(inputs[0]) / "search.yaml").is_file():
+        from etude.search import write_report
+    else:
+        from etude.run import write_report
 
     print(write_report(Path(inputs[0])))
 

@@ -12,7 +12,7 @@ from etude.cli.fields import leaves
 from etude.cli.options import Line, words
 from etude.cli.reading import Opened, one_value
 from etude.config import Config, OutputFolder
-from etude.errors import ConfigurationError, UsageError
+from etude.errors import UsageError
 
 
 class SearchOptions(Config, frozen=True):
@@ -32,7 +32,9 @@ class SearchOptions(Config, frozen=True):
     mode: Literal["min", "max"] | None = Field(
         None, description="which of its values are better; of a loss the small ones"
     )
-    seeds: int = Field(1, ge=1, le=1000, description="trainings of each setting, which are averaged")
+    seeds: int = Field(
+        1, ge=1, le=1000, description="trainings of each setting, which are averaged"
+    )
     constraint: tuple[str, ...] = Field(
         (), description='what a setting must satisfy, as "width * depth <= 256"'
     )
@@ -61,9 +63,9 @@ def open_search(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
     space = _space(recipe, one_value(options, "space"), options, problems)
 
     def search(line: Line, own: SearchOptions, config: Any) -> None:
-        folder = own.run or default
         from etude.search import BayesianSearch, GridSearch, RandomSearch
 
+        folder = own.run or default
         searches = {"bayesian": BayesianSearch, "random": RandomSearch, "grid": GridSearch}
         found = searches[own.method](
             target=name,
@@ -123,16 +125,16 @@ def _space(
     content = _content(file, problems)
     if not content and problems:
         return {}
-    try:
-        from etude.search.fields import fitted
-        from etude.search.space import read_space
-    except ImportError as error:  # pragma: no cover, NumPy is always there
-        raise ConfigurationError(str(error)) from None
+    from etude.search.fields import fitted
+    from etude.search.space import read_space
+
     space, found = read_space(content)
     space, others = fitted(space, recipe.configuration)
     problems += [f"{file}: {problem}" for problem in [*found, *others]]
+    known = leaves(recipe.configuration)
     problems += [
-        f"--{name} is varied by {file}: give it there or here." for name in space.varied
-        if name in options
+        f"--{name} is varied by {file}: give it there or here."
+        for name in space.varied
+        if name in options and name in known
     ]
     return content

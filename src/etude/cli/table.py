@@ -6,7 +6,7 @@
 
 from collections.abc import Sequence
 
-from etude.cli import commands, completion, training, verbs
+from etude.cli import commands, completion, search, training, verbs
 from etude.cli.columns import columns
 from etude.cli.fields import describe
 from etude.cli.reading import Opening, opened
@@ -35,6 +35,13 @@ BUILT_IN: dict[str, Command | Opening] = {
         training.ResumeOptions,
         training.open_to_resume,
         "runs/digits",
+    ),
+    "search": Opening(
+        "find the best settings of a recipe; the same command goes on with a search",
+        "RECIPE",
+        search.SearchOptions,
+        search.open_search,
+        "digits-two-phase --space space.yaml --trials 2 --run runs/search",
     ),
     "evaluate": Command(
         "measure the models of a run",

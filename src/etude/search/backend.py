@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two signs of life of a trial, and until one that gives none counts as dead.
 BEAT, GRACE = 30, 120
+JOURNAL = "journal.log"
 
 
 def optuna_or_refuse() -> ModuleType:
@@ -63,7 +64,7 @@ def open_storage(url: str | None, folder: Path | None) -> "BaseStorage":
         return _database(optuna, url)
     if folder is None:
         return optuna.storages.InMemoryStorage()
-    return optuna.storages.JournalStorage(_journal(optuna, folder / "journal.log"))
+    return optuna.storages.JournalStorage(_journal(optuna, folder / JOURNAL))
 
 
 def shown(url: str) -> str:
@@ -126,7 +127,8 @@ def _journal(optuna: ModuleType, path: Path) -> Any:
                 os.fsync(file)
 
     offsets: dict[int, int] = {}
-    path.touch()
+    if not path.exists():
+        path.touch()
     return Journal()
 
 

@@ -124,7 +124,13 @@ class Ledger:
             self._note(taken.number, "deaths", self._attributes(taken.number).get("deaths", 0) - 1)
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Notes an intermediate value; whether the trial shall be pruned."""
+        """Notes an intermediate value; whether the trial shall be pruned.
+
+        One that is not finite cannot be compared: whether it ends the training is the trainer's
+        matter.
+        """
+        if not math.isfinite(value):
+            return False
         trial = optuna_or_refuse().trial.Trial(self._study(), self._id_of(number))
         if step not in self.storage.get_trial(self._id_of(number)).intermediate_values:
             trial.report(value, step)

@@ -1,30 +1,21 @@
-"""All that a search is, checked; and its record in the folder, by which it goes on."""
+"""All that a search is, checked: what several processes work on."""
 
-import os
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from etude.engine.direction import Mode
-from etude.errors import ConfigurationError, RunError
-from etude.search.backend import locked, open_storage, optuna_or_refuse, shown
+from etude.search.backend import open_storage, optuna_or_refuse, shown
 from etude.search.constraints import Constraint, Expression, allowed
 from etude.search.ledger import Ledger
 from etude.search.proposing import Method, Setting, Tried
 from etude.search.space import Space
 from etude.search.targets import Target, Training
-from etude.yaml_reader import YamlError, read_yaml
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-#: The record of a search, which makes a folder one.
-RECORD, BEST = "search.yaml", "best.yaml"
 
 #: Pruners by name, as Optuna calls them; "none" never prunes.
 PRUNERS = {
@@ -32,15 +23,6 @@ PRUNERS = {
     "halving": "SuccessiveHalvingPruner",
     "none": "NopPruner",
 }
-
-
-def is_search(folder: Path) -> bool:
-    """Whether a folder is that of a search.
-
-    >>> is_search(Path("/"))
-    False
-    """
-    return (folder / RECORD).is_file()
 
 
 @dataclass(frozen=True)
@@ -131,74 +113,3 @@ def _text(constraint: Constraint) -> str:
     if isinstance(constraint, str | Expression):
         return constraint if isinstance(constraint, str) else constraint.text
     return f"{constraint.__module__}:{getattr(constraint, '__qualname__', type(constraint))}"
-
-
-def recorded(folder: Path) -> dict[str, Any]:
-    """The record of the search in a folder.
-
-    Raises `RunError` if there is none, or if it is damaged.
-    """
-    try:
-        found = read_yaml((folder / RECORD).read_text(encoding="utf-8"))
-        return dict(found)
-    except OSError:
-        raise RunError(f"{folder} is not a search: it has no {RECORD}.") from None
-    except (YamlError, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise RunError(f"{folder / RECORD} is damaged: {error}. Put back what was there.") from None
-
-
-def entered(folder: Path, record: Mapping[str, Any]) -> str:
-    """Makes the folder of a search, or goes on with the one that is there; the study's name.
-
-    Raises `RunError` if the folder holds something else, or a search with another record.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = {path.name for path in folder.iterdir()}
-        if not is_search(folder) and names - {"workers"}:
-            raise RunError(
-                f"{folder} is not empty and not a search (it has {', '.join(sorted(names)[:3])}): "
-                "nothing there is touched; give the search another folder (--run)."
-            )
-        (folder / "workers").mkdir(exist_ok=True)
-        with locked(folder / "workers" / "lock"):
-            if is_search(folder):
-                found = recorded(folder)
-                _refuse_other(folder, found, record)
-                return str(found["study"])
-            study = f"{folder.absolute().name}-{secrets.token_hex(4)}"
-            write_whole(folder / RECORD, _yaml({**record, "study": study}))
-            return study
-    except OSError as error:
-        raise RunError(
-            f"The search {folder} cannot be made: {error.strerror}. Choose a folder that you may "
-            "write."
-        ) from error
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Puts a file in its place: whole, or as it was before."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.rename(path)
-
-
-def _yaml(content: Mapping[str, Any]) -> str:
-    try:
-        return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"The search cannot be written as YAML: {error}.") from None
-
-
-def _refuse_other(folder: Path, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    now = read_yaml(_yaml(record))
-    differ = [
-        f"{name}: got {now.get(name)!r}, recorded {found.get(name)!r}"
-        for name in dict.fromkeys([*now, *found])
-        if name != "study" and now.get(name) != found.get(name)
-    ]
-    if differ:
-        raise RunError(
-            f"{folder} holds a search with other settings. {'; '.join(differ)}. Go on with the "
-            "recorded ones, or give the new search another folder (--run)."
-        )

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from etude.engine.direction import Mode, best
-from etude.errors import ColumnError, ConfigurationError, suggest
+from etude.errors import ColumnError, ConfigurationError, RunError, suggest
+from etude.search.backend import open_storage, optuna_or_refuse
+from etude.search.record import recorded
 from etude.search.space import Space
 from etude.table import Table
 
@@ -81,6 +83,31 @@ class Results:
     mode: Mode
     folder: Path | None = None
     optuna_trials: "tuple[FrozenTrial, ...]" = ()
+
+    @classmethod
+    def open(cls, folder: str | Path, storage: str | None = None) -> "Results":
+        """Those of the search in a folder, as far as it is; it may be under way.
+
+        `storage` is the URL of its database, needed if that has a password.
+
+        Raises `RunError` if there is no search, `ConfigurationError` if its storage cannot be
+        reached.
+        """
+        place = Path(folder)
+        record = recorded(place)
+        optuna = optuna_or_refuse()
+        kept = open_storage(storage or record["storage"], place)
+        try:
+            study = optuna.load_study(study_name=record["study"], storage=kept)
+        except KeyError:
+            raise RunError(f"{place}: the storage of the search does not hold it.") from None
+        space = Space.of(record["space"])
+        return results_of(study.get_trials(), space, record["metric"], record["mode"], place)
+
+    @property
+    def has_best(self) -> bool:
+        """Whether any trial has a value."""
+        return any(found.value is not None for found in self.trials)
 
     @property
     def best(self) -> Found:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -24,19 +24,18 @@ from etude.engine.direction import Mode, mode_of
 from etude.engine.numbers import is_count
 from etude.errors import ConfigurationError, suggest
 from etude.recipe import Configuration, Recipe
-from etude.search.backend import optuna_or_refuse, quiet
+from etude.search.backend import open_storage, optuna_or_refuse, quiet
 from etude.search.constraints import Constraint, Expression, unreadable
 from etude.search.estimators import CrossValidation
 from etude.search.fields import fitted
-from etude.search.plan import PRUNERS, Plan, entered
+from etude.search.plan import PRUNERS, Plan
 from etude.search.processes import Workers
 from etude.search.proposing import Bayesian, Grid, Method, Random
+from etude.search.record import entered, forget
 from etude.search.results import Results
 from etude.search.space import Range as Range, Space, read_space
 from etude.search.targets import Function, Target, Training
 from etude.search.worker import Say, Teller, work
-
-Prune = Literal["median", "halving", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,7 @@ class AbstractSearch(abc.ABC):
     folder: str | Path | None = None
     seeds: int = 1
     constraints: Constraint | Sequence[Constraint] = ()
-    prune: Prune | None = None
+    prune: str | None = None
     storage: str | None = None
     config: Configuration | None = None
 
@@ -107,6 +106,10 @@ class AbstractSearch(abc.ABC):
                     work(plan, ledger, trials, teller.tell)
                 else:
                     Workers(plan, trials, workers, say).run(teller.tell)
+            except ConfigurationError:
+                if plan.folder is not None and not ledger.trials():
+                    forget(plan.folder)  # so that it can be corrected
+                raise
             except KeyboardInterrupt:
                 stands = f"Interrupted; of the trials, {teller.results().stands}."
                 way = "" if plan.folder is None else f" The same search on {plan.folder} goes on."
@@ -126,6 +129,9 @@ class AbstractSearch(abc.ABC):
         if target is not None:
             problems += unreadable(constraints, target.context({**space.constants, **space.varied}))
             mode = self._mode(target.metric, problems)
+        if self.storage is not None and not problems:
+            with quiet():
+                open_storage(self.storage, None)
         if problems or target is None or mode is None:
             raise ConfigurationError("\n".join(dict.fromkeys(problems)))
         prune = self.prune or ("median" if target.reports else "none")
@@ -159,7 +165,7 @@ class AbstractSearch(abc.ABC):
             found.append(f"seeds is a whole number from 1; got {self.seeds!r}.")
         if self.storage is not None and self.folder is None:
             found.append("A storage needs a folder for the search as well; got folder=None.")
-        if self.prune is not None and self.prune not in get_args(Prune):
+        if self.prune is not None and self.prune not in PRUNERS:
             found.append(
                 f"prune is one of {', '.join(PRUNERS)}; got {self.prune!r}. "
                 f"{suggest(str(self.prune), PRUNERS)}"
@@ -169,7 +175,8 @@ class AbstractSearch(abc.ABC):
     def _target(self, space: Space, problems: list[str]) -> tuple[Target | None, Space]:
         """What is evaluated, and the space as it takes it."""
         if isinstance(self.target, str | Recipe):
-            return self._training(cast("str | Recipe[Any]", self.target), space, problems)
+            source: Any = self.target  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            return self._training(source, space, problems)
         if not callable(self.target):
             problems.append(
                 "The target of a search is a recipe, its name, a function or a CrossValidation; "

@@ -49,7 +49,7 @@ class Range:
     step: float | None = None
 
     def __post_init__(self):
-        if found := "; ".join(_wrong_in(self)):
+        if found := _wrong_in(self.low, self.high, self.log, self.step):
             raise ConfigurationError(f"Range: {found}.")
 
     @property
@@ -144,8 +144,12 @@ class Space:
         """The space as a file describes it, which `of` reads."""
         found: dict[str, Any] = {}
         for name, one in self.varied.items():
-            parts = {part: getattr(one, part) for part in PARTS} if isinstance(one, Range) else {}
-            found[name] = {k: v for k, v in parts.items() if v not in (None, False)} or list(one)  # pyright: ignore[reportArgumentType]
+            if isinstance(one, Range):
+                found[name] = {"low": one.low, "high": one.high}
+                found[name] |= {"log": True} if one.log else {}
+                found[name] |= {} if one.step is None else {"step": one.step}
+            else:
+                found[name] = list(one)
         return found | dict(self.constants)
 
 
@@ -225,31 +229,33 @@ def _measure(
     if unknown or missing:
         return
     parts = {part: _number(value) if part != "log" else value for part, value in one.items()}
-    try:
+    if found := _wrong_in(**parts):
+        problems.append(f"{name}: {found}.")
+    else:
         varied[name] = Range(**parts)
-    except ConfigurationError as error:
-        problems.append(f"{name}: {str(error).removeprefix('Range: ')}")
 
 
-def _wrong_in(one: Range) -> Iterator[str]:
-    numbers = {"low": one.low, "high": one.high, "step": one.step}
-    odd = [
+def _wrong_in(low: Any, high: Any, log: Any = False, step: Any = None) -> str:
+    """What is wrong with a range, as part of a sentence; empty if nothing is."""
+    numbers = {"low": low, "high": high} | ({} if step is None else {"step": step})
+    found = [
         f"{part} is a finite number; got {value!r}"
         for part, value in numbers.items()
-        if not (part == "step" and value is None) and not (is_real(value) and math.isfinite(value))  # pyright: ignore[reportArgumentType]
+        if not is_real(value) or not math.isfinite(value)
     ]
-    yield from odd
-    if not isinstance(one.log, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-        yield f"log is true or false; got {one.log!r}"
-    elif not odd:
-        if one.low >= one.high:
-            yield f"the range is empty: low {one.low} is not below high {one.high}"
-        elif one.log and one.low <= 0:
-            yield f"a logarithmic range begins above 0; got low {one.low}"
-        if one.step is not None and one.log:
-            yield "log and step cannot be combined: list the values instead"
-        elif one.step is not None and one.step <= 0:
-            yield f"step is above 0; got {one.step}"
+    if not isinstance(log, bool):
+        found.append(f"log is true or false; got {log!r}")
+    if found:
+        return "; ".join(found)
+    if low >= high:
+        found.append(f"the range is empty: low {low} is not below high {high}")
+    elif log and low <= 0:
+        found.append(f"a logarithmic range begins above 0; got low {low}")
+    if step is not None and log:
+        found.append("log and step cannot be combined: list the values instead")
+    elif step is not None and step <= 0:
+        found.append(f"step is above 0; got {step}")
+    return "; ".join(found)
 
 
 def _number(value: Any) -> Any:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from etude.compilations import shared_compilations
 from etude.errors import (
     CheckpointError,
-    ConfigurationError,
     LockedError,
     NonFiniteError,
     RunError,
     RunLostError,
 )
 from etude.search.ledger import Ledger, Taken
-from etude.search.plan import BEST, Plan, write_whole
+from etude.search.plan import Plan
+from etude.search.record import BEST, write_whole
 from etude.search.results import Results, best_as_yaml, results_of
 from etude.search.targets import Pruned, Training
 
@@ -102,10 +102,9 @@ def write_best(plan: Plan, ledger: Ledger) -> None:
     if plan.folder is None:
         return
     results = results_of(ledger.trials(), plan.space, plan.target.metric, plan.mode, plan.folder)
-    try:
-        setting = plan.full(dict(results.best.setting))
-    except ConfigurationError:  # none is complete
+    if not results.has_best:
         return
+    setting = plan.full(dict(results.best.setting))
     if isinstance(plan.target, Training):
         setting = plan.target.configuration(setting).model_dump(mode="json")
     write_whole(plan.folder / BEST, best_as_yaml(results, setting))

@@ -26,6 +26,18 @@ class Reports:
         self._validations: dict[str, list[frozenset[str]]] = {}
         self._settled: set[tuple[str, int | None]] = set()
 
+    def watched_by(self, callbacks: Sequence[Callback]) -> "Reports":
+        """What the same phases report, to other callbacks.
+
+        Raises `ConfigurationError` if they watch what nothing reports.
+        """
+        other = Reports(self._phases, callbacks)
+        other._steps, other._settled = dict(self._steps), set(self._settled)
+        other._validations = {name: list(names) for name, names in self._validations.items()}
+        if problems := other.problems():
+            raise ConfigurationError("\n".join(problems))
+        return other
+
     def expect(
         self, phase: Phase, steps: Iterable[str] | None, validations: Iterable[frozenset[str]]
     ) -> None:

@@ -1,0 +1,115 @@
+"""What a space may be, and what is said of one that cannot be searched."""
+
+import pytest
+from little_recipe import Little
+
+from etude.errors import ConfigurationError
+from etude.search import Expression, Range, Space
+from etude.search.fields import fitted
+from etude.search.space import read_space
+
+
+def problems(given, model=None):
+    space, found = read_space(given)
+    return found + (fitted(space, model)[1] if model else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"x": {"low": 3, "high": 3}}, "x: the range is empty: low 3 is not below high 3."),
+        ({"x": {"low": 0, "high": 1.0, "log": True}}, "a logarithmic range begins above 0"),
+        ({"x": {"low": 1, "hihg": 3}}, "a range has low, high, log, step; got 'hihg'; did you"),
+        ({"x": {"low": 1}}, "x: the range has no high."),
+        ({"x": {"low": "a", "high": 2}}, "low is a finite number; got 'a'"),
+        ({"x": {"low": float("nan"), "high": 2}}, "low is a finite number; got nan"),
+        ({"x": {"low": 1, "high": 9, "step": 0}}, "step is above 0; got 0"),
+        ({"x": {"low": 1, "high": 9, "step": 2, "log": True}}, "log and step cannot be combined"),
+        ({"x": {"low": 1, "high": 9, "log": "yes"}}, "log is true or false; got 'yes'"),
+        ({"x": []}, "x: the list of choices is empty."),
+        ({"x": [1, 2, 1]}, "x: the choice 1 is given twice."),
+        ({"x": [1, object()]}, "x: choices are numbers, texts and lists"),
+        ({"x": object()}, "x: expected a range, a list or a plain value"),
+        ({"x": 1}, "The space varies nothing"),
+        ({}, "The space varies nothing"),
+        ({3: [1, 2]}, "A field is named by text; got 3."),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_a_space_that_is_none_is_refused(given, told):
+    assert any(told in line for line in problems(given)), problems(given)
+    if 3 not in given:
+        with pytest.raises(ConfigurationError):
+            Space.of(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"raet": [0.1, 0.2]}, "raet: unknown field; did you mean 'rate'?"),
+        ({"rate": [0.1, -1.0]}, "rate: should be greater than 0; got -1.0."),
+        ({"rate": [0.1, "fast"]}, "rate: should be a valid number"),
+        ({"rate": [True, 0.1]}, "rate takes numbers; got True."),
+        ({"steps": {"low": 1, "high": 2000}}, "steps: should be less than or equal to 1000"),
+        ({"steps": {"low": 1.5, "high": 20}}, "steps takes whole numbers; got the range 1.5 to 20"),
+        ({"kind": {"low": 1, "high": 2}}, "kind takes no numbers, so it has no range"),
+        ({"widths": {"low": 1, "high": 2}}, "widths takes no numbers, so it has no range"),
+        ({"rate": [0.1, 0.2], "stesp": 3}, "stesp: unknown field; did you mean 'steps'?"),
+        ({"rate": [0.1, 0.2], "rate.inner": [1, 2]}, "rate.inner: "),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_a_space_that_does_not_fit_the_fields_is_refused(given, told):
+    assert any(line.startswith(told) for line in problems(given, Little)), problems(given, Little)
+
+
+def test_values_become_those_of_the_fields():
+    given = {"rate": {"low": "1e-3", "high": 1, "log": True}, "steps": {"low": 1.0, "high": 9.0}}
+    space, found = fitted(read_space(given | {"widths": [[1], [2, 3]]})[0], Little)
+    assert not found
+    assert space.varied == {
+        "rate": Range(0.001, 1.0, log=True), "steps": Range(1, 9), "widths": ([1], [2, 3])
+    }  # fmt: skip
+    assert isinstance(space.varied["rate"].high, float)
+    assert isinstance(space.varied["steps"].low, int)
+    assert space.decoded(space.encoded({"rate": 0.1, "steps": 3, "widths": [2, 3]})) == {
+        "rate": 0.1, "steps": 3, "widths": [2, 3]
+    }  # fmt: skip
+    assert Space.of(space.record()) == space
+
+
+def test_groups_and_dots_are_the_same():
+    assert Space.of({"a": {"b": [1, 2]}}) == Space.of({"a.b": [1, 2]})
+
+
+def test_a_range_ends_where_its_step_leads():
+    space = Space.of({"x": Range(0.0, 1.0, step=0.3), "n": Range(0, 7, step=3), "c": ["a", None]})
+    assert list(Range(0.0, 1.0, step=0.3).values()) == [0.0, 0.3, 0.6, 0.9]
+    assert space.distributions()["x"].high == 0.9
+    assert space.size == len(list(space.points())) == 4 * 3 * 2
+    assert space.record()["n"] == {"low": 0, "high": 7, "step": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("width <", "is no expression"),
+        ("__import__('os').system('ls')", "is made of names, numbers"),
+        ("width ** 99 ** 99 < 1", "is made of names"),
+        ("[w for w in (1, 2)]", "is made of names"),
+        ("width.real[0] > 1", "is made of names"),
+        ("(lambda: 1)()", "is made of names"),
+    ],
+)
+def test_a_constraint_is_an_expression_and_nothing_else(text, told):
+    with pytest.raises(ConfigurationError, match=told):
+        Expression(text)
+
+
+def test_a_constraint_that_cannot_be_computed_says_of_what():
+    assert Expression("a.b * 2 <= 8 and kind in ['x', 'y']").holds({"a.b": 4, "kind": "x"})
+    assert not Expression("not (1 < a <= 3)").holds({"a": 3})
+    with pytest.raises(ConfigurationError, match=r"cannot be computed of .*'kind': 'x'"):
+        Expression("kind < 3").holds({"kind": "x"})
+    with pytest.raises(ConfigurationError, match="division"):
+        Expression("1 / a > 3").holds({"a": 0})
