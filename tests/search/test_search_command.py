@@ -112,7 +112,7 @@ def test_a_signal_ends_well_and_the_same_command_goes_on(workers, number, tmp_pa
     here = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
     line = [sys.executable, "-m", "etude.cli.main", "search", RECIPE, "--space", "space.yaml"]
     line += ["--trials", "3", "--workers", str(workers), "--run", "s", "--pause", "0.2"]
-    line += ["--steps", "60", "--prune", "none"]
+    line += ["--steps", "60", "--prune", "never"]
     process = subprocess.Popen(
         line, cwd=tmp_path, env=here, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         start_new_session=True,

@@ -105,7 +105,7 @@ from little_recipe import Little, recipe
 if __name__ == "__main__":
     search = RandomSearch(
         target=recipe, space={{"rate": Range(1e-3, 1.0, log=True)}}, folder={folder!r},
-        config=Little(steps=60, pause=0.15), prune="none",
+        config=Little(steps=60, pause=0.15), prune="never",
     )
     search.run(8, workers=4)
 """

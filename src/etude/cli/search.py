@@ -38,7 +38,7 @@ class SearchOptions(Config, frozen=True):
     constraint: tuple[str, ...] = Field(
         (), description='what a setting must satisfy, as "width * depth <= 256"'
     )
-    prune: Literal["median", "halving", "none"] = Field(
+    prune: Literal["median", "halving", "never"] = Field(
         "median", description="which trainings are stopped before their end"
     )
     storage: str | None = Field(

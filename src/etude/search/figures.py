@@ -3,6 +3,7 @@
 Each takes `Results` and returns a figure of Matplotlib.
 """
 
+import bisect
 import functools
 import itertools
 import math
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 
 from etude.engine.direction import best, cost
-from etude.errors import ConfigurationError
+from etude.errors import ConfigurationError, suggest
 from etude.run.figures import RESCUE, STYLE, TRAIN, VALID
 from etude.search.backend import optuna_or_refuse, quiet
 from etude.search.results import Found, Results
@@ -110,9 +111,14 @@ def plot_importances(results: Results) -> "Figure":
 
 
 @_in_style
-def plot_slices(results: Results) -> "Figure":
-    """The value against each setting; later trials are darker."""
-    names = list(results.space.varied)
+def plot_slices(results: Results, names: Sequence[str] | None = None) -> "Figure":
+    """The value against each setting, or some of them; later trials are darker.
+
+    Raises `ConfigurationError` for a name that is not varied.
+    """
+    names = list(results.space.varied if names is None else names)
+    for name in names:
+        _check(results, name)
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
     figure = _figure(1 + 3 * columns, 0.4 + 2.6 * rows)
@@ -142,7 +148,7 @@ def plot_map(results: Results, x: str, y: str) -> "Figure":
     (across, columns), (up, rows) = (_cells(results, name, complete) for name in (x, y))
     grid = np.full((len(rows), len(columns)), np.nan)
     for found, column, row in zip(complete, across, up, strict=True):
-        here = grid[row, column]
+        here = float(grid[row, column])
         values = [found.value or 0.0] if math.isnan(here) else [found.value or 0.0, here]
         grid[row, column] = best(results.mode, values)
     axes.set_facecolor("white")
@@ -212,6 +218,12 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
+def _check(results: Results, name: str) -> None:
+    if name not in results.space.varied:
+        near = suggest(name, results.space.varied)
+        raise ConfigurationError(f"The search varies no {name!r}. {near}")
+
+
 def _complete(results: Results) -> list[Found]:
     return [found for found in results.trials if found.value is not None]
 
@@ -235,9 +247,7 @@ def _places(axes: Any, results: Results, name: str, complete: Sequence[Found]) -
 
 def _cells(results: Results, name: str, complete: Sequence[Found]) -> tuple[list[int], list[str]]:
     """The cell of each trial along a setting, and what the cells are called."""
-    if name not in results.space.varied:
-        known = ", ".join(results.space.varied)
-        raise ConfigurationError(f"The search varies no {name!r}; it varies {known}.")
+    _check(results, name)
     one = results.space.varied[name]
     values: list[Any] = list(one) if not isinstance(one, Range) else []
     if isinstance(one, Range) and one.count is not None and one.count <= FEW:
@@ -245,13 +255,15 @@ def _cells(results: Results, name: str, complete: Sequence[Found]) -> tuple[list
     if values:
         return [values.index(found.setting[name]) for found in complete], list(map(_text, values))
     assert isinstance(one, Range)
-    edges: Any = np.linspace(one.low, one.high, CELLS + 1)
-    if one.log:
-        edges = np.geomspace(one.low, one.high, CELLS + 1)
-    inner = edges[1:-1]
-    cells = [int(np.searchsorted(inner, found.setting[name], "right")) for found in complete]
-    middle: Any = np.sqrt(edges[1:] * edges[:-1]) if one.log else (edges[1:] + edges[:-1]) / 2
-    return cells, [_text(value) for value in middle.tolist()]
+    shares = [part / CELLS for part in range(CELLS + 1)]
+    edges = [
+        one.low * (one.high / one.low) ** s if one.log else one.low + (one.high - one.low) * s
+        for s in shares
+    ]
+    cells = [bisect.bisect(edges[1:-1], found.setting[name]) for found in complete]
+    pairs = itertools.pairwise(edges)
+    middle = [math.sqrt(a * b) if one.log else (a + b) / 2 for a, b in pairs]
+    return cells, list(map(_text, middle))
 
 
 def _heights(results: Results, name: str) -> Callable[[Found], float]:

@@ -17,11 +17,11 @@ from etude.search.targets import Target, Training
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-#: Pruners by name, as Optuna calls them; "none" never prunes.
+#: Pruners by name, as Optuna calls them.
 PRUNERS = {
     "median": "MedianPruner",
     "halving": "SuccessiveHalvingPruner",
-    "none": "NopPruner",
+    "never": "NopPruner",
 }
 
 

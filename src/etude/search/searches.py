@@ -59,7 +59,7 @@ class AbstractSearch(abc.ABC):
         constraints: expressions, as "width * depth <= 256", or functions of a setting (a mapping
             of dotted names), that have to be true. What they forbid is never tried.
         prune: how a recipe's training is stopped that is worse than others: "median" (worse than
-            the median of them at the same validation), "halving" (successive halving), "none".
+            the median of them at the same validation), "halving" (successive halving), "never".
             None is "median" for a recipe.
         storage: URL of a database that several hosts share; see the guide. None: a journal in the
             folder.
@@ -134,7 +134,7 @@ class AbstractSearch(abc.ABC):
                 open_storage(self.storage, None)
         if problems or target is None or mode is None:
             raise ConfigurationError("\n".join(dict.fromkeys(problems)))
-        prune = self.prune or ("median" if target.reports else "none")
+        prune = self.prune or ("median" if target.reports else "never")
         folder = None if self.folder is None else Path(self.folder)
         plan = Plan(
             target, space, self.method, mode, tuple(constraints), prune, folder, self.storage
@@ -183,7 +183,7 @@ class AbstractSearch(abc.ABC):
                 f"got {self.target!r}."
             )
             return None, space
-        if self.prune not in (None, "none"):
+        if self.prune not in (None, "never"):
             problems.append(
                 f"A function reports nothing on its way, so it is not pruned; got {self.prune!r}."
             )

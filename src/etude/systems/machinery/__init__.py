@@ -148,6 +148,16 @@ from etude.systems.machinery.training import (
     multi_label_loss,
     resize,
 )
+from etude.systems.machinery.tuning import (
+    BayesianOptimizer,
+    GridSearchOptimizer,
+    RandomSearchOptimizer,
+)
+from etude.systems.machinery.tuning_presets import (
+    get_default_param_distributions,
+    get_default_param_grid,
+    get_model_search_space,
+)
 
 __all__ = [
     "BEARINGS",
@@ -165,6 +175,7 @@ __all__ = [
     "SLIP",
     "WDCNN",
     "AbstractNetwork",
+    "BayesianOptimizer",
     "Bearing",
     "CNNTrainer",
     "CallbackList",
@@ -177,6 +188,7 @@ __all__ = [
     "Frequencies",
     "FrequencyConsistencyLoss",
     "Geometry",
+    "GridSearchOptimizer",
     "GroupSplit",
     "Groups",
     "HybridNetwork",
@@ -196,6 +208,7 @@ __all__ = [
     "PhysicsInformedLoss",
     "ProgressiveResizingTrainer",
     "Purity",
+    "RandomSearchOptimizer",
     "Recording",
     "Records",
     "ResNet1D",
@@ -229,6 +242,9 @@ __all__ = [
     "expected_penalty",
     "fast_kurtogram",
     "features",
+    "get_default_param_distributions",
+    "get_default_param_grid",
+    "get_model_search_space",
     "journal_faults",
     "log_spectrogram",
     "lubrication_regime",
