@@ -243,6 +243,7 @@ def test_every_example_runs(mine, packages):
     packages("own", {"etude.recipes": {"mine": "my_lines:mine"}})
     sys.path.insert(0, ".")
     words = {"digits-two-phase": "mine", "runs/plane": "runs/digits"}
+    Path("space.yaml").write_text("optimizer.lr: {low: 0.01, high: 0.1}\nsteps: 5")
     for name, command in BUILT_IN.items():
         line = [words.get(word, word) for word in command.example.split()]
         code, _, err = mine(name, *line)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -156,3 +157,24 @@ def until_trained(folder):
                 return place
         time.sleep(0.1)
     raise AssertionError("no trial began")
+
+
+def test_a_trial_of_another_host_is_left_when_its_heart_has_stopped(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/search.db"
+    search = GridSearch(
+        target=lambda x: x, space={"x": [1, 2, 3]}, mode="min", folder=tmp_path / "s", storage=url
+    )
+    plan = search.plan(None)
+    monkeypatch.setattr("socket.gethostname", lambda: "far")
+    with plan.ledger() as far:
+        assert far.take(plan.propose, None).number == 0
+    monkeypatch.setattr("socket.gethostname", lambda: "near")
+    with plan.ledger() as near:
+        assert near.take(plan.propose, None).number == 1, "the lock of a far host may not show"
+        with sqlite3.connect(tmp_path / "search.db") as database:
+            database.execute("update trial_heartbeats set heartbeat = '2020-01-01 00:00:00'")
+        database.close()
+        left = near.take(plan.propose, None)
+        assert (left.number, left.again) == (0, True)
+        with near.alive(left):
+            assert near.take(plan.propose, None).number == 2

@@ -64,6 +64,7 @@ def open_search(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
 
     def search(line: Line, own: SearchOptions, config: Any) -> None:
         from etude.search import BayesianSearch, GridSearch, RandomSearch
+        from etude.search.backend import shown
 
         folder = own.run or default
         searches = {"bayesian": BayesianSearch, "random": RandomSearch, "grid": GridSearch}
@@ -80,7 +81,8 @@ def open_search(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
             config=config,
             **({} if own.method == "grid" else {"seed": config.seed}),
         )
-        again = f"etude search {shlex.join(words(line.inputs, line.options))}"
+        given = line.options | ({"storage": [shown(own.storage)]} if own.storage else {})
+        again = f"etude search {shlex.join(words(line.inputs, given))}"
         try:
             results = found.run(own.trials, workers=own.workers)
         except KeyboardInterrupt as error:

@@ -150,7 +150,6 @@ class Ledger:
                 with contextlib.suppress(Exception):  # the database is away for a while
                     storage.record_heartbeat(number)
 
-        storage.record_heartbeat(number)
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:
@@ -182,11 +181,13 @@ class Ledger:
             )
         )
         # Its number is told by nobody, and another host may have added one meanwhile.
-        return next(
+        number = next(
             trial.number
             for trial in reversed(study.get_trials(deepcopy=False))
             if trial.user_attrs.get("token") == token
         )
+        self._beat(number)
+        return number
 
     def _adopted(self, trial: "FrozenTrial") -> Taken | None:
         """A trial whose worker died, now ours; None after too many deaths."""
@@ -198,6 +199,7 @@ class Ledger:
             return None
         self._note(trial.number, "deaths", deaths)
         self._note(trial.number, "worker", self.worker)
+        self._beat(trial.number)
         return taken
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:
@@ -217,6 +219,12 @@ class Ledger:
             return True
         stale = storage._get_stale_trial_ids(self._study_id)  # pyright: ignore[reportPrivateUsage]
         return trial._trial_id in stale  # pyright: ignore[reportPrivateUsage]
+
+    def _beat(self, number: int) -> None:
+        """A sign of life, at once: a trial that never gave one would never count as left."""
+        storage = self._with_heartbeat()
+        if storage is not None:
+            storage.record_heartbeat(self._id_of(number))
 
     def _with_heartbeat(self) -> "RDBStorage | None":
         from optuna.storages import RDBStorage

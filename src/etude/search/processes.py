@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -15,7 +15,7 @@ from etude.errors import ConfigurationError, EtudeError
 from etude.search.backend import quiet
 from etude.search.ledger import DEATHS
 from etude.search.plan import Plan
-from etude.search.worker import Say, work
+from etude.search.worker import Say, undisturbed, work
 from etude.training.signals import NUMBERS, Signals
 
 #: Seconds between two looks at what the workers have done.
@@ -37,6 +37,8 @@ class _Worker:
     #: what it has said last: "ready", "done", "interrupted", or the name of an error
     last: str = ""
     text: str = ""
+    #: whether it was asked to end
+    asked: bool = False
 
 
 @dataclass
@@ -71,6 +73,10 @@ class Workers:
                         self._start()
                     if signals.name is not None:
                         self._stop()
+            except KeyboardInterrupt:  # a second Ctrl-C
+                for one in self._workers:
+                    one.process.kill()
+                raise
             finally:
                 self._stop()
                 for one in self._workers:
@@ -84,7 +90,10 @@ class Workers:
         process = context.Process(
             target=_work, args=(self.plan, self.trials, self.count, check, theirs)
         )
-        process.start()
+        # A signal that comes while it imports waits until it can be handled.
+        resource_tracker.ensure_running()  # else it would take them off the mask
+        with undisturbed():
+            process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours))
 
@@ -104,9 +113,11 @@ class Workers:
             self._listen()  # what it has said at last
             self._workers.remove(one)
             code = one.process.exitcode
-            if one.last in ("done", "interrupted"):
-                if one.last == "done":
-                    self.count = min(self.count, len(self._workers))  # no trial is left
+            if one.last == "done":
+                self.count = min(self.count, len(self._workers))  # no trial is left
+            elif one.last == "interrupted":
+                if not stopping:  # it alone was, by somebody
+                    self._start()
             elif one.last not in ("", "ready"):
                 raise _error(one.last, one.text)
             elif not stopping:
@@ -124,8 +135,11 @@ class Workers:
         self._start()
 
     def _stop(self) -> None:
+        """Asks each, once, to save its trial and end."""
         for one in self._workers:
-            one.process.terminate()
+            if not one.asked:
+                one.process.terminate()
+                one.asked = True
 
 
 def _error(name: str, text: str) -> Exception:
@@ -138,7 +152,11 @@ def _error(name: str, text: str) -> Exception:
 def _work(plan: Plan, trials: int | None, count: int, check: bool, pipe: Connection) -> None:
     """What a worker's process does."""
 
+    handled = [number for number in NUMBERS if signal.getsignal(number) is not signal.SIG_IGN]
+
     def interrupt(number: int, frame: Any) -> None:
+        for one in handled:  # it ends, and is not disturbed in that
+            signal.signal(one, lambda number, frame: None)
         raise KeyboardInterrupt
 
     def go_on() -> None:
@@ -146,12 +164,12 @@ def _work(plan: Plan, trials: int | None, count: int, check: bool, pipe: Connect
         if parent is not None and not parent.is_alive():  # killed: nobody would end us either
             raise KeyboardInterrupt
 
-    for number in NUMBERS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
+    for number in handled:
+        signal.signal(number, interrupt)
     # Of a GPU each process would take three quarters.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / count:.2f}")
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
         if check:
             plan.target.check()
         pipe.send(("ready", ""))

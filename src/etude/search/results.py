@@ -96,6 +96,12 @@ class Results:
         place = Path(folder)
         record = recorded(place)
         optuna = optuna_or_refuse()
+        if storage is None and ":***@" in (record["storage"] or ""):
+            raise ConfigurationError(
+                f"The storage of {place}, {record['storage']}, has a password, which is not kept: "
+                "give its URL in Python, Results.open(folder, storage='...') or "
+                "write_report(folder, storage='...')."
+            )
         kept = open_storage(storage or record["storage"], place)
         try:
             study = optuna.load_study(study_name=record["study"], storage=kept)

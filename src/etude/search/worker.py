@@ -1,8 +1,10 @@
 """One worker of a search: it takes a trial, evaluates it, writes down the outcome, and so on."""
 
+import contextlib
 import math
+import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from etude.compilations import shared_compilations
 from etude.errors import (
@@ -17,6 +19,7 @@ from etude.search.plan import Plan
 from etude.search.record import BEST, write_whole
 from etude.search.results import Results, best_as_yaml, results_of
 from etude.search.targets import Pruned, Training
+from etude.training.signals import NUMBERS
 
 #: What a trial cannot be blamed for: it is left for later, and the search ends.
 OUTSIDE = (OSError, RunLostError, CheckpointError, LockedError, RunError)
@@ -85,7 +88,8 @@ def evaluate(plan: Plan, ledger: Ledger, taken: Taken) -> None:
     except NonFiniteError as error:
         ledger.ended(taken, "diverged", _line(error))
     except (KeyboardInterrupt, *OUTSIDE):
-        ledger.released(taken)
+        with undisturbed():
+            ledger.released(taken)
         raise
     except Exception as error:
         _keep_traceback(plan, taken, error)
@@ -95,6 +99,16 @@ def evaluate(plan: Plan, ledger: Ledger, taken: Taken) -> None:
             ledger.done(taken, values)
         else:
             ledger.ended(taken, "diverged", f"{plan.target.metric} is {values}")
+
+
+@contextlib.contextmanager
+def undisturbed() -> Generator[None, None, None]:
+    """Within, signals that ask for an end wait."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def write_best(plan: Plan, ledger: Ledger) -> None:
