@@ -189,7 +189,7 @@ def test_everything_wrong_with_a_search_is_in_one_message(tmp_path):
         "trials is a whole number from 1; got 0.",
         "workers is a whole number from 1; got 0.",
         "seeds is a whole number from 1; got 0.",
-        "prune is one of median, halving, none; got 'medain'. Did you mean 'median'?",
+        "prune is one of median, halving, never; got 'medain'. Did you mean 'median'?",
         "A storage needs a folder",
         "raet: unknown field; did you mean 'rate'?",
         "seed: a seed is no setting to choose",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from etude.errors import ConfigurationError
+import etude as et
 from etude.search import (
     BayesianSearch,
     Found,
@@ -214,7 +214,7 @@ class BayesianOptimizer:
 
 def _there(results: Results | None, method: str) -> Results:
     if results is None:
-        raise ConfigurationError(f"There are no results yet: call {method}(...) first.")
+        raise et.ConfigurationError(f"There are no results yet: call {method}(...) first.")
     return results
 
 

@@ -6,7 +6,8 @@ hundredth are as far apart as ten and one.
 
 from typing import Any
 
-from etude.errors import ConfigurationError, suggest
+import etude as et
+from etude.errors import suggest
 from etude.search import Range
 
 #: Names of estimators, here and in scikit-learn.
@@ -94,7 +95,7 @@ def get_default_param_distributions(model_name: str) -> dict[str, Any]:
 
 def _known(model_name: str) -> str:
     if model_name not in NAMES:
-        raise ConfigurationError(
+        raise et.ConfigurationError(
             f"There are no settings for {model_name!r}. {suggest(model_name, NAMES)} Pass a grid "
             "or a space of your own."
         )
