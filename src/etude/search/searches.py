@@ -135,7 +135,8 @@ class AbstractSearch(abc.ABC):
         if problems or target is None or mode is None:
             raise ConfigurationError("\n".join(dict.fromkeys(problems)))
         prune = self.prune or ("median" if target.reports else "never")
-        folder = None if self.folder is None else Path(self.folder)
+        # Absolute at once: a trial may change the working directory.
+        folder = None if self.folder is None else Path(self.folder).absolute()
         plan = Plan(
             target, space, self.method, mode, tuple(constraints), prune, folder, self.storage
         )

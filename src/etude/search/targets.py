@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
+from pydantic import ValidationError
 
 from etude.callbacks.watching import reports
 from etude.catalogue import find_recipe
@@ -83,8 +84,12 @@ class Training:
         content["seed"] = self.base.seed + seed
         try:
             return type(self.base).model_validate(nested(content))
-        except ValueError as error:
-            raise ConfigurationError(f"{setting} is no configuration: {error}") from None
+        except ValidationError as error:
+            told = "; ".join(
+                ": ".join([*map(str, item["loc"]), item["msg"]])
+                for item in error.errors(include_url=False)
+            )
+            raise ConfigurationError(f"It is no configuration of {self.name}: {told}.") from None
 
     def context(self, setting: Setting) -> Mapping[str, Any]:
         """All fields of the configuration, by dotted names."""
