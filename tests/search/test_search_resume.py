@@ -106,18 +106,23 @@ from little_recipe import Little, recipe
 if __name__ == "__main__":
     search = RandomSearch(
         target=recipe, space={{"rate": Range(1e-3, 1.0, log=True)}}, folder={folder!r},
-        config=Little(steps=60, pause=0.15), prune="never",
+        config=Little(steps=60, pause=0.15), prune="never", storage={storage!r},
     )
     search.run(8, workers=4)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["worker", "everyone"])
-def test_of_four_processes_one_is_killed(victim, tmp_path, listening):
+@pytest.mark.parametrize(
+    ("victim", "database"), [("worker", None), ("everyone", None), ("worker", "sqlite:///{}/a.db")]
+)
+def test_of_four_processes_one_is_killed(victim, database, tmp_path, listening):
+    storage = database and database.format(tmp_path)
     folder = tmp_path / "search"
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(here=str(Path(__file__).parent), folder=str(folder)))
+    script.write_text(
+        SCRIPT.format(here=str(Path(__file__).parent), folder=str(folder), storage=storage)
+    )
     process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
     place, killed = until_trained(folder), None
     if victim == "worker":

@@ -234,8 +234,11 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
         Results.open(tmp_path / "notes")
 
 
-@pytest.mark.parametrize("url", ["sqlite:////no/such/place/a.db", "nosuch://host/db", "sqlit"])
-def test_a_storage_that_cannot_be_reached_is_named(url, tmp_path):
+@pytest.mark.parametrize(
+    "url", ["sqlite:////no/such/place/a.db", "nosuch://host/db", "sqlit", "grpc://localhost:1"]
+)
+def test_a_storage_that_cannot_be_reached_is_named(url, tmp_path, monkeypatch):
+    monkeypatch.setattr("etude.search.backend.WAIT", 0.1)
     search = GridSearch(
         target=bowl, space={"x": [1, 2], "y": 0}, mode="min", folder=tmp_path / "s", storage=url
     )

@@ -28,7 +28,7 @@ class SearchOptions(Config, frozen=True):
     method: Literal["bayesian", "random", "grid"] = Field(
         "bayesian", description="how settings are chosen"
     )
-    metric: str = Field("valid/loss", description="metric of a validation; of the test split: none")
+    metric: str = Field("valid/loss", description="metric of a validation, never of the test split")
     mode: Literal["min", "max"] | None = Field(
         None, description="which of its values are better; of a loss the small ones"
     )
@@ -99,7 +99,7 @@ def open_search(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
         recipe.configuration,
         search,
         f"the best settings of a recipe: {recipe.summary}",
-        example=None,
+        example="--space space.yaml --trials 20",
         record=record,
         problems=problems,
         hint=f"All fields: etude search {name} --help",

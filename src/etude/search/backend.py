@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from etude.errors import ConfigurationError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two signs of life of a trial, and until one that gives none counts as dead.
 BEAT, GRACE = 30, 120
+#: Seconds to wait for a proxy.
+WAIT = 10
 JOURNAL = "journal.log"
 
 
@@ -80,19 +83,35 @@ def shown(url: str) -> str:
 
 
 def _database(optuna: ModuleType, url: str) -> "BaseStorage":
-    arguments = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     try:
+        if url.startswith("grpc://"):
+            return _proxy(optuna, url)
+        arguments = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
         with warnings.catch_warnings():  # the heartbeat is called experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.storages.RDBStorage(
                 url, engine_kwargs=arguments, heartbeat_interval=BEAT, grace_period=GRACE
             )
-    except Exception as error:  # of SQLAlchemy, or of any driver
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # of SQLAlchemy, of any driver, of gRPC
+        told = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        told = told.replace(url, shown(url))
         raise ConfigurationError(
-            f"The storage {shown(url)} cannot be reached: {told.replace(url, shown(url))} Give the "
-            "URL of a database, as sqlite:///search.db or postgresql://user:password@host/name."
+            f"The storage {shown(url)} cannot be reached: {told}. Give the "
+            "URL of a database, as sqlite:///search.db or postgresql://user:password@host/name, or "
+            "of a proxy, grpc://host:13000."
         ) from None
+
+
+def _proxy(optuna: ModuleType, url: str) -> "BaseStorage":
+    """The storage behind a server of `optuna.storages.run_grpc_proxy_server`."""
+    parts = urlsplit(url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        proxy = optuna.storages.GrpcStorageProxy(
+            host=parts.hostname or "localhost", port=parts.port or 13000
+        )
+    proxy.wait_server_ready(timeout=WAIT)
+    return proxy
 
 
 def _journal(optuna: ModuleType, path: Path) -> Any:
