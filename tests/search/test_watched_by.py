@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 import pytest
+from little_recipe import Little, recipe
 
 import etude as et
 from etude.errors import ConfigurationError
-from little_recipe import Little, recipe
 
 
 def trainer():

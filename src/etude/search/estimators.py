@@ -39,6 +39,11 @@ class CrossValidation:
     cv: Any = 5
     scoring: Any = None
 
+    @property
+    def name(self) -> str:
+        """The estimator, its folds and its score in words."""
+        return f"{self.estimator!r}, folds {self.cv!r}, score {self.scoring or 'its own'}"
+
     def __call__(self, **setting: Any) -> list[float]:
         """The scores of the folds. Raises what the estimator raises."""
         from sklearn.model_selection import cross_val_score

@@ -1,7 +1,7 @@
 """All that a search is, checked: what several processes work on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,18 +55,14 @@ class Plan:
     def record(self) -> dict[str, Any]:
         """What a search that goes on must agree in."""
         target, method = self.target, self.method
-        kind = "recipe" if isinstance(target, Training) else "function"
+        kind, base = "function", {}
         if isinstance(target, Training):
-            base = {"configuration": target.base.model_dump(mode="json")}
-        else:
-            base = {}
+            kind, base = "recipe", {"configuration": target.base.model_dump(mode="json")}
         return {
             kind: target.name,
             "metric": target.metric,
             "mode": self.mode,
-            "method": {
-                k: getattr(method, k) for k in ("name", "seed", "start") if hasattr(method, k)
-            },
+            "method": asdict(method),
             "seeds": target.seeds,
             "prune": self.prune,
             "constraints": [_text(one) for one in self.constraints],

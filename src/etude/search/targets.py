@@ -15,6 +15,7 @@ from etude.catalogue import find_recipe
 from etude.errors import ConfigurationError, suggest
 from etude.recipe import Configuration, Recipe
 from etude.run.folder import is_run
+from etude.search.estimators import CrossValidation
 from etude.search.fields import flat, nested
 from etude.search.proposing import Setting
 from etude.search.pruning import Prune, Watched
@@ -147,8 +148,10 @@ class Function:
 
     @property
     def name(self) -> str:
-        """Its name in Python."""
+        """Its name in Python; of an estimator, what it is."""
         function = self.function
+        if isinstance(function, CrossValidation):
+            return function.name
         kind: Any = function if hasattr(function, "__qualname__") else type(function)
         return f"{kind.__module__}:{kind.__qualname__}"
 
