@@ -72,6 +72,7 @@ from etude.errors import (
     RunLostError as RunLostError,
     UsageError as UsageError,
 )
+from etude.export import load_weights as load_weights, save_weights as save_weights
 from etude.trainer import NonFinite as NonFinite, Result as Result, Trainer as Trainer
 from etude.training.signals import Interrupted as Interrupted
 from etude.training_config import TrainingConfig as TrainingConfig

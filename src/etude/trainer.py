@@ -26,6 +26,7 @@ from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.errors import ConfigurationError, memory_explained
+from etude.export.weights import save_weights
 from etude.run import History, Run
 from etude.training.binding import bind
 from etude.training.fingerprint import described
@@ -52,6 +53,13 @@ class Result:
     #: every step's metrics, every validation and event of this training, whatever happens to its
     #: run later; unpacked when asked for
     history: History = field(repr=False)
+
+    def save_weights(self, path: str | Path) -> None:
+        """Write the arrays of the model into a safetensors file; `etude.load_weights` reads it.
+
+        Raises what `etude.save_weights` raises.
+        """
+        save_weights(self.model, path)
 
 
 class Trainer:

@@ -23,12 +23,22 @@ class ShapeDtypeLike(Protocol):
 
 
 def compare_leaves(
-    expected: Mapping[str, ShapeDtypeLike], found: Mapping[str, ShapeDtypeLike]
+    expected: Mapping[str, ShapeDtypeLike],
+    found: Mapping[str, ShapeDtypeLike],
+    *,
+    where: str = "the checkpoint",
+    most: int | None = LISTED,
 ) -> str | None:
     """One line for each leaf (path -> array) that differs between a model and a checkpoint.
 
     `expected` is what the model has, `found` what the checkpoint has; None if they agree. A leaf
     that only one of them has is listed with the near matches that only the other has.
+
+    Args:
+        expected: what the model has.
+        found: what was read.
+        where: from what, as the lines call it.
+        most: lines at most; None: all.
 
     >>> import numpy as np
     >>> compare_leaves({"w": np.zeros(2)}, {"w": np.ones(2)}) is None
@@ -40,7 +50,7 @@ def compare_leaves(
     missing = [path for path in expected if path not in found]
     unexpected = [path for path in found if path not in expected]
     lines = [
-        f"{path!r} {_describe(expected[path])}: missing in the checkpoint"
+        f"{path!r} {_describe(expected[path])}: missing in {where}"
         + _near(path, unexpected, ", which has")
         for path in missing
     ]
@@ -49,12 +59,12 @@ def compare_leaves(
         for path in unexpected
     ]
     lines += [
-        f"{path!r}: the model has {_describe(leaf)}, the checkpoint {_describe(found[path])}"
+        f"{path!r}: the model has {_describe(leaf)}, {where} {_describe(found[path])}"
         for path, leaf in expected.items()
         if path in found and _describe(leaf) != _describe(found[path])
     ]
-    if len(lines) > LISTED:
-        lines = [*lines[:LISTED], f"and {len(lines) - LISTED} more"]
+    if most is not None and len(lines) > most:
+        lines = [*lines[:most], f"and {len(lines) - most} more"]
     return "\n".join(lines) or None
 
 
