@@ -45,6 +45,7 @@ import numpy as np
 from etude.callbacks.unfailing import Unfailing
 from etude.compilations import shared_compilations
 from etude.errors import ConfigurationError, RunError
+from etude.export import Exportable
 from etude.run import Run, from_recipe, way_on, write_report
 from etude.run.folder import CONFIG, is_run
 from etude.run.report import TABLE
@@ -87,6 +88,9 @@ class Recipe(Generic[C]):
         draw: `draw(config, outcomes, folder)` adds figures to a finished experiment.
         predict: what `etude predict RUN INPUT...` does with the trained model.
         sample: what `etude sample RUN` does with the trained model.
+        export: `export(model, configuration, trial)` says what `etude export RUN` deploys of the
+            trained model; the configuration is that of the trial where it has its own. Raises
+            `ConfigurationError` for a model that cannot be deployed, with the reason.
         ceiling: the best value that the measure can reach, and why; one sentence.
         citations: BibTeX entries of the methods and data used.
         data_licence: the licence of the data.
@@ -101,6 +105,7 @@ class Recipe(Generic[C]):
     draw: Callable[[C, Sequence[Outcome], Path], None] | None = None
     predict: Verb | None = None
     sample: Verb | None = None
+    export: Callable[[Any, C, Trial], Exportable] | None = None
     ceiling: str = ""
     citations: tuple[str, ...] = ()
     data_licence: str = ""

@@ -26,6 +26,7 @@ from etude.engine.leaf_roles import is_array
 from etude.engine.named_arrays import from_named
 from etude.errors import DataError, ModelError
 from etude.export.extra import needed
+from etude.export.files import write_whole
 from etude.run import compare_leaves
 
 #: dtypes of the format, by its names for them.
@@ -102,13 +103,7 @@ def save_weights(
         KEYS: json.dumps(kinds),
         **(about or {}),
     }
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        temporary.write_bytes(numpy.save(arrays, header))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(Path(path), numpy.save(arrays, header))
 
 
 def load_weights(model_like: PyTree, path: str | Path) -> PyTree:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Array, Float, Float32, Int32
 
 import etude as et
 from etude.data import check_finite, check_labels, length_of
@@ -63,6 +64,11 @@ class Scaling:
     def __call__(self, x: Float[np.ndarray, "n sites"]) -> Float32[np.ndarray, "n sites"]:
         """Raw samples in the domain; what falls outside is clipped to it."""
         return np.clip(self._mapped(x), *self.domain).astype(np.float32)
+
+    def traced(self, x: Float[Array, "n sites"]) -> Float[Array, "n sites"]:
+        """As a call, within a compiled function and in its precision."""
+        origin, factor = (jnp.asarray(part, x.dtype) for part in (self.origin, self.factor))
+        return jnp.clip((x - origin) * factor + self.domain[0], *self.domain)
 
     def inverse(self, x: Float[np.ndarray, "n sites"]) -> Float[np.ndarray, "n sites"]:
         """Samples in raw coordinates."""

@@ -116,11 +116,7 @@ def whitening_filter(
         )
 
     def response(frequencies: np.ndarray) -> np.ndarray:
-        window = np.ones_like(frequencies)
-        if low > 0:
-            window *= _rise((frequencies - low) / ROLL_OFF + 1)
-        if high < sample_rate / 2:
-            window *= _rise((high - frequencies) / ROLL_OFF + 1)
+        window = passband(frequencies, sample_rate, band)
         power = np.asarray(psd(frequencies))
         dead = frequencies[(window > 0) & ~(power > 0)]
         if len(dead):
@@ -134,6 +130,23 @@ def whitening_filter(
     return symmetric_filter(response, sample_rate, filter_seconds)
 
 
+def passband(
+    frequencies: Float64[np.ndarray, " n"], sample_rate: float, band: tuple[float, float]
+) -> Float64[np.ndarray, " n"]:
+    """1 inside the band, falling to 0 within `ROLL_OFF` outside of it.
+
+    >>> passband(np.array([10.0, 19.0, 20.0]), 2048.0, (20.0, 1024.0)).round(3)
+    array([0. , 0.5, 1. ])
+    """
+    low, high = band
+    window = np.ones_like(frequencies)
+    if low > 0:
+        window *= _rise((frequencies - low) / ROLL_OFF + 1)
+    if high < sample_rate / 2:
+        window *= _rise((high - frequencies) / ROLL_OFF + 1)
+    return window
+
+
 def symmetric_filter(
     response: Callable[[np.ndarray], np.ndarray], sample_rate: float, seconds: float
 ) -> Float64[np.ndarray, " taps"]:
@@ -142,10 +155,19 @@ def symmetric_filter(
     >>> np.abs(symmetric_filter(np.ones_like, 64.0, seconds=1 / 16).round(9))
     array([0., 0., 1., 0., 0.])
     """
-    half = round(seconds * sample_rate / 2)
-    samples = 1 << (8 * half).bit_length()
+    half, samples = filter_size(sample_rate, seconds)
     impulse = np.fft.irfft(response(np.fft.rfftfreq(samples, 1 / sample_rate)), samples)
     return np.roll(impulse, half)[: 2 * half + 1] * windows.hann(2 * half + 3)[1:-1]
+
+
+def filter_size(sample_rate: float, seconds: float) -> tuple[int, int]:
+    """Taps on either side of the middle one, and samples of the transform that makes them.
+
+    >>> filter_size(2048.0, 4.0)
+    (4096, 65536)
+    """
+    half = round(seconds * sample_rate / 2)
+    return half, 1 << (8 * half).bit_length()
 
 
 def whiten(

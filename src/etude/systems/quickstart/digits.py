@@ -21,6 +21,7 @@ from pydantic import Field
 
 import etude as et
 from etude.data import DIGITS, NUMERALS
+from etude.export import Exportable
 from etude.metrics import ConfusionMatrix
 from etude.predictions import FILES, PictureOptions, class_table, in_parts, read_intensities
 from etude.recipe import Configuration, Outcome, Recipe, Trial
@@ -109,6 +110,22 @@ def predict(
     return class_table(names, found, NUMERALS)
 
 
+def export(model: Network, config: Digits, trial: Trial) -> Exportable:
+    """Probabilities of pictures."""
+
+    def probabilities(x: Array) -> Array:
+        return jax.nn.softmax(model.logits(x.reshape(x.shape[0], SIDE * SIDE)))
+
+    return Exportable(
+        probabilities,
+        {"pictures": jax.ShapeDtypeStruct((SIDE, SIDE), jnp.float32)},
+        "pictures of digits, light on dark, with intensities from 0 to 1",
+        "probabilities of the digits",
+        "No step is missing. Divide levels by the largest of their kind, as 16 or 255, before.",
+        NUMERALS,
+    )
+
+
 def draw(config: Digits, outcomes: Sequence[Outcome], folder: Path) -> None:
     """The test images as the encoder sees them, before and after training: two main axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -191,6 +208,7 @@ recipe = Recipe(
     {"test accuracy": "accuracy"},
     draw=draw,
     predict=Verb("probabilities of the ten digits of pictures", FILES, PictureOptions, predict),
+    export=export,
     ceiling="Accuracy: 1; one of the 360 test pictures is .0028 of it.",
     citations=(SIMCLR, DIGITS.citation),
     data_licence=DIGITS.licence,

@@ -19,6 +19,7 @@ from pydantic import Field
 
 import etude as et
 from etude.data import DIGITS, FASHION_MNIST
+from etude.export import Exportable, one_by_one
 from etude.predictions import FILES, PictureOptions, class_table, in_parts, read_intensities
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.attractor.data import Standard, standardised
@@ -233,6 +234,24 @@ def predict_pictures(
     return class_table(names, found, data.classes)
 
 
+def export_pictures(model: Any, config: Pictures, trial: Trial) -> Exportable:
+    """Probabilities of pictures, standardised as those of the training."""
+    data = prepared(config.data, config.root)
+    mean, scale = jnp.asarray(data.standard.mean, jnp.float32), data.standard.scale
+
+    def function(x: Array) -> Array:
+        return probabilities(model, (x.reshape(-1, mean.size) - mean) / scale)
+
+    return Exportable(
+        one_by_one(function),
+        {"pictures": jax.ShapeDtypeStruct(data.shape, jnp.float32)},
+        "pictures, light on dark, with intensities from 0 to 1",
+        "probabilities of the classes: the softmax of the scores, which nothing calibrates",
+        "The function standardises pictures as those of the training were.",
+        data.classes,
+    )
+
+
 def draw_pictures(config: Pictures, outcomes: Sequence[Outcome], folder: Path) -> None:
     """The four figures of the first trial; patterns: the majority of each class."""
     network = outcomes[0].model()
@@ -286,6 +305,7 @@ digits_recipe = Recipe(
     {"test accuracy": "accuracy"},
     draw=draw_pictures,
     predict=predict_verb,
+    export=export_pictures,
     ceiling="Accuracy: 1; one of the 360 test pictures is .0028 of it.",
     citations=(*citations.RULES, DIGITS.citation),
     data_licence=DIGITS.licence,
@@ -299,6 +319,7 @@ fashion_recipe = Recipe(
     {"test accuracy": "accuracy"},
     draw=draw_pictures,
     predict=predict_verb,
+    export=export_pictures,
     ceiling="Accuracy: 1. No better bound is known.",
     citations=(*citations.RULES, FASHION_MNIST.citation),
     data_licence=FASHION_MNIST.licence,

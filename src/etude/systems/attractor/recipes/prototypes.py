@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from pydantic import Field
 
 import etude as et
 from etude.data import read_samples
+from etude.export import Exportable, one_by_one
 from etude.predictions import FILES, class_table, in_parts
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.attractor.data import PrototypeData
@@ -149,6 +151,20 @@ def predict_prototypes(
     return class_table(names, found, [f"score {label}" for label in range(classes)])
 
 
+def export_prototypes(
+    network: SequentialOrchestrator, config: Prototypes, trial: Trial
+) -> Exportable:
+    """Scores of samples: the recall of the class."""
+    entries, _, classes = sizes_of(network)
+    return Exportable(
+        one_by_one(partial(predicted, network)),
+        {"samples": jax.ShapeDtypeStruct((entries,), jnp.float32)},
+        "noisy prototypes, of entries -1 and 1",
+        "scores of the classes, the largest for the one that is recalled; no probabilities",
+        classes=tuple(f"score {label}" for label in range(classes)),
+    )
+
+
 def draw_prototypes(config: Prototypes, outcomes: Sequence[Outcome], folder: Path) -> None:
     """The four figures of the first trial, on test samples; patterns: the settled prototypes."""
     first = outcomes[0]
@@ -171,6 +187,7 @@ recipe = Recipe(
         PredictOptions,
         predict_prototypes,
     ),
+    export=export_prototypes,
     ceiling=(
         "Accuracy: that of the nearest prototype, which is the Bayes rule; .9876 on the draws of "
         "the default seeds."

@@ -19,6 +19,7 @@ from pydantic import Field
 
 import etude as et
 from etude.data import FASHION_MNIST
+from etude.export import Exportable, one_by_one
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.embeddings import Embedding
 from etude.systems.born_machine.machine import BornMachine
@@ -157,6 +158,23 @@ def draw(config: Capacity, outcomes: Sequence[Outcome], folder: Path) -> None:
     plot_likelihoods(means, floor).savefig(folder / "capacity.png", dpi=140)
 
 
+def export(machine: BornMachine, config: Capacity, trial: Trial) -> Exportable:
+    """log p(x) of pictures."""
+    shape = config.load().train.x.shape[1:]
+
+    def function(x: Array) -> Array:
+        binary = (x.reshape(-1, machine.sites) > config.threshold).astype(x.dtype)
+        return machine.log_marginal(binary)
+
+    return Exportable(
+        one_by_one(function),
+        {"pictures": jax.ShapeDtypeStruct(shape, jnp.float32)},
+        "pictures with intensities from 0 to 1",
+        "log p(x) in nats of the binary pictures",
+        f"The function makes pixels 1 above {config.threshold:g}, and 0 else.",
+    )
+
+
 def draw_pictures(
     machine: BornMachine, config: Capacity, inputs: Sequence[str], options: DrawOptions
 ) -> Table:
@@ -175,6 +193,7 @@ recipe = Recipe(
     splits=("valid", "test"),
     draw=draw,
     sample=Verb("exact samples of p(x), binary pictures", "", DrawOptions, draw_pictures),
+    export=export,
     ceiling=(
         "Training -log p(x): the logarithm of the number of different pictures, 6.91 nats for "
         "1,000; no distribution gives them more."

@@ -13,6 +13,7 @@ from pydantic import Field
 
 import etude as et
 from etude.data import DIGITS, FASHION_MNIST
+from etude.export import Exportable
 from etude.predictions import FILES, PictureOptions, class_table, read_intensities
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.born_machine.canonical import entanglement_entropy
@@ -27,6 +28,7 @@ from etude.systems.born_machine.recipes import citations
 from etude.systems.born_machine.recipes.verbs import (
     DrawOptions,
     drawn,
+    exportable,
     probabilities,
     write_samples,
 )
@@ -188,6 +190,12 @@ def predict(
     return class_table(names, found, class_names(config, machine))
 
 
+def export(machine: BornMachine, config: PictureConfig, trial: Trial) -> Exportable:
+    """p(c | x) and log p(x) of pictures."""
+    handler = data(config.data, config.root)
+    return exportable(machine, handler.scaling, handler.shape, class_names(config, machine))
+
+
 def draw_pictures(
     machine: BornMachine, config: PictureConfig, inputs: Sequence[str], options: DrawOptions
 ) -> Table:
@@ -219,6 +227,7 @@ digits = Recipe(
     draw=draw,
     predict=predict_verb,
     sample=sample_verb,
+    export=export,
     ceiling=(
         "Accuracy and samples recognised: 1; one of the 360 test pictures is .0028 of the "
         "accuracy, and the recogniser, a support-vector machine, errs itself."
@@ -235,6 +244,7 @@ fashion = Recipe(
     {"test accuracy": "acc", "-log p(c|x)": "clsloss"},
     predict=predict_verb,
     sample=sample_verb,
+    export=export,
     ceiling="Accuracy: 1; -log p(c|x): 0. No better bound is known.",
     citations=(citations.MACHINE, FASHION_MNIST.citation),
     data_licence=FASHION_MNIST.licence,

@@ -18,6 +18,7 @@ from pydantic import Field
 
 import etude as et
 from etude.data import read_samples
+from etude.export import Exportable
 from etude.predictions import FILES, class_table
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.born_machine.config import ClassificationConfig, Config
@@ -31,6 +32,7 @@ from etude.systems.born_machine.recipes import citations
 from etude.systems.born_machine.recipes.verbs import (
     DrawOptions,
     drawn,
+    exportable,
     probabilities,
     write_samples,
 )
@@ -273,6 +275,13 @@ def predict(
     return class_table(names, probabilities(machine, handler.scaling(points)), classes_of(machine))
 
 
+def export(model: BornMachine | Game, config: Plane, trial: Trial) -> Exportable:
+    """p(c | x) and log p(x) of points."""
+    # The name of a trial begins with its data set.
+    handler, machine = data(trial.method.split(", ")[0]), machine_of(model)  # type: ignore[arg-type]
+    return exportable(machine, handler.scaling, handler.shape, classes_of(machine))
+
+
 def draw_points(
     model: BornMachine | Game, config: Plane, inputs: Sequence[str], options: DrawOptions
 ) -> Table:
@@ -315,6 +324,7 @@ recipe = Recipe(
     draw=draw,
     predict=predict_verb,
     sample=sample_verb,
+    export=export,
     ceiling=(
         "Accuracy: 1, where the classes do not overlap; under attack less, where a radius reaches "
         "points of another class. Sliced Wasserstein: that of two sets of data, which is not 0."
@@ -340,6 +350,7 @@ densities = Recipe(
     draw=draw,
     predict=predict_verb,
     sample=sample_verb,
+    export=export,
     ceiling="-log p(x|c): the entropy of the density, which is known; above the entropy: 0.",
     citations=(citations.MACHINE, citations.SWEEP),
     data_licence="None: the data are simulated.",

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int
 from pydantic import Field
 
 import etude as et
+from etude.export import Exportable, one_by_one
 from etude.predictions import in_parts
+from etude.systems.born_machine.data import Scaling
 from etude.systems.born_machine.machine import BornMachine
 from etude.systems.born_machine.plots import plot_pictures, plot_points
 from etude.systems.born_machine.sampling import sample, sample_labels
@@ -35,6 +38,31 @@ def probabilities(
 ) -> Float[np.ndarray, "n classes"]:
     """p(c | x) of samples in the domain of the machine, some at a time."""
     return in_parts(machine.class_probabilities, x)
+
+
+def exportable(
+    machine: BornMachine, scaling: Scaling, shape: tuple[int, ...], classes: tuple[str, ...]
+) -> Exportable:
+    """p(c | x) and log p(x) of samples in the units of the data, which are scaled."""
+    volume = scaling.log_volume
+
+    def function(x: Array) -> dict[str, Array]:
+        sites = scaling.traced(x.reshape(-1, machine.sites))
+        return {
+            "probabilities": machine.class_probabilities(sites),
+            "log_density": machine.log_marginal(sites) + volume,
+        }
+
+    return Exportable(
+        one_by_one(function),
+        {"samples": jax.ShapeDtypeStruct(shape, jnp.float32)},
+        "samples in the units of the data; those of pictures are intensities from 0 to 1",
+        "probabilities: p(c|x) of the classes. log_density: log p(x) in nats, in these units; a "
+        "machine that was trained as a classifier alone has not learnt it",
+        "The function scales samples to the domain of the machine; what lies outside of the range "
+        "of the training data goes to its edge.",
+        classes,
+    )
 
 
 def drawn(

@@ -12,10 +12,12 @@ from pydantic import Field, model_validator
 import etude as et
 from etude.config import refuse
 from etude.data import DIGITS
+from etude.export import Exportable
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.exact import NegativeLogLikelihood, bits_per_dim
 from etude.systems.generative.made import MADE
 from etude.systems.generative.plots import picture_grid
+from etude.systems.generative.recipes.deployed import likelihood
 from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.pictures import (
     classes_of,
@@ -198,6 +200,11 @@ def sample(
     return write_samples(x, labels, options.out)
 
 
+def export(model: Model, config: AutoregressiveConfig, trial: Trial) -> Exportable:
+    """log p(x) of pictures."""
+    return likelihood(model.log_prob, "pictures", model.shape, classes=model.classes)
+
+
 recipe = Recipe(
     "generative/autoregressive",
     "Autoregressive models of binarised pictures.",
@@ -211,6 +218,7 @@ recipe = Recipe(
     },
     draw=draw,
     sample=Verb("samples of the model", "", DrawOptions, sample),
+    export=export,
     ceiling="Exact nats per picture, lower is better; the entropy of the pictures is not known.",
     citations=(*CITATIONS, DIGITS.citation),
     data_licence=DIGITS.licence,

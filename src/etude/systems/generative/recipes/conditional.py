@@ -13,11 +13,13 @@ from pydantic import Field, model_validator
 import etude as et
 from etude.config import refuse
 from etude.data import DIGITS
+from etude.export import Exportable
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.diffusion import Denoising, Diffusion
 from etude.systems.generative.matching import ContinuousFlow, FlowMatching
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.recipes import diffusion, flow_matching
+from etude.systems.generative.recipes.deployed import sampler
 from etude.systems.generative.recipes.judged import AT_ONCE, COLUMNS, COUNT, judged
 from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.pictures import classes_of, write_samples
@@ -131,11 +133,18 @@ def build(config: PicturesConfig, method: Method, seed: int, /, **options: Any) 
 def drawn(
     config: PicturesConfig, model: Model, key: jax.Array, count: int, labels: Any
 ) -> np.ndarray:
+    """What `sampled` gives, on the host."""
+    return np.asarray(sampled(config, model, key, count, labels))
+
+
+def sampled(
+    config: PicturesConfig, model: Model, key: jax.Array, count: int, labels: Any
+) -> jax.Array:
     """Samples as the configuration says; without guidance, of no class."""
     options: dict[str, Any] = {"steps": config.solved, "guidance": config.guidance}
     if isinstance(model, Diffusion):
         options["eta"] = config.eta
-    return np.asarray(model.sample(key, count, labels, **options))
+    return model.sample(key, count, labels, **options)
 
 
 def evaluate(config: PicturesConfig, seed: int, model: Model, split: str) -> dict[str, Any]:
@@ -192,6 +201,15 @@ def sample(
     return write_samples(x, labels, options.out)
 
 
+def export(model: Model, config: PicturesConfig, trial: Trial) -> Exportable:
+    """Samples as the configuration says, by class unless there is no guidance."""
+    return sampler(
+        lambda key, labels: sampled(config, model, key, 1, labels),
+        "pictures with intensities from 0 to 1",
+        classes=model.classes if config.guidance else 0,
+    )
+
+
 recipe = Recipe(
     "generative/pictures",
     "Diffusion and flow matching of pictures by class, with one U-Net and guidance.",
@@ -200,6 +218,7 @@ recipe = Recipe(
     COLUMNS,
     draw=draw,
     sample=Verb("samples of the model", "", PictureOptions, sample),
+    export=export,
     ceiling="The share of real pictures that the classifier recognises; guidance can exceed it.",
     citations=(*diffusion.CITATIONS, *flow_matching.CITATIONS, GUIDANCE, DIGITS.citation),
     data_licence=DIGITS.licence,

@@ -9,9 +9,11 @@ import jax
 import numpy as np
 from pydantic import Field
 
+from etude.export import Exportable
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.generative.diffusion import Denoising, Diffusion
 from etude.systems.generative.recipes import noising
+from etude.systems.generative.recipes.deployed import sampler
 from etude.systems.generative.recipes.noising import Name, PlaneConfig
 from etude.systems.generative.recipes.plane import write_points
 from etude.systems.generative.schedules import Schedule
@@ -133,6 +135,11 @@ def sample(
     return write_points(np.asarray(x), options.out)
 
 
+def export(model: Diffusion, config: DiffusionConfig, trial: Trial) -> Exportable:
+    """Samples as the configuration says."""
+    return sampler(lambda key, _: drawn(config, model, key, 1), "points of the plane")
+
+
 recipe = Recipe(
     "generative/diffusion",
     "Diffusion models of densities in the plane.",
@@ -141,6 +148,7 @@ recipe = Recipe(
     {"test sliced Wasserstein": "distance", "of data": "floor"},
     draw=draw,
     sample=Verb("samples of the model", "", DiffusionOptions, sample),
+    export=export,
     ceiling="The distance between two samples of the data.",
     citations=CITATIONS,
     data_licence="None: the data are simulated.",

@@ -12,11 +12,13 @@ from pydantic import Field, model_validator
 
 import etude as et
 from etude.config import refuse
+from etude.export import Exportable
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.generative.densities import DENSITIES
 from etude.systems.generative.energy import Contrastive, DenoisingScore, EnergyModel
 from etude.systems.generative.langevin import Langevin
 from etude.systems.generative.plots import scatter
+from etude.systems.generative.recipes.deployed import likelihood
 from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.plane import few_points, write_points
 from etude.table import Table
@@ -181,6 +183,11 @@ def sample(
     return write_points(np.asarray(x), options.out)
 
 
+def export(model: EnergyModel, config: EnergyConfig, trial: Trial) -> Exportable:
+    """log p(x) of points, normalised on a grid."""
+    return likelihood(model.log_prob, "points", (2,))
+
+
 recipe = Recipe(
     "generative/energy",
     "Energy-based models of densities in the plane.",
@@ -193,6 +200,7 @@ recipe = Recipe(
     },
     draw=draw,
     sample=Verb("samples of the model", "", ChainOptions, sample),
+    export=export,
     ceiling="Nats per point, normalised on a grid; no model is below the entropy.",
     citations=CITATIONS,
     data_licence="None: the data are simulated.",

@@ -10,10 +10,12 @@ import jax
 import numpy as np
 from pydantic import Field
 
+from etude.export import Exportable
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.generative.densities import DENSITIES
 from etude.systems.generative.matching import ContinuousFlow, FlowMatching
 from etude.systems.generative.recipes import noising
+from etude.systems.generative.recipes.deployed import sampler
 from etude.systems.generative.recipes.noising import Name, PlaneConfig
 from etude.systems.generative.recipes.plane import write_points
 from etude.table import Table
@@ -125,6 +127,11 @@ def sample(
     return write_points(np.asarray(x), options.out)
 
 
+def export(model: ContinuousFlow, config: FlowConfig, trial: Trial) -> Exportable:
+    """Samples as the configuration says."""
+    return sampler(lambda key, _: drawn(config, model, key, 1), "points of the plane")
+
+
 recipe = Recipe(
     "generative/flow-matching",
     "Continuous flows of densities in the plane, and their likelihood.",
@@ -138,6 +145,7 @@ recipe = Recipe(
     },
     draw=draw,
     sample=Verb("samples of the model", "", FlowOptions, sample),
+    export=export,
     ceiling="The entropy of the density: nats per example, and no model has a smaller -log p.",
     citations=CITATIONS,
     data_licence="None: the data are simulated.",

@@ -14,11 +14,13 @@ from pydantic import Field, model_validator
 
 import etude as et
 from etude.config import refuse
+from etude.export import Exportable
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.generative.densities import DENSITIES, Density
 from etude.systems.generative.exact import NegativeLogLikelihood
 from etude.systems.generative.flows import Affine, Flow, Spline
 from etude.systems.generative.plots import scatter
+from etude.systems.generative.recipes.deployed import likelihood
 from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.plane import write_points
 from etude.table import Table
@@ -184,6 +186,11 @@ def sample(model: Flow, config: FlowsConfig, inputs: Sequence[str], options: Poi
     return write_points(np.asarray(x), options.out)
 
 
+def export(model: Flow, config: FlowsConfig, trial: Trial) -> Exportable:
+    """log p(x) of points."""
+    return likelihood(model.log_prob, "points", model.shape)
+
+
 recipe = Recipe(
     "generative/flows",
     "Normalising flows of densities in the plane.",
@@ -198,6 +205,7 @@ recipe = Recipe(
     },
     draw=draw,
     sample=Verb("samples of the model", "", PointOptions, sample),
+    export=export,
     ceiling="Nats per sample; no expected -log p is below the entropy.",
     citations=CITATIONS,
     data_licence="None: the samples are simulated.",

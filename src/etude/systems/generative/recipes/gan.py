@@ -12,12 +12,14 @@ from pydantic import Field, model_validator
 
 import etude as et
 from etude.config import refuse
+from etude.export import Exportable
 from etude.recipe import Configuration, Outcome, Recipe, Trial
 from etude.systems.generative.adversarial import Adversarial
 from etude.systems.generative.densities import Gaussians
 from etude.systems.generative.gan import GAN
 from etude.systems.generative.metrics import sliced_distance
 from etude.systems.generative.plots import scatter
+from etude.systems.generative.recipes.deployed import sampler
 from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.plane import few_points, write_points
 from etude.table import Table
@@ -241,6 +243,11 @@ def sample(model: GAN, config: GANConfig, inputs: Sequence[str], options: PointO
     return write_points(np.asarray(x), options.out)
 
 
+def export(model: GAN, config: GANConfig, trial: Trial) -> Exportable:
+    """Samples."""
+    return sampler(lambda key, _: model.sample(key, 1), "points of the plane")
+
+
 recipe = Recipe(
     "generative/gan",
     "Adversarial networks on Gaussians in a circle.",
@@ -254,6 +261,7 @@ recipe = Recipe(
     },
     draw=draw,
     sample=Verb("samples of the model", "", PointOptions, sample),
+    export=export,
     ceiling="All modes, .989 of the samples near one, and the distance between samples of data.",
     citations=CITATIONS,
     data_licence="None: the data are simulated.",

@@ -13,10 +13,12 @@ from pydantic import Field, model_validator
 import etude as et
 from etude.config import refuse
 from etude.data import DIGITS
+from etude.export import Exportable
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.convolutional import PictureDecoder, PictureEncoder
 from etude.systems.generative.gan import GAN
 from etude.systems.generative.plots import picture_grid
+from etude.systems.generative.recipes.deployed import sampler
 from etude.systems.generative.recipes.gan import CITATIONS, Method, game, unread
 from etude.systems.generative.recipes.judged import AT_ONCE, COLUMNS, COUNT, judged
 from etude.systems.generative.recipes.methods import every
@@ -141,6 +143,15 @@ def sample(
     return write_samples(x, classes_of(model.classes, count, label), options.out)
 
 
+def export(model: GAN, config: GANPicturesConfig, trial: Trial) -> Exportable:
+    """Samples by class."""
+    return sampler(
+        lambda key, labels: model.sample(key, 1, labels),
+        "pictures with intensities from 0 to 1",
+        classes=model.classes,
+    )
+
+
 recipe = Recipe(
     "generative/gan-pictures",
     "Convolutional adversarial networks of pictures by class.",
@@ -149,6 +160,7 @@ recipe = Recipe(
     COLUMNS,
     draw=draw,
     sample=Verb("samples of the model", "", ClassOptions, sample),
+    export=export,
     ceiling="The same measures of real pictures.",
     citations=(*CITATIONS, DIGITS.citation),
     data_licence=DIGITS.licence,

@@ -13,10 +13,12 @@ from pydantic import Field, model_validator
 import etude as et
 from etude.config import refuse
 from etude.data import DIGITS
+from etude.export import Exportable
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.bounds import Bound, log_likelihood
 from etude.systems.generative.convolutional import PictureDecoder, PictureEncoder
 from etude.systems.generative.plots import picture_grid
+from etude.systems.generative.recipes.deployed import sampler
 from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.pictures import (
     classes_of,
@@ -251,6 +253,15 @@ def sample(model: VAE, config: VAEConfig, inputs: Sequence[str], options: DrawOp
     return write_samples(x, labels, options.out)
 
 
+def export(model: VAE, config: VAEConfig, trial: Trial) -> Exportable:
+    """Samples, as the probabilities of their pixels."""
+    return sampler(
+        lambda key, labels: model.sample(key, 1, labels, noise=False),
+        "pictures: the probability of each pixel",
+        classes=model.classes,
+    )
+
+
 recipe = Recipe(
     "generative/vae",
     "Variational and Wasserstein autoencoders of binarised pictures.",
@@ -263,6 +274,7 @@ recipe = Recipe(
     },
     draw=draw,
     sample=Verb("samples of the model", "", DrawOptions, sample),
+    export=export,
     ceiling="Nats per picture, lower is better; the entropy of the pictures is not known.",
     citations=(*CITATIONS, DIGITS.citation),
     data_licence=DIGITS.licence,

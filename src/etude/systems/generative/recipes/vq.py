@@ -11,9 +11,11 @@ from pydantic import Field
 
 import etude as et
 from etude.data import DIGITS
+from etude.export import Exportable
 from etude.recipe import DataConfiguration, Outcome, Recipe, Trial
 from etude.systems.generative.plots import picture_grid
 from etude.systems.generative.quantised import VQVAE, CodePrior, Quantisation
+from etude.systems.generative.recipes.deployed import sampler
 from etude.systems.generative.recipes.methods import every
 from etude.systems.generative.recipes.pictures import data, independent, write_samples
 from etude.table import Table
@@ -147,6 +149,13 @@ def sample(model: VQVAE, config: VQConfig, inputs: Sequence[str], options: CodeO
     return write_samples(np.asarray(x), None, options.out)
 
 
+def export(model: VQVAE, config: VQConfig, trial: Trial) -> Exportable:
+    """Samples, as the probabilities of their pixels."""
+    return sampler(
+        lambda key, _: model.sample(key, 1, noise=False), "pictures: the probability of each pixel"
+    )
+
+
 recipe = Recipe(
     "generative/vq",
     "Binarised pictures as a few codes each, with an autoregressive prior over the codes.",
@@ -160,6 +169,7 @@ recipe = Recipe(
     },
     draw=draw,
     sample=Verb("samples of the model", "", CodeOptions, sample),
+    export=export,
     ceiling="Nats per picture, lower is better; the entropy of the pictures is not known.",
     citations=(CITATION, DIGITS.citation),
     data_licence=DIGITS.licence,

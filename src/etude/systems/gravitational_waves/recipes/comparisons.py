@@ -19,6 +19,7 @@ from etude.recipe import Recipe, Trial
 from etude.systems.gravitational_waves.bank import split_key
 from etude.systems.gravitational_waves.network import SpikingNetwork
 from etude.systems.gravitational_waves.recipes import citations
+from etude.systems.gravitational_waves.recipes.deployed import export
 from etude.systems.gravitational_waves.recipes.shared import (
     Comparison,
     bank,
@@ -194,6 +195,7 @@ twin_recipe = Recipe(
     Exchange,
     twin_trials,
     {**JUDGED, **COSTS},
+    export=export,
     ceiling=citations.CEILING,
     citations=citations.ALL,
     data_licence=citations.SIMULATED,
@@ -205,6 +207,7 @@ encodings_recipe = Recipe(
     Encodings,
     encoding_trials,
     {**JUDGED, **COSTS},
+    export=export,
     ceiling=citations.CEILING,
     citations=citations.ALL,
     data_licence=citations.SIMULATED,
@@ -216,6 +219,7 @@ joint_recipe = Recipe(
     Exchange,
     joint_trials,
     JUDGED,
+    export=export,
     ceiling=citations.CEILING,
     citations=citations.ALL,
     data_licence=citations.SIMULATED,

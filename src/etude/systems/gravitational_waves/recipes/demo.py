@@ -9,6 +9,7 @@ from functools import partial
 from etude.recipe import Recipe, Trial
 from etude.systems.gravitational_waves.command import search_verb
 from etude.systems.gravitational_waves.recipes import citations
+from etude.systems.gravitational_waves.recipes.deployed import export
 from etude.systems.gravitational_waves.recipes.shared import (
     Judging,
     Staged,
@@ -41,6 +42,7 @@ recipe = Recipe(
         "12-15": "efficiency_12_15",
     },
     predict=search_verb,
+    export=export,
     ceiling=citations.CEILING,
     citations=(*citations.ALL, citations.OPEN_DATA),
     data_licence=citations.WITH_EVENT,

@@ -19,6 +19,7 @@ from pydantic import Field
 import etude as et
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.gravitational_waves.recipes import citations
+from etude.systems.gravitational_waves.recipes.deployed import export
 from etude.systems.gravitational_waves.recipes.shared import (
     Comparison,
     bank,
@@ -139,6 +140,7 @@ recipe = Recipe(
         "at SNR 12-15": "efficiency_12_15",
     },
     draw=draw,
+    export=export,
     ceiling=citations.CEILING,
     citations=citations.ALL,
     data_licence=citations.SIMULATED,

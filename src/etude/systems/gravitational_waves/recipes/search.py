@@ -26,6 +26,7 @@ from etude.systems.gravitational_waves.pipeline.intervals import Estimate, binom
 from etude.systems.gravitational_waves.pipeline.plots import plot_distance, plot_efficiency
 from etude.systems.gravitational_waves.pipeline.sensitivity import Efficiency
 from etude.systems.gravitational_waves.recipes import citations, shared
+from etude.systems.gravitational_waves.recipes.deployed import export
 from etude.systems.gravitational_waves.recipes.survey import (
     EDGES,
     RATES,
@@ -178,6 +179,7 @@ recipe = Recipe(
     predict=search_verb,
     splits=("valid", "test"),
     draw=draw,
+    export=export,
     ceiling=(
         "Of the filter's distance: about 1. A matched filter is the best there is for one known "
         "signal in Gaussian noise; over a bank of them the likelihood ratio may do a little better."

@@ -15,7 +15,7 @@ from etude.augment import gaussian_noise, mixup, time_masking, time_shift
 from etude.recipe import Recipe, Trial
 from etude.systems.machinery.models import AbstractNetwork
 from etude.systems.machinery.recipes import citations
-from etude.systems.machinery.recipes.leakage import Simulations, divided
+from etude.systems.machinery.recipes.leakage import Simulations, divided, export
 from etude.systems.machinery.recipes.networks import Network, measured, network, seeds, trainer
 from etude.systems.machinery.signals.values import weighted
 from etude.systems.machinery.simulation import ROLLING_CLASSES
@@ -138,6 +138,7 @@ recipe = Recipe(
         "ECE": "ece",
         "ECE, scaled": "ece_scaled",
     },
+    export=export,
     ceiling="1 for records; see machinery/leakage for windows.",
     citations=(citations.ENVELOPE, citations.CALIBRATION),
     data_licence="None: the data are simulated.",

@@ -16,6 +16,7 @@ from jaxtyping import Int
 from pydantic import Field, model_validator
 
 import etude as et
+from etude.export import Exportable
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.machinery.bearings import CHARACTERISTIC
 from etude.systems.machinery.models import AbstractNetwork
@@ -25,6 +26,7 @@ from etude.systems.machinery.recipes.baselines import forest, ruled
 from etude.systems.machinery.recipes.networks import (
     Network,
     Training,
+    exportable,
     measured,
     network,
     seeds,
@@ -186,6 +188,11 @@ def of_fewer(windows: Windows, index: Int[np.ndarray, " n"], count: int) -> Int[
     return index[kept]
 
 
+def export(model: AbstractNetwork, config: Simulations, trial: Trial) -> Exportable:
+    """What the network says of windows."""
+    return exportable(model, config.window, RollingSimulation().sample_rate, ROLLING_CLASSES)
+
+
 def draw(config: Leakage, outcomes: Sequence[Outcome], folder: Path) -> None:
     """Accuracy of windows by the level of the split, and by the number of training bearings."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -241,6 +248,7 @@ recipe = Recipe(
         "envelope rule, records": "rule_records",
     },
     draw=draw,
+    export=export,
     ceiling=(
         "1 for records. Windows of 0.1 s hold two turns, in which a fault on a roller that passes "
         "outside of the loaded zone is hardly struck."

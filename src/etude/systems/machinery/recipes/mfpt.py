@@ -14,6 +14,7 @@ from jaxtyping import Int
 from pydantic import Field, model_validator
 
 import etude as et
+from etude.export import Exportable
 from etude.recipe import Recipe, Trial
 from etude.systems.machinery.bearings import BEARINGS
 from etude.systems.machinery.diagnosis import Trained
@@ -26,6 +27,7 @@ from etude.systems.machinery.recipes.diagnose import diagnosis_verb
 from etude.systems.machinery.recipes.networks import (
     Network,
     Training,
+    exportable,
     measured,
     network,
     one_of_each,
@@ -181,6 +183,11 @@ def trained(config: Recordings) -> Trained:
     )
 
 
+def export(model: AbstractNetwork, config: Recordings, trial: Trial) -> Exportable:
+    """What the network says of windows."""
+    return exportable(model, config.window, config.sample_rate, MFPT_CLASSES)
+
+
 COLUMNS = {
     "test windows": "window_accuracy",
     "test records": "record_accuracy",
@@ -199,6 +206,7 @@ recipe = Recipe(
     trials,
     COLUMNS,
     predict=diagnosis_verb(trained),
+    export=export,
     ceiling=(
         "1. There is one bearing for each state: no split of these recordings says how a bearing "
         "that was never seen is diagnosed."

@@ -5,12 +5,14 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Int
+from jaxtyping import Array, Int
 from pydantic import Field
 
 import etude as et
+from etude.export import Exportable, one_by_one
 from etude.predictions import in_parts
 from etude.recipe import Configuration
 from etude.systems.machinery.models import CNN1D, AbstractNetwork, EnvelopeNetwork
@@ -94,6 +96,27 @@ def measured(model: AbstractNetwork, windows: Windows) -> dict[str, float]:
     scores = in_parts(model, windows.signals)
     temperature = float(np.asarray(model.head.temperature.value))
     return report(scores, windows.labels, windows.metadata["record"], temperature)
+
+
+def exportable(
+    model: AbstractNetwork, samples: int, sample_rate: float, classes: tuple[str, ...]
+) -> Exportable:
+    """Probabilities of windows, calibrated by the temperature of the network."""
+
+    def function(x: Array) -> Array:
+        centred = x - x.mean(axis=1, keepdims=True)
+        spread = jnp.maximum(centred.std(axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
+        return model.probabilities(centred / spread)
+
+    return Exportable(
+        one_by_one(function),
+        {"windows": jax.ShapeDtypeStruct((samples,), jnp.float32)},
+        f"windows of vibration, {samples} samples at {sample_rate:g} Hz, in any unit",
+        "probabilities of the classes",
+        "The function takes the mean off and divides by the standard deviation. Resampling, and "
+        "cutting a recording into windows, come before; the envelope rule is not in it.",
+        classes,
+    )
 
 
 def seeds(config: Training) -> Sequence[int]:

@@ -7,6 +7,7 @@ import jax
 from pydantic import Field
 
 import etude as et
+from etude.export import Exportable
 from etude.recipe import Recipe, Trial
 from etude.systems.machinery.recipes import citations
 from etude.systems.machinery.recipes.simulated_data import parts
@@ -23,6 +24,7 @@ from etude.systems.machinery.recipes.simulated_networks import (
     Sight,
     Size,
     Training,
+    exportable,
     network,
 )
 from etude.systems.machinery.simulation import JOURNAL_CLASSES
@@ -77,6 +79,12 @@ def evaluate(
     return {**found, **forest(config, seed, split)}
 
 
+def export(model: Any, config: Simulated, trial: Trial) -> Exportable:
+    """What the network says of windows."""
+    kind: Any = trial.method
+    return exportable(model, [sight(config, kind, trial.seed)], config)
+
+
 @lru_cache(maxsize=2)
 def sight(config: Simulated, model: Model, seed: int) -> Sight:
     """What the model sees, normalised by the training records of the seed."""
@@ -90,6 +98,7 @@ recipe = Recipe(
     trials,
     {**COLUMNS, "forest, windows": "forest_windows", "forest, records": "forest_records"},
     draw=draw,
+    export=export,
     ceiling=CEILING,
     citations=(citations.WIDE_KERNEL, citations.CALIBRATION),
     data_licence=LICENCE,

@@ -9,6 +9,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pydantic import Field
 
 import etude as et
+from etude.export import Exportable
 from etude.losses import DistillationLoss, cross_entropy
 from etude.recipe import Recipe, Trial
 from etude.systems.machinery.models import CNN1D
@@ -22,7 +23,9 @@ from etude.systems.machinery.recipes.simulated_measures import (
     measured,
 )
 from etude.systems.machinery.recipes.simulated_networks import (
+    Sight,
     Training,
+    exportable,
     scores_of,
     small_cnn,
 )
@@ -128,6 +131,12 @@ def evaluate(config: Distillation, seed: int, trained: Any, split: str) -> dict[
     return found
 
 
+def export(model: Any, config: Distillation, trial: Trial) -> Exportable:
+    """What the student says of windows."""
+    student = model["student"] if isinstance(model, dict) else model
+    return exportable(student, [Sight("cnn", parts(config, trial.seed).train)], config)
+
+
 def _teacher_loss(both: Any, batch: Any, context: et.Context) -> tuple[Array, dict[str, Any], Any]:
     """The cross-entropy of the teacher, which learns now, and infers for ever after."""
     learning = eqx.nn.inference_mode(both["teacher"], value=False)
@@ -143,6 +152,7 @@ recipe = Recipe(
     trials,
     {**COLUMNS, "parameters": "parameters"},
     draw=draw,
+    export=export,
     ceiling=CEILING,
     citations=(citations.DISTILLATION, citations.CALIBRATION),
     data_licence=LICENCE,

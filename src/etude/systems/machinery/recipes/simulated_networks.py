@@ -1,6 +1,6 @@
 """Networks and optimizer of the recipes on simulated records, and what a network sees."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import equinox as eqx
@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 from pydantic import Field
 
+import etude as et
+from etude.export import Exportable, one_by_one
 from etude.optim import OptimizerConfig, SchedulerConfig
 from etude.predictions import in_parts
 from etude.systems.machinery.models import (
@@ -29,6 +31,7 @@ from etude.systems.machinery.signals import (
     scalogram,
     wigner_ville,
 )
+from etude.systems.machinery.simulation import JOURNAL_CLASSES
 
 Model = Literal["cnn", "resnet", "wdcnn", "spectrogram", "hybrid", "features"]
 Size = Literal["small", "full"]
@@ -140,6 +143,13 @@ class Sight:
         arrays = {"signal": seen.astype(np.float32), "label": windows.labels}
         return {**arrays, **self.metadata(windows)}
 
+    @property
+    def shows(self) -> str:
+        """What the model sees, in words."""
+        if self.model == "features":
+            return "its 36 features"
+        return f"its {self._picture}" if self.model == "spectrogram" else "the signal itself"
+
     def metadata(self, windows: Windows) -> dict[str, np.ndarray]:
         """What the model is told beside what it sees."""
         if self.model != "hybrid":
@@ -149,11 +159,19 @@ class Sight:
 
     def _raw(self, windows: Windows) -> Float32[np.ndarray, "windows ..."]:
         signals, rate = windows.signals, windows.sample_rate
-        if self.model == "features":
-            return in_parts(lambda x: features(x, rate), signals, 256)
-        if self.model == "spectrogram":
-            return in_parts(lambda x: picture(self._picture, x, rate), signals, 64)
+        if self.model in ("features", "spectrogram"):
+            size = 256 if self.model == "features" else 64
+            return in_parts(lambda x: self._represented(x, rate), signals, size)
         return signals
+
+    def _represented(self, signals: Array, rate: float) -> Array:
+        if self.model == "features":
+            return features(signals, rate)
+        return picture(self._picture, signals, rate) if self.model == "spectrogram" else signals
+
+    def traced(self, signals: Float[Array, "batch samples"], rate: float) -> Float[Array, "..."]:
+        """What the model sees of signals, within a compiled function."""
+        return (self._represented(signals, rate) - self._mean) / self._deviation
 
 
 def picture(
@@ -171,6 +189,36 @@ def picture(
         )
     found = wigner_ville(signals, rate, bins=2 * _ROWS, smoothing=256, hop=128)
     return decibels(jnp.maximum(found.values, 0))
+
+
+def exportable(model: Any, sights: Sequence[Sight], config: Records) -> Exportable:
+    """Probabilities of windows; of several sights the log-probabilities are averaged."""
+    told = sights[0].model == "hybrid"
+
+    def function(x: Array, *known: Array) -> Array:
+        logs = []
+        for see in sights:
+            seen = see.traced(x, config.rate)
+            metadata = {"speed": known[0], "film": jnp.log10(known[1])} if told else None
+            logits = model(seen, metadata) if told else model(seen)
+            logs.append(jax.nn.log_softmax(et.widened(logits)))
+        return jax.nn.softmax(jnp.mean(jnp.stack(logs), axis=0))
+
+    inputs = {"windows": jax.ShapeDtypeStruct((config.samples,), jnp.float32)}
+    takes = f"windows of vibration as simulated, {config.samples} samples at {config.rate:g} Hz"
+    if told:
+        inputs |= {name: jax.ShapeDtypeStruct((), jnp.float32) for name in ("speed", "sommerfeld")}
+        takes += "; the speed of each in Hz, and its Sommerfeld number"
+    sees = ", ".join(see.shows for see in sights)
+    return Exportable(
+        one_by_one(function),
+        inputs,
+        takes,
+        "probabilities of the classes, which nothing calibrates",
+        f"The function makes what the network sees of a window ({sees}), scaled as in the "
+        "training. Resampling, and cutting a recording into windows, come before.",
+        JOURNAL_CLASSES,
+    )
 
 
 def scores_of(model: Any, seen: Mapping[str, Any]) -> Float[np.ndarray, "n classes"]:

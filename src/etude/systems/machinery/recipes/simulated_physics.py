@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 import etude as et
+from etude.export import Exportable
 from etude.recipe import Outcome, Recipe, Trial
 from etude.systems.machinery.losses import Expected, FrequencyConsistencyLoss
 from etude.systems.machinery.recipes import citations
@@ -26,7 +27,12 @@ from etude.systems.machinery.recipes.simulated_measures import (
     draw,
     judge,
 )
-from etude.systems.machinery.recipes.simulated_networks import Sight, Training, small_cnn
+from etude.systems.machinery.recipes.simulated_networks import (
+    Sight,
+    Training,
+    exportable,
+    small_cnn,
+)
 from etude.systems.machinery.records import Windows
 from etude.systems.machinery.simulation import JOURNAL_CLASSES, JOURNAL_LINES
 from etude.systems.machinery.training import CNNTrainer, PINNTrainer
@@ -136,6 +142,11 @@ def evaluate(config: Pinn, seed: int, trained: Any, split: str) -> dict[str, Any
     return judge(Sight("cnn", parts(config, seed).train), config, seed, trained, split)
 
 
+def export(model: Any, config: Pinn, trial: Trial) -> Exportable:
+    """What the network says of windows."""
+    return exportable(model, [Sight("cnn", parts(config, trial.seed).train)], config)
+
+
 def _seeds(config: Pinn) -> range:
     return range(config.seed, config.seed + config.repeats)
 
@@ -188,6 +199,7 @@ recipe = Recipe(
     trials,
     COLUMNS,
     draw=draw_physics,
+    export=export,
     ceiling=CEILING,
     citations=(citations.GRAD_NORM, citations.CALIBRATION),
     data_licence=LICENCE,

@@ -15,6 +15,7 @@ from pydantic import Field
 from scipy.special import log_softmax
 
 import etude as et
+from etude.export import Exportable
 from etude.recipe import Recipe, Trial
 from etude.systems.machinery.recipes import citations
 from etude.systems.machinery.recipes.simulated_data import parts
@@ -29,6 +30,7 @@ from etude.systems.machinery.recipes.simulated_networks import (
     Picture,
     Sight,
     Training,
+    exportable,
     network,
     scores_of,
 )
@@ -144,6 +146,17 @@ def evaluate(
     return measured(scores, parts(config, seed), split, seed)
 
 
+def export_spectrogram(model: Any, config: Spectrogram, trial: Trial) -> Exportable:
+    """What the network says of windows."""
+    return exportable(model, [sight(config, config.picture, trial.seed)], config)
+
+
+def export_multi(model: Any, config: MultiTFR, trial: Trial) -> Exportable:
+    """What the network of a picture, or of all, says of windows."""
+    seen = [name for name in config.pictures if name == trial.method] or config.pictures
+    return exportable(model, [sight(config, name, trial.seed) for name in seen], config)
+
+
 @lru_cache(maxsize=8)
 def sight(config: Training, picture: Picture, seed: int) -> Sight:
     """What a network of this picture sees."""
@@ -162,6 +175,7 @@ spectrogram_recipe = Recipe(
     Spectrogram,
     spectrogram_trials,
     COLUMNS,
+    export=export_spectrogram,
     citations=(citations.MASKS, citations.CALIBRATION),
     **_SHARED,
 )
@@ -172,6 +186,7 @@ multi_recipe = Recipe(
     MultiTFR,
     multi_trials,
     COLUMNS,
+    export=export_multi,
     citations=(citations.CALIBRATION,),
     **_SHARED,
 )

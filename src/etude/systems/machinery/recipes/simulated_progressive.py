@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 import etude as et
 from etude.config import refuse
+from etude.export import Exportable
 from etude.recipe import Outcome, Recipe, Trial
 from etude.run import Durations, History
 from etude.run.trials import place_of
@@ -26,7 +27,12 @@ from etude.systems.machinery.recipes.simulated_measures import (
     LICENCE,
     judge,
 )
-from etude.systems.machinery.recipes.simulated_networks import Sight, Training, small_cnn
+from etude.systems.machinery.recipes.simulated_networks import (
+    Sight,
+    Training,
+    exportable,
+    small_cnn,
+)
 from etude.systems.machinery.simulation import JOURNAL_CLASSES
 from etude.systems.machinery.training import CNNTrainer, ProgressiveResizingTrainer
 
@@ -123,6 +129,11 @@ def evaluate(
     return {**found, "cost": cost_of(config.schedule(method, count)) / whole}
 
 
+def export(model: Any, config: Progressive, trial: Trial) -> Exportable:
+    """What the network says of windows."""
+    return exportable(model, [Sight("cnn", parts(config, trial.seed).train)], config)
+
+
 def draw(config: Progressive, outcomes: Sequence[Outcome], folder: Path) -> None:
     """`progressive.png`: accuracy on the validation against the samples seen, of the first seed.
 
@@ -172,6 +183,7 @@ recipe = Recipe(
     trials,
     {**COLUMNS, "cost": "cost"},
     draw=draw,
+    export=export,
     ceiling=CEILING,
     citations=(citations.CALIBRATION,),
     data_licence=LICENCE,
