@@ -21,7 +21,7 @@ from etude.callbacks import (
     TrackioLogger as TrackioLogger,
     WandbLogger as WandbLogger,
 )
-from etude.catalogue import load_run as load_run
+from etude.catalogue import load_export as load_export, load_run as load_run
 from etude.data import (
     AccessData as AccessData,
     ArrayData as ArrayData,

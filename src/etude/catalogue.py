@@ -17,6 +17,7 @@ True
 """
 
 import importlib
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from pydantic import ValidationError
 
 from etude.entry_points import COMMANDS, RECIPES, Offer, offered
 from etude.errors import ConfigurationError, suggest
+from etude.export import load_weights, read_weights
 from etude.recipe import Configuration, Recipe, root_of
 from etude.run import Run
 from etude.verbs import Command
@@ -94,17 +96,7 @@ class TrainedRun:
 
     def configuration(self) -> Configuration:
         """The recipe's configuration. Raises `ConfigurationError` if the record does not fit."""
-        try:
-            return self.recipe.configuration.model_validate(dict(self.record))
-        except ValidationError as error:
-            found = [
-                f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
-                for item in error.errors(include_url=False)
-            ]
-            raise ConfigurationError(
-                f"{self.root / 'config.yaml'} does not fit the recipe {self.recipe.name}, which "
-                f"may have changed since: {'; '.join(found)}"
-            ) from None
+        return _configured(self.recipe, self.record, str(self.root / "config.yaml"))
 
 
 def open_run(folder: Path, recipe: str | None = None) -> TrainedRun:
@@ -121,23 +113,7 @@ def open_run(folder: Path, recipe: str | None = None) -> TrainedRun:
     """
     root = root_of(folder)
     record = Run.open(root, lock=False).config
-    recorded = str(record["recipe"])
-    if recipe is None:
-        if ":" in recorded:
-            raise ConfigurationError(
-                f"The run in {folder} says that {recorded!r} made it, which no installed package "
-                "offers, and a run folder does not decide which code is imported. If you trust "
-                f"that module, name it again: --recipe {recorded}, in Python "
-                f"recipe={recorded!r}."
-            )
-        found = offered_recipe(recorded)
-    else:
-        found = find_recipe(recipe)
-        if recorded != recipe:
-            raise ConfigurationError(
-                f"The run in {folder} was made by the recipe {recorded!r}; got --recipe {recipe}. "
-                f"Give the one that made it: --recipe {recorded}"
-            )
+    found = _recipe_of(f"The run in {folder}", str(record["recipe"]), recipe)
     return TrainedRun(folder, root, found, record["configuration"])
 
 
@@ -155,6 +131,63 @@ def load_run(run: str | Path, recipe: str | None = None) -> Any:
     """
     opened = open_run(Path(run), recipe)
     return opened.recipe.load(opened.configuration(), opened.folder)
+
+
+def load_export(path: str | Path, recipe: str | None = None) -> Any:
+    """The trained model of an archive that `etude export RUN --format safetensors` wrote.
+
+    The header of the file says which recipe and configuration make a model like it; where that
+    depends on data, they must still be there. `recipe` is needed where it is not installed, as in
+    `open_run`.
+
+    Raises `ConfigurationError` for an archive that no recipe made, whose weights
+    `etude.load_weights` reads into a model of yours, and for a recipe that does not fit; and what
+    `load_weights` raises.
+
+    >>> load_export("export/model.safetensors")  # doctest: +SKIP
+    """
+    header = read_weights(path)[1]
+    if not {"recipe", "trial", "configuration"} <= header.keys():
+        raise ConfigurationError(
+            f"{path} does not say which recipe made it, so nothing here can build its model. Make "
+            "one like it: et.load_weights(model_like, path)."
+        )
+    found = _recipe_of(str(path), header["recipe"], recipe)
+    config = _configured(found, json.loads(header["configuration"]), str(path))
+    return load_weights(found.trial_named(config, header["trial"]).like(), path)
+
+
+def _recipe_of(what: str, recorded: str, recipe: str | None) -> Recipe[Any]:
+    """The recipe that a run or an archive says made it, where the caller may have named it."""
+    if recipe is not None:
+        if recorded != recipe:
+            raise ConfigurationError(
+                f"{what} was made by the recipe {recorded!r}; got --recipe {recipe}. "
+                f"Give the one that made it: --recipe {recorded}"
+            )
+        return find_recipe(recipe)
+    if ":" in recorded:
+        raise ConfigurationError(
+            f"{what} says that {recorded!r} made it, which no installed package "
+            "offers, and a file does not decide which code is imported. If you trust "
+            f"that module, name it again: --recipe {recorded}, in Python "
+            f"recipe={recorded!r}."
+        )
+    return offered_recipe(recorded)
+
+
+def _configured(recipe: Recipe[Any], record: Mapping[str, Any], what: str) -> Configuration:
+    try:
+        return recipe.configuration.model_validate(dict(record))
+    except ValidationError as error:
+        found = [
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+            for item in error.errors(include_url=False)
+        ]
+        raise ConfigurationError(
+            f"{what} does not fit the recipe {recipe.name}, which may have changed since: "
+            f"{'; '.join(found)}"
+        ) from None
 
 
 def _loaded(offer: Offer) -> Any:

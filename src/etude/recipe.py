@@ -44,7 +44,7 @@ import numpy as np
 
 from etude.callbacks.unfailing import Unfailing
 from etude.compilations import shared_compilations
-from etude.errors import ConfigurationError, RunError
+from etude.errors import ConfigurationError, RunError, suggest
 from etude.export import Exportable
 from etude.run import Run, from_recipe, way_on, write_report
 from etude.run.folder import CONFIG, is_run
@@ -246,6 +246,27 @@ class Recipe(Generic[C]):
         """The trial whose run is in a folder. Raises what `load` raises."""
         trials = self._trials(config)
         return trials[self._number_of(trials, root_of(folder), folder)]
+
+    def trial_named(self, config: C, name: str) -> Trial:
+        """The trial of a name. Raises `ConfigurationError` if the configuration has none."""
+        trials = self._trials(config)
+        for trial in trials:
+            if trial.name == name:
+                return trial
+        raise ConfigurationError(
+            f"The recipe {self.name} has no trial {name!r} of this configuration. "
+            f"{suggest(name, (trial.name for trial in trials))}"
+        )
+
+    def results(self, config: C, root: Path) -> list[tuple[Trial, dict[str, float]]]:
+        """What was measured of the finished trials on the test split; nothing is measured now."""
+        recorded, trials = Run.open(root, lock=False).config["configuration"], self._trials(config)
+        found = []
+        for number, trial in enumerate(trials):
+            metrics = results_on_test(_place(root, trials, number), recorded)
+            if metrics is not None and set(self.columns.values()) <= set(metrics):
+                found.append((trial, metrics))
+        return found
 
     def about(self) -> tuple[tuple[str, str], ...]:
         """What a reader of its results should know: (title, sentence), where it is known."""

@@ -78,12 +78,16 @@ class Trial:
         """
         return re.sub(r"\W+", "-", f"{self.method}-{self.seed}")
 
+    def like(self) -> Any:
+        """A model like the trained one, of which names, shapes and dtypes of arrays count."""
+        if self.skeleton is None:
+            return self.build(progress=False).settings.model
+        return eqx.filter_eval_shape(self.skeleton)
+
     def load(self, folder: Path) -> Any:
         """The model of its run, from the newest checkpoint. Raises what `Trainer.load` raises."""
-        if self.skeleton is None:
-            return self.build(run=folder, progress=False).load()
         with Run.open(folder, lock=False) as run:
-            return restore_model(run, eqx.filter_eval_shape(self.skeleton))
+            return restore_model(run, self.like())
 
 
 @dataclass(frozen=True)

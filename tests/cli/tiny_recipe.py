@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import etude as et
 from etude.cli.main import main
+from etude.export import Exportable
 from etude.recipe import Configuration, Recipe, Trial
 from installed import with_recipes
 
@@ -71,7 +72,20 @@ def trials(config: Tiny):
     return [trial(config.seed + k) for k in range(config.repeats)]
 
 
-recipe = Recipe("tiny", "A tiny recipe.", Tiny, trials, {"test error": "error"})
+def deployed(model, config, trial):
+    """What is exported of the network."""
+
+    def function(x):
+        return {"y": jax.vmap(model)(x)[:, 0]}
+
+    inputs = {"x": jax.ShapeDtypeStruct((2,), jnp.float32)}
+    return Exportable(function, inputs, "two numbers", "their product")
+
+
+recipe = Recipe(
+    "tiny", "A tiny recipe.", Tiny, trials, {"test error": "error"}, export=deployed,
+    citations=("@misc{tiny, title = {Tiny}}",),
+)  # fmt: skip
 
 
 def install(folder: Path) -> None:

@@ -6,7 +6,7 @@
 
 from collections.abc import Sequence
 
-from etude.cli import commands, completion, search, training, verbs
+from etude.cli import commands, completion, export as exporting, search, training, verbs
 from etude.cli.columns import columns
 from etude.cli.fields import describe
 from etude.cli.reading import Opening, opened
@@ -63,6 +63,13 @@ BUILT_IN: dict[str, Command | Opening] = {
         verbs.VerbOptions,
         verbs.open_to_sample,
         "runs/plane --count 9 --out drawn",
+    ),
+    "export": Command(
+        "write the trained model for others: weights, or a function that needs no etude",
+        "RUN",
+        exporting.ExportOptions,
+        exporting.export,
+        "runs/digits --format safetensors stablehlo --platforms cpu cuda --out exported",
     ),
     "report": Command(
         "write report.html and figures; prints the path",

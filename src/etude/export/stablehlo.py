@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
 
-from etude.errors import ModelError
+from etude.errors import ConfigurationError, ModelError, suggest
 from etude.export.extra import needed
 from etude.export.files import write_whole
 
@@ -87,8 +87,9 @@ def write_stablehlo(
 
     The weights are in it, as constants. Beside it comes a JSON file of the same name: the inputs
     and outputs, the platforms, the preparation, and the versions that made it, which the binary
-    alone does not show. On the platform of the export the function gives, to the bit, what
-    `jax.jit(exportable.function)` gives in this process.
+    alone does not show. On one platform the function gives, to the bit, what
+    `jax.jit(exportable.function)` gives there; of a batch of one to the last digit, because XLA
+    drops that axis where it knows the length, and then fuses other operations.
 
     Args:
         exportable: what is written.
@@ -101,9 +102,13 @@ def write_stablehlo(
 
     Raises:
         ModelError: the function cannot be exported; the message is that of JAX.
-        ConfigurationError: the package flatbuffers is not installed.
+        ConfigurationError: no such platform, or the package flatbuffers is not installed.
         OSError: a file cannot be written.
     """
+    known = get_args(Platform)
+    for name in platforms:
+        if name not in known:  # JAX would lower for it, and nothing would run that
+            raise ConfigurationError(f"There is no platform {name!r}. {suggest(name, known)}")
     needed("flatbuffers", "StableHLO")
     from jax import export
 

@@ -1,0 +1,152 @@
+"""`etude export RUN`: the files, the card whose code runs, and what is refused before any work."""
+
+import contextlib
+import io
+import json
+import re
+import subprocess
+import sys
+import sysconfig
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import safetensors
+import tiny_recipe as tiny
+
+import etude as et
+from etude.cli import export as command
+from etude.cli.main import main
+from etude.export import Platform
+from etude.run import Status
+
+RUNS = ("runs/a", "runs/a/trials/tiny-1")
+
+
+def first_weight(run):
+    """Of the trained model, by its checkpoint."""
+    return tiny.recipe.load(tiny.Tiny(steps=10, fast=True), run).layers[0].weight
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A folder with a finished experiment of two trials."""
+    folder = tmp_path_factory.mktemp("original")
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
+        patch.setattr(sys, "path", [*sys.path])
+        tiny.install(tmp_path_factory.mktemp("packages"))
+        patch.chdir(folder)
+        assert main(["train", "tiny", "--steps", "10", "--fast", "--run", "runs/a"]) == 0
+    return folder
+
+
+@pytest.fixture
+def trained(etude, original, monkeypatch):
+    """The command, in that folder."""
+    monkeypatch.chdir(original)
+    return etude
+
+
+def blocks(card):
+    return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+
+
+def test_both_files_and_a_card_whose_code_runs(trained, original, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    code, printed, err = trained(
+        "export", "runs/a", "--format", "safetensors", "stablehlo", "--out", out
+    )
+    assert (code, err) == (0, "")
+    names = ["model.safetensors", "model.stablehlo", "model.json", "README.md"]
+    assert printed.splitlines() == [str(out / name) for name in names]
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+    card = (out / "README.md").read_text()
+    results = [Status.read(place).results["test"]["error"] for place in RUNS]
+    spread = f"{np.mean(results):.4f} ± {np.std(results, ddof=1):.4f}"
+    assert f"| tiny | {spread} |" in card
+    assert f"error {results[0]:.5g}" in card
+    assert "steps: 10" in card
+    assert "@misc{tiny" in card
+    archive, deployment = blocks(card)
+    monkeypatch.chdir(out)
+    here: dict = {}
+    exec(archive, here)
+    np.testing.assert_array_equal(here["model"].layers[0].weight, first_weight(original / RUNS[0]))
+    places = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    apart = f"import sys; sys.path += {places!r}\n{deployment}\nprint(output['y'].shape)"
+    done = subprocess.run([sys.executable, "-ISc", apart], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("(4,)\n", 0), done.stderr
+
+
+def test_a_trial_is_exported_by_its_folder(trained, tmp_path):
+    assert trained("export", "runs/a/trials/tiny-1", "--out", tmp_path / "out")[0] == 0
+    with safetensors.safe_open(tmp_path / "out/model.safetensors", "np") as file:
+        found, header = file.get_tensor("layers.0.weight"), file.metadata()
+    np.testing.assert_array_equal(found, first_weight(Path(RUNS[1])))
+    assert (header["recipe"], header["trial"]) == ("tiny", "tiny-1")
+    again = et.load_export(tmp_path / "out/model.safetensors")
+    np.testing.assert_array_equal(again.layers[0].weight, found)
+    assert "model.stablehlo" not in (tmp_path / "out/README.md").read_text()
+
+
+def test_an_export_is_replaced_as_a_whole_when_asked(trained, tmp_path):
+    out = tmp_path / "out"
+    own = "--format", "stablehlo", "--platforms", "cpu,tpu", "--out", out
+    assert trained("export", "runs/a", *own)[0] == 0
+    assert json.loads((out / "model.json").read_text())["platforms"] == ["cpu", "tpu"]
+    (out / "mine.txt").write_text("kept")
+    code, _, err = trained("export", "runs/a", "--out", out)
+    assert (code, "--overwrite" in err) == (2, True)
+    assert trained("export", "runs/a", "--out", out, "--overwrite")[0] == 0
+    names = {"README.md", "mine.txt", "model.safetensors"}
+    assert {path.name for path in out.iterdir()} == names
+
+
+def test_platforms_are_those_of_the_writer():
+    assert get_args(command.Platform) == get_args(Platform)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--format", "safetensor"], "did you mean 'safetensors'?"),
+        (["--format"], "--format takes one or both of safetensors, stablehlo; got none."),
+        (["--format", "stablehlo", "--platforms", "gpu"], "'cpu', 'cuda', 'rocm' or 'tpu'"),
+        (["--platforms", "cpu"], "--platforms is for --format stablehlo"),
+        (["--out", "runs/a/config.yaml"], "config.yaml is a file"),
+        (["--out", "/proc/nothing"], "/proc/nothing cannot be written"),
+    ],
+    ids=["format", "none", "platform", "unused", "file", "unwritable"],
+)
+def test_bad_use_is_one_message_before_any_work(words, said, trained, monkeypatch):
+    monkeypatch.setattr(tiny, "loss", None)  # nothing is measured or trained
+    before = sorted(Path().rglob("*"))
+    code, out, err = trained("export", "runs/a", *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_an_unfinished_training_and_a_recipe_without_deployment_are_refused(trained, monkeypatch):
+    monkeypatch.setattr(tiny, "recipe", replace(tiny.recipe, export=None))
+    code, _, err = trained("export", "runs/a", "--format", "stablehlo")
+    assert code == 2
+    assert "tiny does not say what is deployed" in err
+    status = Path("runs/a/status.json")
+    text = status.read_text()
+    status.write_text(text.replace('"finished"', '"interrupted"'))
+    try:
+        code, _, err = trained("export", "runs/a")
+    finally:
+        status.write_text(text)
+    assert code == 2
+    assert "training in runs/a is interrupted" in err
+    assert "go on with: etude resume runs/a" in err
+
+
+def test_an_archive_of_no_recipe_says_how_to_load_it(tmp_path):
+    et.save_weights({"w": np.zeros(2)}, tmp_path / "m.safetensors")
+    with pytest.raises(et.ConfigurationError, match=r"et\.load_weights\(model_like, path\)"):
+        et.load_export(tmp_path / "m.safetensors")
