@@ -48,8 +48,8 @@ from etude.errors import ConfigurationError, RunError, suggest
 from etude.export import Exportable
 from etude.run import Run, from_recipe, way_on, write_report
 from etude.run.folder import CONFIG, is_run
-from etude.run.report import TABLE
 from etude.run.trials import (
+    TABLE,
     finished_of,
     is_trained,
     metrics_of,

@@ -67,7 +67,10 @@ def offered(etude, runs):
         (["resume", "--changes", "allow", "runs/t"], ["runs/tiny"]),
         (["evaluate", "runs/tiny", "--recipe", "ti"], ["tiny"]),
         (["evaluate", "runs/tiny", "--s"], ["--split"]),
-        (["report", "runs/tiny", ""], []),
+        (["evaluate", "runs/tiny", ""], []),
+        (["report", "runs/tiny", ""], ["runs/tiny", "runs/born/digits"]),
+        (["list", "runs", "--sort", "w"], ["when"]),
+        (["list", ""], []),
         (["report", "--", "runs/t"], []),
         (["completion", ""], ["bash", "zsh", "fish"]),
         (["detect", "--sl"], ["--slides"]),
@@ -162,4 +165,4 @@ def test_another_shell_is_refused_by_name(words, told, etude):
 def test_every_kind_of_input_of_our_commands_is_completed(offered):
     """But files, which the shell completes itself."""
     kinds = {command.inputs.partition(" ")[0] for command in BUILT_IN.values()} - {""}
-    assert kinds == {"RECIPE", "RUN", "SHELL"}
+    assert kinds == {"RECIPE", "RUN", "RUN...", "SHELL", "[FOLDER]"}

@@ -1,7 +1,5 @@
 """`etude export RUN`: the files, the card whose code runs, and what is refused before any work."""
 
-import contextlib
-import io
 import json
 import re
 import subprocess
@@ -18,7 +16,6 @@ import tiny_recipe as tiny
 
 import etude as et
 from etude.cli import export as command
-from etude.cli.main import main
 from etude.export import Platform
 from etude.run import Status
 
@@ -30,32 +27,13 @@ def first_weight(run):
     return tiny.recipe.load(tiny.Tiny(steps=10, fast=True), run).layers[0].weight
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """A folder with a finished experiment of two trials."""
-    folder = tmp_path_factory.mktemp("original")
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
-        patch.setattr(sys, "path", [*sys.path])
-        tiny.install(tmp_path_factory.mktemp("packages"))
-        patch.chdir(folder)
-        assert main(["train", "tiny", "--steps", "10", "--fast", "--run", "runs/a"]) == 0
-    return folder
-
-
-@pytest.fixture
-def trained(etude, original, monkeypatch):
-    """The command, in that folder."""
-    monkeypatch.chdir(original)
-    return etude
-
-
 def blocks(card):
     return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
 
 
-def test_both_files_and_a_card_whose_code_runs(trained, original, tmp_path, monkeypatch):
+def test_both_files_and_a_card_whose_code_runs(in_finished, finished, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    code, printed, err = trained(
+    code, printed, err = in_finished(
         "export", "runs/a", "--format", "safetensors", "stablehlo", "--out", out
     )
     assert (code, err) == (0, "")
@@ -73,15 +51,15 @@ def test_both_files_and_a_card_whose_code_runs(trained, original, tmp_path, monk
     monkeypatch.chdir(out)
     here: dict = {}
     exec(archive, here)
-    np.testing.assert_array_equal(here["model"].layers[0].weight, first_weight(original / RUNS[0]))
+    np.testing.assert_array_equal(here["model"].layers[0].weight, first_weight(finished / RUNS[0]))
     places = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     apart = f"import sys; sys.path += {places!r}\n{deployment}\nprint(output['y'].shape)"
     done = subprocess.run([sys.executable, "-ISc", apart], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("(4,)\n", 0), done.stderr
 
 
-def test_a_trial_is_exported_by_its_folder(trained, tmp_path):
-    assert trained("export", "runs/a/trials/tiny-1", "--out", tmp_path / "out")[0] == 0
+def test_a_trial_is_exported_by_its_folder(in_finished, tmp_path):
+    assert in_finished("export", "runs/a/trials/tiny-1", "--out", tmp_path / "out")[0] == 0
     with safetensors.safe_open(tmp_path / "out/model.safetensors", "np") as file:
         found, header = file.get_tensor("layers.0.weight"), file.metadata()
     np.testing.assert_array_equal(found, first_weight(Path(RUNS[1])))
@@ -91,15 +69,15 @@ def test_a_trial_is_exported_by_its_folder(trained, tmp_path):
     assert "model.stablehlo" not in (tmp_path / "out/README.md").read_text()
 
 
-def test_an_export_is_replaced_as_a_whole_when_asked(trained, tmp_path):
+def test_an_export_is_replaced_as_a_whole_when_asked(in_finished, tmp_path):
     out = tmp_path / "out"
     own = "--format", "stablehlo", "--platforms", "cpu,tpu", "--out", out
-    assert trained("export", "runs/a", *own)[0] == 0
+    assert in_finished("export", "runs/a", *own)[0] == 0
     assert json.loads((out / "model.json").read_text())["platforms"] == ["cpu", "tpu"]
     (out / "mine.txt").write_text("kept")
-    code, _, err = trained("export", "runs/a", "--out", out)
+    code, _, err = in_finished("export", "runs/a", "--out", out)
     assert (code, "--overwrite" in err) == (2, True)
-    assert trained("export", "runs/a", "--out", out, "--overwrite")[0] == 0
+    assert in_finished("export", "runs/a", "--out", out, "--overwrite")[0] == 0
     names = {"README.md", "mine.txt", "model.safetensors"}
     assert {path.name for path in out.iterdir()} == names
 
@@ -120,27 +98,23 @@ def test_platforms_are_those_of_the_writer():
     ],
     ids=["format", "none", "platform", "unused", "file", "unwritable"],
 )
-def test_bad_use_is_one_message_before_any_work(words, said, trained, monkeypatch):
+def test_bad_use_is_one_message_before_any_work(words, said, in_finished, monkeypatch):
     monkeypatch.setattr(tiny, "loss", None)  # nothing is measured or trained
     before = sorted(Path().rglob("*"))
-    code, out, err = trained("export", "runs/a", *words)
+    code, out, err = in_finished("export", "runs/a", *words)
     assert (code, out) == (2, "")
     assert said in err
     assert sorted(Path().rglob("*")) == before
 
 
-def test_an_unfinished_training_and_a_recipe_without_deployment_are_refused(trained, monkeypatch):
+def test_an_unfinished_training_or_no_deployment_is_refused(in_finished, monkeypatch):
     monkeypatch.setattr(tiny, "recipe", replace(tiny.recipe, export=None))
-    code, _, err = trained("export", "runs/a", "--format", "stablehlo")
+    code, _, err = in_finished("export", "runs/a", "--format", "stablehlo")
     assert code == 2
     assert "tiny does not say what is deployed" in err
     status = Path("runs/a/status.json")
-    text = status.read_text()
-    status.write_text(text.replace('"finished"', '"interrupted"'))
-    try:
-        code, _, err = trained("export", "runs/a")
-    finally:
-        status.write_text(text)
+    status.write_text(status.read_text().replace('"finished"', '"interrupted"'))
+    code, _, err = in_finished("export", "runs/a")
     assert code == 2
     assert "training in runs/a is interrupted" in err
     assert "go on with: etude resume runs/a" in err

@@ -9,7 +9,7 @@ from pydantic import Field
 from etude.cli.columns import columns, numbers
 from etude.cli.reopen import reopen
 from etude.config import Config, OutputFile
-from etude.errors import ConfigurationError, UsageError, suggest
+from etude.errors import UsageError, suggest
 
 if TYPE_CHECKING:
     from etude.run import History, Status
@@ -33,19 +33,6 @@ class HistoryOptions(Config, frozen=True):
     )
 
 
-def list_recipes(inputs: Sequence[str], options: Config) -> None:
-    """`etude list`."""
-    from etude.catalogue import offered_recipe, recipe_names
-
-    rows = []
-    for name in recipe_names():
-        try:
-            rows.append((name, offered_recipe(name).summary))
-        except ConfigurationError as error:  # one broken package does not hide the others
-            rows.append((name, str(error)))
-    print(columns(rows))
-
-
 def evaluate(inputs: Sequence[str], options: EvaluateOptions) -> None:
     """`etude evaluate RUN`."""
     run, split = inputs[0], options.split
@@ -56,16 +43,6 @@ def evaluate(inputs: Sequence[str], options: EvaluateOptions) -> None:
     said: list[str] = []
     table = recipe.evaluate(config, Path(run), split, say=said.append)
     print("\n".join([f"{run}, {split} split", *said, str(table)]))
-
-
-def report(inputs: Sequence[str], options: Config) -> None:
-    """`etude report RUN`."""
-    if (Path(inputs[0]) / "search.yaml").is_file():
-        from etude.search import write_report
-    else:
-        from etude.run import write_report
-
-    print(write_report(Path(inputs[0])))
 
 
 def history(inputs: Sequence[str], options: HistoryOptions) -> None:

@@ -122,7 +122,8 @@ def _values(leaf: Leaf | None) -> Iterable[str]:
 def _inputs(usage: str, number: int, current: str) -> Iterable[str]:
     """The inputs of a command, which its usage names."""
     names = usage.split()
-    kind = names[number] if number < len(names) else ""
+    several = len(names) == 1 and usage.endswith("...")
+    kind = names[0].removesuffix("...") if several else "".join(names[number : number + 1])
     if kind == "RUN":
         return _runs(current)
     return {"RECIPE": offered(RECIPES), "SHELL": SCRIPTS}.get(kind, ())

@@ -1,12 +1,22 @@
 """All commands by name, and the help that each prints.
 
 >>> help_of("report", BUILT_IN["report"], []).splitlines()[0]
-'usage: etude report RUN'
+'usage: etude report RUN... [--OPTION VALUE ...]'
 """
 
 from collections.abc import Sequence
 
-from etude.cli import commands, completion, export as exporting, search, training, verbs
+from etude.cli import (
+    cite,
+    commands,
+    completion,
+    export as exporting,
+    listing,
+    reporting,
+    search,
+    training,
+    verbs,
+)
 from etude.cli.columns import columns
 from etude.cli.fields import describe
 from etude.cli.reading import Opening, opened
@@ -21,7 +31,13 @@ def _completion(inputs: Sequence[str], options: Config) -> None:
 
 
 BUILT_IN: dict[str, Command | Opening] = {
-    "list": Command("all recipes", "", Config, commands.list_recipes, ""),
+    "list": Command(
+        "all recipes; or the runs in a folder, with their recipe, state and main metric",
+        "[FOLDER]",
+        listing.ListOptions,
+        listing.list_all,
+        "runs --sort when --state finished",
+    ),
     "train": Opening(
         "run a recipe; `etude train RECIPE --help` lists its fields",
         "RECIPE",
@@ -72,10 +88,17 @@ BUILT_IN: dict[str, Command | Opening] = {
         "runs/digits --format safetensors stablehlo --platforms cpu cuda --out exported",
     ),
     "report": Command(
-        "write report.html and figures; prints the path",
-        "RUN",
-        Config,
-        commands.report,
+        "write report.html and figures of a run, or comparison.html of several; prints the path",
+        "RUN...",
+        reporting.ReportOptions,
+        reporting.report,
+        "runs/digits",
+    ),
+    "cite": Command(
+        "BibTeX of the methods and data of runs",
+        "RUN...",
+        cite.CiteOptions,
+        cite.cite,
         "runs/digits",
     ),
     "history": Command(

@@ -7,6 +7,7 @@ so the status of that folder speaks of the first trial alone.
 (PosixPath('runs/a'), PosixPath('runs/a/trials/plain-1'))
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from etude.kinds import is_list
+from etude.errors import RunError
+from etude.kinds import is_dict, is_list
 from etude.run.directory import Run
 from etude.run.folder import LOCK, TRIALS, from_recipe, is_run, way_on
 from etude.run.history import History
 from etude.run.lock import is_held
 from etude.run.status import Status
+
+#: Where a recipe leaves the table of its results, and what is known about them:
+#: `{"head": [...], "rows": [[...], ...], "about": {title: sentence}, "citations": [BibTeX]}`.
+TABLE = "table.json"
 
 
 def place_of(root: Path, number: int, name: str) -> Path:
@@ -72,6 +78,23 @@ def results_on_test(folder: Path, configuration: Any) -> dict[str, float] | None
         if event["event"] == "evaluation" and event["split"] == "test":
             return {name: float(value) for name, value in event["metrics"].items()}
     return None
+
+
+def results_of(run: Path) -> dict[str, Any] | None:
+    """The table that a recipe has left, once all of its trials were measured.
+
+    Raises `RunError` if it is damaged.
+    """
+    path = run / TABLE
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is not JSON: {error}. Remove it; etude resume makes it.") from None
+    if not (is_dict(found) and is_list(found.get("head")) and is_list(found.get("rows"))):
+        raise RunError(f"{path} holds no table. Remove it; etude resume makes it.")
+    return found
 
 
 def progress(root: Path) -> str | None:
