@@ -88,15 +88,9 @@ def _recipes() -> list[tuple[str, str]]:
 
 
 def _refuse_options(options: ListOptions) -> None:
-    default = ListOptions()
-    given = [
-        name
-        for name in ListOptions.model_fields
-        if getattr(options, name) != getattr(default, name)
-    ]
-    if given:
+    for name in sorted(options.model_fields_set):
         raise UsageError(
-            [f"--{given[0]} is about runs: name the folder that they are in, etude list FOLDER."]
+            [f"--{name} is about runs: name the folder that they are in, etude list FOLDER."]
         )
 
 

@@ -27,7 +27,7 @@ def report(inputs: Sequence[str], options: ReportOptions) -> None:
         raise UsageError(["The folder of a run comes first, and more may follow; got nothing."])
     runs = [Path(name) for name in inputs]
     if len(runs) == 1:
-        if options != ReportOptions():
+        if options.model_fields_set:
             raise UsageError(
                 ["--out and --overwrite are for several runs: one run has its page in its folder."]
             )
