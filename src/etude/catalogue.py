@@ -27,8 +27,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from etude.entry_points import COMMANDS, RECIPES, Offer, offered
-from etude.errors import ConfigurationError, suggest
+from etude.errors import ConfigurationError, DataError, suggest
 from etude.export import load_weights, read_weights
+from etude.kinds import is_mapping
 from etude.recipe import Configuration, Recipe, root_of
 from etude.run import Run
 from etude.verbs import Command
@@ -153,7 +154,13 @@ def load_export(path: str | Path, recipe: str | None = None) -> Any:
             "one like it: et.load_weights(model_like, path)."
         )
     found = _recipe_of(str(path), header["recipe"], recipe)
-    config = _configured(found, json.loads(header["configuration"]), str(path))
+    try:
+        record = json.loads(header["configuration"])
+    except ValueError:
+        record = None
+    if not is_mapping(record):
+        raise DataError(f"{path}: the configuration in its header is damaged. Export it again.")
+    config = _configured(found, record, str(path))
     return load_weights(found.trial_named(config, header["trial"]).like(), path)
 
 

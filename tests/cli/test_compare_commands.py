@@ -28,8 +28,8 @@ def rows(out):
 def many(in_finished):
     """Beside the two experiments: one of no recipe, one killed, one damaged, one in training."""
     with Run.create(Path("runs/own/mine"), {"lr": 1}, seed=0) as run:
-        run.history.append({"global_step": 3, "valid/loss": 0.5})
-        run.history.append({"global_step": 6, "valid/loss": 0.25})
+        run.history.append({"global_step": 3, "valid/loss": 0.25})
+        run.history.append({"global_step": 6, "valid/loss": 0.5})
     Status("finished", "LENGTH", 6, "2026-01-01T00:00:00+00:00").write(Path("runs/own/mine"))
     shutil.copytree("runs/b", "runs/killed")
     Status("training", "", 5, "2026-01-03T00:00:00+00:00").write(Path("runs/killed"))

@@ -124,3 +124,21 @@ def test_an_archive_of_no_recipe_says_how_to_load_it(tmp_path):
     et.save_weights({"w": np.zeros(2)}, tmp_path / "m.safetensors")
     with pytest.raises(et.ConfigurationError, match=r"et\.load_weights\(model_like, path\)"):
         et.load_export(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"recipe": "tinny"}, "There is no recipe 'tinny'. Did you mean 'tiny'?"),
+        ({"trial": "tiny-5"}, "has no trial 'tiny-5'"),
+        ({"configuration": "{]"}, "the configuration in its header is damaged"),
+        ({"configuration": '{"stepss": 3}'}, "does not fit the recipe tiny"),
+        ({"recipe": "os:system"}, "a file does not decide which code is imported"),
+    ],
+    ids=["recipe", "trial", "damaged", "field", "module"],
+)
+def test_an_archive_that_fits_no_recipe_is_refused(about, said, etude, tmp_path):
+    right = {"recipe": "tiny", "trial": "tiny-0", "configuration": "{}"}
+    et.save_weights({"w": np.zeros(2)}, tmp_path / "m.safetensors", about=right | about)
+    with pytest.raises(et.EtudeError, match=re.escape(said)):
+        et.load_export(tmp_path / "m.safetensors")

@@ -98,7 +98,7 @@ def compared(exported, folder, counts):
 
 
 def test_without_etude_the_bits_are_the_same_for_any_batch(tmp_path):
-    names = ("digits-two-phase", "machinery/leakage", "born/plane")
+    names = ("digits-two-phase", "born/plane")
     exported = {name: untrained(name, SMALL.get(name, {}))[0] for name in names}
     compared(exported, tmp_path, (1, 7))
 
@@ -145,6 +145,34 @@ def test_a_function_that_cannot_be_exported_is_refused_and_leaves_nothing(tmp_pa
     write_stablehlo(
         Exportable(one_by_one(by_length.function), inputs, "x", "y"), tmp_path / "m.stablehlo"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "how", "said"),
+    [
+        ({}, {"platforms": ()}, "platforms are some of"),
+        ({}, {"platforms": "cpu"}, "platforms are some of"),
+        ({}, {"platforms": ("gpu",)}, "There is no platform 'gpu'"),
+        ({}, {"name": "model.json"}, "the file that describes the function has this name"),
+        ({"inputs": {}}, {}, "inputs are arrays, one or more; got none"),
+        ({"inputs": {"k": jax.eval_shape(lambda: jax.random.key(0))}}, {}, "got random keys: k"),
+        ({"inputs": {"x": jax.ShapeDtypeStruct((), "float64")}}, {}, "'x' is float64"),
+        ({"function": lambda x: x.sum()}, {}, "each as long as the inputs; got float32"),
+        ({"function": lambda x: (x, x)}, {}, "gives a batch, or a dict of batches"),
+        ({"function": lambda x: jax.pure_callback(np.sin, x, x)}, {}, "cannot be exported for"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_deployed_is_refused_by_name(given, how, said, tmp_path):
+    arguments = {"function": jnp.sin, "inputs": {"x": jax.ShapeDtypeStruct((), "float32")}}
+
+    def write(name="m.stablehlo", **options):
+        exportable = Exportable(**(arguments | given), takes="x", gives="y")
+        write_stablehlo(exportable, tmp_path / name, **options)
+
+    with pytest.raises((et.ModelError, et.ConfigurationError), match=said):
+        write(**how)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_flatbuffers_the_extra_is_named(monkeypatch, tmp_path):

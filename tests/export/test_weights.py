@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 import safetensors
+import safetensors.numpy
 from flax import nnx
 
 import etude as et
@@ -63,7 +64,7 @@ def test_the_library_alone_reads_the_names_and_values(tmp_path):
     assert (half.dtype, waves.dtype) == (ml_dtypes.bfloat16, np.complex64)
     np.testing.assert_array_equal(waves, model()["waves"])
     np.testing.assert_array_equal(numbers, jax.random.key_data(model()["keys"]))
-    assert header["keys"] == '{"keys": "rbg"}'
+    assert header["etude.keys"] == '{"keys": "rbg"}'
     assert header["jax"] == jax.__version__
 
 
@@ -130,6 +131,23 @@ def test_a_damaged_file_is_one_message(content, tmp_path):
     path.write_bytes(path.read_bytes()[:-5] if content is None else content)
     with pytest.raises(et.DataError, match=r"m\.safetensors is no whole safetensors file"):
         et.load_weights({"w": np.zeros(9)}, path)
+
+
+def test_what_the_header_has_already_is_not_replaced(tmp_path):
+    for about in ({"jax": "0"}, {"etude.keys": "{}"}):
+        with pytest.raises(et.ConfigurationError, match=r"about has (jax|etude.keys), which is"):
+            et.save_weights({"w": np.zeros(1)}, tmp_path / "m.safetensors", about=about)
+    metadata = {"etude.keys": "[1", "keys": "of somebody else"}
+    safetensors.numpy.save_file({"w": np.zeros(1)}, tmp_path / "m.safetensors", metadata)
+    with pytest.raises(et.DataError, match=r"etude\.keys in its header is damaged"):
+        et.load_weights({"w": np.zeros(1)}, tmp_path / "m.safetensors")
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path):
+    for path in (tmp_path, tmp_path / "no/m.safetensors"):
+        with pytest.raises(OSError, match=str(path)) as caught:
+            et.save_weights({"w": np.zeros(1)}, path)
+        assert caught.value.filename == str(path)
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch, tmp_path):

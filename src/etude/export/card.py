@@ -87,7 +87,7 @@ class Card:
     def _deployment(self, said: Mapping[str, Any]) -> list[str]:
         versions = ", ".join(f"{name} {number}" for name, number in said["versions"].items())
         arrays = [
-            f"{name} = np.zeros({_shape(one['shape'])}, np.{one['dtype']})"
+            f'{name} = np.zeros({_shape(one["shape"])}, "{one["dtype"]}")'
             for name, one in said["inputs"].items()
         ]
         code = [

@@ -1,10 +1,11 @@
 """Files that are whole or absent."""
 
+from contextlib import suppress
 from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in its place at once; OSError leaves what was there.
+    """Put a file in its place at once. OSError, about that place, leaves what was there.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -16,5 +17,8 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         temporary.write_bytes(content)
         temporary.replace(path)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from etude.errors import ConfigurationError, ModelError, suggest
@@ -61,6 +62,7 @@ class Exportable:
             batch, or a dict of batches. It is traced with a length that is not known: `x.shape[0]`
             rather than `len(x)`.
         inputs: shape and dtype of one sample of each input, by name, in the order of `function`.
+            A random key is no input: take a seed.
         takes: what the inputs are, with units; a phrase.
         gives: what comes out, with units; a phrase.
         preparation: which steps from raw data to these inputs the function has in it, and which
@@ -75,12 +77,22 @@ class Exportable:
     preparation: str = "None is needed."
     classes: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        keys = [
+            name
+            for name, one in self.inputs.items()
+            if jnp.issubdtype(one.dtype, jax.dtypes.extended)
+        ]
+        if keys or not self.inputs:
+            got = f"random keys: {', '.join(keys)}" if keys else "none"
+            raise ConfigurationError(f"Exportable: inputs are arrays, one or more; got {got}.")
+
 
 def write_stablehlo(
     exportable: Exportable,
     path: str | Path,
     *,
-    platforms: Sequence[Platform] = ("cpu", "cuda"),
+    platforms: Sequence[str] = ("cpu", "cuda"),
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write `exportable`, for batches of any length, as a file for `jax.export.deserialize`.
@@ -94,38 +106,51 @@ def write_stablehlo(
     Args:
         exportable: what is written.
         path: the file, which is replaced once the new one is whole.
-        platforms: on which it shall run.
+        platforms: on which it shall run, of "cpu", "cuda", "rocm" and "tpu".
         about: further entries of the JSON file.
 
     Returns:
         What the JSON file says.
 
     Raises:
-        ModelError: the function cannot be exported; the message is that of JAX.
-        ConfigurationError: no such platform, or the package flatbuffers is not installed.
+        ModelError: the function cannot be exported, and the message is that of JAX; or gives
+            something else than batches; or has 64-bit inputs, and JAX's 64-bit mode is off.
+        ConfigurationError: no platform or an unknown one, a path that ends with .json, or the
+            package flatbuffers is not installed.
         OSError: a file cannot be written.
     """
-    known = get_args(Platform)
-    for name in platforms:
-        if name not in known:  # JAX would lower for it, and nothing would run that
-            raise ConfigurationError(f"There is no platform {name!r}. {suggest(name, known)}")
+    path = Path(path)
+    _check(path, platforms)
     needed("flatbuffers", "StableHLO")
     from jax import export
 
-    path, (batch,) = Path(path), export.symbolic_shape("batch")
+    (batch,) = export.symbolic_shape("batch")
     inputs = [
         jax.ShapeDtypeStruct((batch, *sample.shape), sample.dtype)
         for sample in exportable.inputs.values()
     ]
     try:
-        exported = export.export(jax.jit(exportable.function), platforms=tuple(platforms))(*inputs)
+        exported = export.export(
+            jax.jit(exportable.function), platforms=tuple(dict.fromkeys(platforms))
+        )(*inputs)
         content = bytes(exported.serialize())
     except (ValueError, TypeError, NotImplementedError, *_JAX) as error:
         raise ModelError(
             f"The function cannot be exported for {', '.join(platforms)}: "
             f"{type(error).__name__}: {error}"
         ) from error
+    for (name, given), taken in zip(exportable.inputs.items(), exported.in_avals, strict=True):
+        if taken.dtype != given.dtype:
+            raise ModelError(
+                f"The input {name!r} is {given.dtype}, which JAX takes with jax_enable_x64 only. "
+                f"Switch that on, or take {taken.dtype}."
+            )
     outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    if not _are_batches(outputs, batch):
+        raise ModelError(
+            "The function gives a batch, or a dict of batches, each as long as the inputs; got "
+            f"{jax.tree.map(lambda one: one.str_short(), outputs)}."
+        )
     said = {
         "format": "StableHLO of jax.export",
         "file": path.name,
@@ -150,6 +175,27 @@ def write_stablehlo(
     text = json.dumps(said, indent=2, ensure_ascii=False) + "\n"
     write_whole(path.with_suffix(".json"), text.encode())
     return said
+
+
+def _check(path: Path, platforms: Sequence[str]) -> None:
+    """Raises `ConfigurationError` for bad arguments of `write_stablehlo`."""
+    known = get_args(Platform)
+    if isinstance(platforms, str) or not platforms:
+        raise ConfigurationError(f"platforms are some of {known}; got {platforms!r}.")
+    for name in platforms:
+        if name not in known:  # JAX would lower for it, and nothing would run that
+            raise ConfigurationError(f"There is no platform {name!r}. {suggest(name, known)}")
+    if path.suffix == ".json":
+        raise ConfigurationError(
+            f"{path}: the file that describes the function has this name. Write model.stablehlo."
+        )
+
+
+def _are_batches(outputs: Any, batch: Any) -> bool:
+    """Whether a function gives an array as long as its inputs, or a dict of such arrays."""
+    parts = list(outputs.values()) if isinstance(outputs, dict) else [outputs]
+    leaves = jax.tree.leaves(outputs)
+    return bool(parts) and leaves == parts and all(one.shape[:1] == (batch,) for one in leaves)
 
 
 def _described(one: Any) -> dict[str, Any]:

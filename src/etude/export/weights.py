@@ -24,9 +24,10 @@ from jaxtyping import PyTree
 
 from etude.engine.leaf_roles import is_array
 from etude.engine.named_arrays import from_named
-from etude.errors import DataError, ModelError
+from etude.errors import ConfigurationError, DataError, ModelError
 from etude.export.extra import needed
 from etude.export.files import write_whole
+from etude.kinds import is_dict
 from etude.run import compare_leaves
 
 #: dtypes of the format, by its names for them.
@@ -49,7 +50,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 }  # fmt: skip
 
 #: In the header of a file: which names are random keys, with their implementation, as JSON.
-KEYS = "keys"
+KEYS = "etude.keys"
 
 
 def save_weights(
@@ -65,12 +66,13 @@ def save_weights(
     Args:
         model: any pytree with arrays in it.
         path: the file, which is replaced once the new one is whole.
-        about: further texts for the header.
+        about: further texts for the header, by names other than "etude", "jax" and "etude.keys".
 
     Raises:
         ModelError: arrays that the format cannot hold, each by its name: of a dtype that it
             lacks, or whose name another array has as well.
-        ConfigurationError: the package safetensors is not installed.
+        ConfigurationError: `about` has a name that is taken, or the package safetensors is not
+            installed.
         OSError: the file cannot be written.
 
     >>> save_weights({"z": np.zeros(2, np.complex128)}, "model.safetensors")
@@ -97,12 +99,10 @@ def save_weights(
     ]
     if problems:
         raise ModelError(_lines("The model cannot be written as safetensors:", problems))
-    header = {
-        "etude": version("etude"),
-        "jax": version("jax"),
-        KEYS: json.dumps(kinds),
-        **(about or {}),
-    }
+    header = {"etude": version("etude"), "jax": version("jax"), KEYS: json.dumps(kinds)}
+    if taken := sorted(header.keys() & (about or {}).keys()):
+        raise ConfigurationError(f"save_weights: about has {', '.join(taken)}, which is taken.")
+    header |= about or {}
     write_whole(Path(path), numpy.save(arrays, header))
 
 
@@ -124,7 +124,7 @@ def load_weights(model_like: PyTree, path: str | Path) -> PyTree:
         ConfigurationError: the package safetensors is not installed.
     """
     found, header = read_weights(path)
-    keys: dict[str, str] = json.loads(header.get(KEYS, "{}"))
+    keys = _kinds(path, header)
     arrays, rest = eqx.partition(model_like, _has_shape)
     wanted = _named(arrays)
     difference = compare_leaves(
@@ -183,6 +183,17 @@ def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
     return arrays, header
 
 
+def _kinds(path: str | Path, header: Mapping[str, str]) -> Mapping[str, Any]:
+    """The implementation of each random key, as the header says it."""
+    try:
+        found = json.loads(header.get(KEYS, "{}"))
+    except ValueError:
+        found = None
+    if not is_dict(found):
+        raise DataError(f"{path}: {KEYS} in its header is damaged. Write the file again.")
+    return found
+
+
 def _named(arrays: PyTree) -> dict[str, Any]:
     """Every leaf by its name. Raises `ModelError` if two have the same."""
     listed = [(_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(arrays)]
@@ -207,7 +218,7 @@ def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".") or "array"
 
 
-def _shape_of(array: np.ndarray, kind: str | None) -> jax.ShapeDtypeStruct:
+def _shape_of(array: np.ndarray, kind: Any) -> jax.ShapeDtypeStruct:
     """What an array of a file is: of a random key, the keys rather than their numbers."""
     plain = jax.ShapeDtypeStruct(array.shape, array.dtype)
     if kind is None:
