@@ -100,9 +100,10 @@ def test_a_run_lists_its_trials_and_an_empty_folder_says_so(in_finished):
         (["runs", "--sort", "wen"], "did you mean 'when'?"),
         (["--state", "failed"], "--state is about runs: name the folder"),
         (["nowhere"], "nowhere is not there"),
+        ([""], "The name of the folder is empty."),
         (["runs", "more"], "One folder is listed at a time; got runs more."),
     ],
-    ids=["sort", "no-folder", "absent", "two"],
+    ids=["sort", "no-folder", "absent", "empty", "two"],
 )
 def test_bad_use_of_list_is_one_message(words, said, in_finished):
     code, out, err = in_finished("list", *words)
@@ -148,8 +149,9 @@ def test_unfinished_runs_and_those_of_nobodys_recipe_are_compared_too(many):
         (["runs/a", "runs/b/../a"], "These are one run: runs/a, runs/b/../a."),
         (["runs/a", "--out", "x.html"], "--out and --overwrite are for several runs"),
         (["runs/a", "runs/c"], "runs/c is not there. Runs beside it: a, b."),
+        (["runs/a", "runs/b", "--out", "/proc/x.html"], "nothing can be written in /proc"),
     ],
-    ids=["none", "twice", "one", "absent"],
+    ids=["none", "twice", "one", "absent", "unwritable"],
 )
 def test_bad_use_of_report_is_one_message(words, said, in_finished):
     code, out, err = in_finished("report", *words)

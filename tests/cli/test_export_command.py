@@ -46,6 +46,7 @@ def test_both_files_and_a_card_whose_code_runs(in_finished, finished, tmp_path, 
     assert f"| tiny | {spread} |" in card
     assert f"error {results[0]:.5g}" in card
     assert "steps: 10" in card
+    assert "- trials: 2 of 2 trials are finished\n" in card
     assert "@misc{tiny" in card
     archive, deployment = blocks(card)
     monkeypatch.chdir(out)
@@ -94,7 +95,7 @@ def test_platforms_are_those_of_the_writer():
         (["--format", "stablehlo", "--platforms", "gpu"], "'cpu', 'cuda', 'rocm' or 'tpu'"),
         (["--platforms", "cpu"], "--platforms is for --format stablehlo"),
         (["--out", "runs/a/config.yaml"], "config.yaml is a file"),
-        (["--out", "/proc/nothing"], "/proc/nothing cannot be written"),
+        (["--out", "/proc/nothing"], "nothing can be written in /proc/nothing"),
     ],
     ids=["format", "none", "platform", "unused", "file", "unwritable"],
 )

@@ -218,10 +218,10 @@ def test_density_of_a_born_machine_is_that_of_the_units_of_the_data():
 
 
 def test_whitening_within_the_function_is_that_of_a_search():
-    """In single precision, of strain with the full range of a detector's spectrum."""
+    """In single precision, of strain with the full range of a spectrum, and an offset."""
     rng, rate, band = np.random.default_rng(0), 2048.0, (20.0, 1024.0)
     curve = noise_curve("aLIGO-O4")
-    strain = coloured_noise(rng, curve, 32.0, rate)
+    strain = coloured_noise(rng, curve, 32.0, rate) + 2e-19
     psd = estimate_psd(strain, rate)
     exact = whiten(strain[: 6 * 2048], rate, psd, band)
     assert isinstance(psd, Spectrum)
@@ -232,5 +232,5 @@ def test_whitening_within_the_function_is_that_of_a_search():
         band,
     )[:, 0]
     assert found.shape == exact.shape
-    assert np.abs(np.asarray(found) - exact).max() < 1e-3
+    assert np.abs(np.asarray(found) - exact).max() < 2e-4
     assert 0.8 < exact.std() < 1.2

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
 from etude.cli.commands import RECIPE
+from etude.cli.outputs import refuse_unwritable
 from etude.cli.reopen import reopen
 from etude.config import Config, OutputFolder
 from etude.errors import ConfigurationError, RunError, UsageError
@@ -148,26 +148,23 @@ def _prepare(folder: Path, files: Sequence[Path], *, overwrite: bool) -> None:
             f"{there[0]} exists already: give another folder (--out), or replace what was exported "
             "(--overwrite)."
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UsageError(
-            [f"--out: {folder} cannot be written: {error.strerror}. Give another folder."]
-        ) from None
+    refuse_unwritable(folder)
 
 
 def _facts(opened: "TrainedRun") -> list[tuple[str, str]]:
     """Where the model comes from."""
     from etude.run import Run, Status
+    from etude.run.trials import progress
 
     run, status = Run.open(opened.folder, lock=False), Status.read(opened.folder)
+    trials = progress(opened.root)
     found = run.environment
     versions = found.get("versions", {})
     return [
         ("recipe", f"`{opened.recipe.name}`"),
         ("begun", str(found.get("created", "unknown"))),
         *([("finished", f"{status.when}, {status.steps} steps")] if status is not None else []),
+        *([("trials", trials)] if trials is not None else []),
         ("devices", ", ".join(found.get("devices", ["unknown"]))),
         ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
     ]

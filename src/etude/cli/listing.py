@@ -39,6 +39,8 @@ def list_all(inputs: Sequence[str], options: ListOptions) -> Table | None:
         return None
     if len(inputs) > 1:
         raise UsageError([f"One folder is listed at a time; got {' '.join(inputs)}."])
+    if not inputs[0]:
+        raise UsageError(["The name of the folder is empty."])
     folder = Path(inputs[0])
     if not folder.is_dir():
         state = "a file" if folder.exists() else "not there"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from etude.cli.outputs import refuse_unwritable
 from etude.config import Config, OutputFile
 from etude.errors import RunError, UsageError
 
@@ -49,4 +50,5 @@ def report(inputs: Sequence[str], options: ReportOptions) -> None:
         raise RunError(
             f"{page} exists already: give another file (--out), or replace it (--overwrite)."
         )
+    refuse_unwritable(page.parent)
     print(write_comparison(runs, page))

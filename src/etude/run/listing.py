@@ -59,7 +59,7 @@ class Listed:
 def runs_in(folder: Path) -> list[Path]:
     """The runs in and below a folder, by name; of a run itself also its trials.
 
-    Trials are part of the run that they are in, and links are not followed.
+    Trials are part of the run that they are in. A link to a run is one; others are not followed.
     """
     if is_run(folder):
         place = folder / TRIALS

@@ -56,6 +56,9 @@ def whitened(
 ) -> Float[Array, "samples detectors"]:
     """Strain whitened as `spectra.whiten` does, in single precision and within a program.
 
+    Of the strain of GW150914 it differs by less than 1e-3 standard deviations of the noise; a
+    spiking network may send a spike more or less for that.
+
     Args:
         strain: of each detector, in a unit of which the square is a float32.
         psd: in the square of that unit per Hz, every 1 / `SECONDS` Hz from 0 on.
@@ -79,6 +82,7 @@ def whitened(
         amplitude = jnp.sqrt(jnp.where(window > 0, density, 1) * (sample_rate / 2))
         impulse = jnp.fft.irfft(window.astype(power.dtype) / amplitude, samples)
         taps = jnp.roll(impulse, half)[: 2 * half + 1] * fade.astype(power.dtype)
-        return jax.scipy.signal.fftconvolve(values, taps, mode="valid")
+        # The filter has no response to the mean, but its rounding errors have.
+        return jax.scipy.signal.fftconvolve(values - values.mean(), taps, mode="valid")
 
     return jax.vmap(one, in_axes=1, out_axes=1)(strain, psd)

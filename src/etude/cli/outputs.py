@@ -1,0 +1,23 @@
+"""Whether a command can write where it is told to, asked before any work."""
+
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from etude.errors import UsageError
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Makes a folder, and raises `UsageError` if no file can be made in it.
+
+    >>> refuse_unwritable(Path("/proc/self/none"))
+    Traceback (most recent call last):
+    etude.errors.UsageError: --out: nothing can be written in /proc/self/none: No such file or \
+directory. Give another place.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(
+            [f"--out: nothing can be written in {folder}: {error.strerror}. Give another place."]
+        ) from None
