@@ -1,6 +1,11 @@
 """The public names of `etude`: one explicit list."""
 
-from etude.adapters import Linen as Linen, linen as linen
+from etude.adapters import (
+    Linen as Linen,
+    TorchModule as TorchModule,
+    linen as linen,
+    torch_module as torch_module,
+)
 from etude.callbacks import (
     Callback as Callback,
     CSVLogger as CSVLogger,
