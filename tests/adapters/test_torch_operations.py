@@ -184,6 +184,7 @@ SHAPED = {
     "copy": lambda x, n, i: torch.zeros_like(x).copy_(x[0]) + torch.ones_like(x, dtype=T),
     "new": lambda x, n, i: torch.full((2, 2), 0.5) + torch.full_like(x[:2, :2], 3),
     "range": lambda x, n, i: (torch.arange(1, 7, 2), torch.arange(0.0, 1.0, 0.25)),
+    "empty": lambda x, n, i: F.pad(x[None], (1, 1), mode="circular"),
     "eye": lambda x, n, i: x[:, :3] @ torch.eye(3, dtype=T),
     "embedding": lambda x, n, i: F.embedding(i, x, padding_idx=1),
     "gather": lambda x, n, i: x.gather(1, i),

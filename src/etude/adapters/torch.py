@@ -193,8 +193,13 @@ def _example(number: int, value: Any) -> Any:
 
 def _entries(module: Any) -> tuple[Entry, ...]:
     """All parameters and buffers. Raises `ModelError` for state that is neither."""
+    from torch.nn.parameter import is_lazy
+
     named = dict(module.named_parameters(remove_duplicate=False))
     named |= dict(module.named_buffers(remove_duplicate=False))
+    for name, one in named.items():
+        if is_lazy(one):
+            raise ModelError(f"{name} is not initialised yet. Call the module once: module(x).")
     saved = set(module.state_dict())
     if strange := sorted(saved - set(named)):
         raise ModelError(

@@ -47,26 +47,27 @@ def _program(module: Any, examples: Sequence[Any], array: Callable[..., Any]) ->
     for example in examples:
         if example.ndim:
             axes[example] = {0: Dim.AUTO}
-    with _cumulative_averages(module):
-        try:
-            exported = export(module, tuple(examples), dynamic_shapes=axes)
-        except Exception as error:
-            depends = type(error).__name__ == "GuardOnDataDependentSymNode"
-            cure = (
-                "It decides by the values of arrays, which a compiled program cannot: write "
-                "torch.where."
-                if depends
-                else "Its call with the examples must work in torch, and torch.export must take it."
-            )
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(
-                f"torch.export cannot write {type(module).__name__} as a program. {cure} torch "
-                f"says: {first}"
-            ) from error
-    _stop_gradients(exported.graph_module)
     ours = OPERATIONS | RANDOM
     table = {op: how for op, how in default_decompositions().items() if str(op) not in ours}
-    exported = exported.run_decompositions(table)
+    try:
+        with _cumulative_averages(module):
+            exported = export(module, tuple(examples), dynamic_shapes=axes)
+        _stop_gradients(exported.graph_module)
+        exported = exported.run_decompositions(table)
+    except ModelError:
+        raise
+    except Exception as error:
+        depends = type(error).__name__ == "GuardOnDataDependentSymNode"
+        cure = (
+            "It decides by the values of arrays, which a compiled program cannot: write torch.where."
+            if depends
+            else "Write the part that it cannot take in another way."
+        )
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"torch.export cannot write {type(module).__name__} as a program. {cure} torch says: "
+            f"{first}"
+        ) from error
     constants = {
         name: array(f"constant {name}", value)
         for name, value in exported.constants.items()
@@ -92,10 +93,6 @@ def _stop_gradients(graph_module: Any) -> None:
         _stop_gradients(inner)
         if enabled:
             continue
-        if any(other.target is region for other in inner.graph.nodes):
-            raise ModelError(
-                "The module turns gradients on within torch.no_grad. Separate the two parts."
-            )
         (output,) = inner.graph.find_nodes(op="output")
         with inner.graph.inserting_before(output):
             stopped = [

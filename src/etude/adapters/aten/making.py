@@ -45,6 +45,7 @@ def _dropout(
 
 MADE = {
     "arange start_step": lambda start, end, step=1, *, dtype: jnp.arange(start, end, step, dtype),
+    "empty memory_format": lambda size, *, dtype: jnp.zeros(size, dtype),
     "full": lambda size, value, *, dtype: jnp.full(size, value, dtype),
     "scalar_tensor": lambda value, *, dtype: jnp.asarray(value, dtype),
 }
