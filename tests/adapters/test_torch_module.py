@@ -177,6 +177,7 @@ def test_gradients_stop_where_torch_stops_them():
     same_gradients(Net(forward, f=nn.Linear(3, 2), g=nn.Linear(2, 2)), X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     [
@@ -287,7 +288,9 @@ def by_autocast(self, x):
         (lambda: jnp.ones(3), "got a .*; expected a torch.nn.Module"),
         (lambda: Net(lambda self, x: torch.fft.rfft(x).abs()), "aten._fft_r2c"),
         (
-            lambda: nn.Sequential(Net(lambda self, x: torch.cdist(x, x)[:, :3] + torch.fft.fft(x).abs())),
+            lambda: nn.Sequential(
+                Net(lambda self, x: torch.cdist(x, x)[:, :3] + torch.fft.fft(x).abs())
+            ),
             "aten._cdist_forward.default in '0'; aten._fft_r2c",
         ),
         (lambda: Net(by_values), "decides by the values"),
