@@ -109,7 +109,7 @@ def test_dropout_keeps_its_share_and_has_a_key():
 def test_random_numbers_in_evaluation_need_a_key():
     module = Net(lambda self, x: x + torch.rand_like(x) + torch.randn(3) + torch.rand(1))
     model = et.torch_module(module, X)
-    with pytest.raises(et.RuleError, match=r"draws random numbers \(aten.rand_like"):
+    with pytest.raises(et.RuleError, match="draws random numbers in evaluation"):
         model(X.numpy())
     assert jnp.array_equal(model(X.numpy(), key=KEY), model(X.numpy(), key=KEY))
     noise = torch.tensor(0.5).expand(5000, 2)
@@ -175,6 +175,38 @@ def test_gradients_stop_where_torch_stops_them():
 
     torch.manual_seed(0)
     same_gradients(Net(forward, f=nn.Linear(3, 2), g=nn.Linear(2, 2)), X)
+
+
+class Recurrent(Net):
+    def __init__(self, kind, drop=0.0, **options):
+        part = kind(4, 3, num_layers=2, dropout=drop, **options)
+        super().__init__(lambda self, x: torch.cat([self.part(x)[0], x[..., :1]], -1), part=part)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Recurrent(nn.LSTM, batch_first=True, bidirectional=True),
+        pytest.param(Recurrent(nn.GRU, bias=False), marks=pytest.mark.slow),
+        pytest.param(Recurrent(nn.RNN, nonlinearity="relu"), marks=pytest.mark.slow),
+        pytest.param(Recurrent(nn.RNN), marks=pytest.mark.slow),
+    ],
+    ids=["lstm", "gru", "relu", "tanh"],
+)
+def test_recurrent_layers(module):
+    """The size of their programs does not grow with time."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 50, 4)
+    same_gradients(module, x)
+    assert len(et.torch_module(module, x).evaluation.operations) < 20
+
+
+def test_recurrent_layers_drop_between_layers():
+    x = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
+    model = et.torch_module(Recurrent(nn.LSTM, 0.5, batch_first=True), x)
+    first, second = (moved(model, x.numpy(), jax.random.key(seed))[0] for seed in (0, 1))
+    assert not jnp.array_equal(first, second)
+    assert jnp.array_equal(model(x.numpy()), model(x.numpy()))
 
 
 @pytest.mark.slow
@@ -293,7 +325,7 @@ def by_autocast(self, x):
             ),
             "aten._cdist_forward.default in '0'; aten._fft_r2c",
         ),
-        (lambda: Net(by_values), "decides by the values"),
+        (lambda: Net(by_values), "decides by values"),
         (lambda: Net(lambda self, x: Own.apply(self.f(x)), f=nn.Linear(3, 2)), "OwnBackward"),
         (lambda: with_buffer(False), "buffer seen moves, but no state_dict"),
         (lambda: Extra(3, 2), "_extra_state, which is neither"),
@@ -307,10 +339,11 @@ def by_autocast(self, x):
         (lambda: Net(lambda self, x: (x, 3)), "returns ConstantArgument"),
         (lambda: Net(lambda self, x: F.max_pool1d(x, 2, return_indices=True)), "not supported"),
         (lambda: nn.MaxPool1d(2, dilation=2, padding=1), "max-pooling has no dilation"),
+        (lambda: nn.LSTM(3, 2, proj_size=1), "no projections"),
         (lambda: nn.LazyLinear(3), "weight is not initialised"),
         (lambda: torch.jit.trace(nn.Linear(3, 2), X), "TopLevelTracedModule"),
     ],
-    ids=map(str, range(19)),
+    ids=map(str, range(20)),
 )
 def test_what_cannot_be_trained_as_torch_does_is_refused_by_name(module, named, recwarn):
     with pytest.raises(et.ModelError, match=named):

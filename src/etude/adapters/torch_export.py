@@ -4,6 +4,7 @@ import copy
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -50,7 +51,7 @@ def _program(module: Any, examples: Sequence[Any], array: Callable[..., Any]) ->
     ours = OPERATIONS | RANDOM
     table = {op: how for op, how in default_decompositions().items() if str(op) not in ours}
     try:
-        with _cumulative_averages(module):
+        with _cumulative_averages(module), _recurrent_layers():
             exported = export(module, tuple(examples), dynamic_shapes=axes)
         _stop_gradients(exported.graph_module)
         exported = exported.run_decompositions(table)
@@ -59,7 +60,7 @@ def _program(module: Any, examples: Sequence[Any], array: Callable[..., Any]) ->
     except Exception as error:
         depends = type(error).__name__ == "GuardOnDataDependentSymNode"
         cure = (
-            "It decides by the values of arrays, which a compiled program cannot: write torch.where."
+            "It decides by values of arrays, which a compiled program cannot: write torch.where."
             if depends
             else "Write the part that it cannot take in another way."
         )
@@ -195,3 +196,38 @@ def _averaging(norm: Any) -> Callable[[Any], Any]:
         return functional.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
 
     return forward
+
+
+@contextmanager
+def _recurrent_layers() -> Generator[None, None, None]:
+    """Recurrent layers as one operation each; torch would write all their steps one by one."""
+    import torch
+
+    with ExitStack() as stack:
+        for name, operation in _recurrent_operations().items():
+            stack.enter_context(mock.patch.object(torch._VF, name, operation))
+        yield
+
+
+@cache
+def _recurrent_operations() -> dict[str, Any]:
+    # torch keeps the names of operations for the whole process.
+    import torch
+
+    def shapes(x: Any, start: Any, weights: Any, biases: bool, layers: int, *options: Any) -> Any:
+        *_, both_ways, _ = options
+        starts = start if isinstance(start, list) else [start]
+        width = starts[0].shape[-1] * (1 + both_ways)
+        return x.new_empty((*x.shape[:-1], width)), *map(torch.empty_like, starts)
+
+    found = {}
+    for name, state in (("lstm", 2), ("gru", 1), ("rnn_tanh", 1), ("rnn_relu", 1)):
+        torch.library.define(
+            f"etude::{name}",
+            f"(Tensor x, {'Tensor[]' if state == 2 else 'Tensor'} start, Tensor[] weights, "
+            "bool biases, int layers, float dropout, bool training, bool both_ways, "
+            f"bool batch_first) -> ({', '.join(['Tensor'] * (1 + state))})",
+        )
+        torch.library.register_fake(f"etude::{name}", shapes)
+        found[name] = getattr(torch.ops.etude, name)
+    return found

@@ -94,12 +94,7 @@ class Program:
         for number, one in enumerate(self.operations):
             args, kwargs = _filled(one.args, results), _filled(one.kwargs, results)
             if one.random:
-                if key is None:
-                    raise RuleError(
-                        f"The module draws random numbers ({one.said}), which need a key: "
-                        "`model(x, key=context.key)`, or in training `model.moved(context, x)`."
-                    )
-                args = (jax.random.fold_in(key, number), *args)
+                args = (None if key is None else jax.random.fold_in(key, number), *args)
             try:
                 results[one.result] = one.function(*args, **kwargs)
             except RuleError:
