@@ -281,6 +281,12 @@ def with_buffer(persistent):
     return module
 
 
+def renamed():
+    module = nn.Linear(3, 2)
+    module.register_state_dict_post_hook(lambda part, state, *_: state.pop("bias"))
+    return module
+
+
 def hooked():
     module = nn.Sequential(nn.Linear(3, 2))
     module[0].register_full_backward_hook(lambda *_: None)
@@ -329,6 +335,7 @@ def by_autocast(self, x):
         (lambda: Net(lambda self, x: Own.apply(self.f(x)), f=nn.Linear(3, 2)), "OwnBackward"),
         (lambda: with_buffer(False), "buffer seen moves, but no state_dict"),
         (lambda: Extra(3, 2), "_extra_state, which is neither"),
+        (renamed, "parameter bias is not in the state_dict"),
         (hooked, "0 has hooks on its backward"),
         (clipped, "weight has hooks on its gradient"),
         (overlapping, "a and b are views of one memory"),
@@ -343,7 +350,7 @@ def by_autocast(self, x):
         (lambda: nn.LazyLinear(3), "weight is not initialised"),
         (lambda: torch.jit.trace(nn.Linear(3, 2), X), "TopLevelTracedModule"),
     ],
-    ids=map(str, range(20)),
+    ids=map(str, range(21)),
 )
 def test_what_cannot_be_trained_as_torch_does_is_refused_by_name(module, named, recwarn):
     with pytest.raises(et.ModelError, match=named):

@@ -99,17 +99,21 @@ class Breaking(et.Callback):
 def test_a_run_that_broke_off_resumes_to_the_same_bits(tmp_path):
     """With a module that is exported again, as in another process."""
 
-    def trainer(folder, *callbacks):
-        batches = loader(torch.float32)
-        model = et.torch_module(network(drop=0.3), next(iter(batches))[0])
+    batches = loader(torch.float32)
+
+    def exported():
+        return et.torch_module(network(drop=0.3), next(iter(batches))[0])
+
+    def trainer(model, folder, *callbacks):
         listed = [et.ModelCheckpoint(et.Steps(4)), *callbacks]
         options = {"run": tmp_path / folder, "callbacks": listed, "progress": False}
         return et.Trainer(model, phase(et.StreamData(batches), 9), **options)
 
-    whole = trainer("whole").fit().model
+    first = exported()
+    whole = trainer(first, "whole").fit().model
     with pytest.raises(RuntimeError, match="power cut"):
-        trainer("cut", Breaking()).fit()
-    resumed = trainer("cut").resume().model
+        trainer(first, "cut", Breaking()).fit()
+    resumed = trainer(exported(), "cut").resume().model
     for name, one in whole.state_dict().items():
         assert torch.equal(one, resumed.state_dict()[name]), name
 

@@ -206,6 +206,11 @@ def _entries(module: Any) -> tuple[Entry, ...]:
             f"The state_dict holds {strange[0]}, which is neither a parameter nor a buffer, so "
             "that it could not be written back. Register it as one."
         )
+    if lost := [name for name, _ in module.named_parameters() if name not in saved]:
+        raise ModelError(
+            f"The parameter {lost[0]} is not in the state_dict under its name, so that it could "
+            "not be written back. Remove the hook that renames or removes it."
+        )
     _refuse_shared_memory(named)
     first: dict[int, str] = {}
     return tuple(

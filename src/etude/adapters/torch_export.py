@@ -44,7 +44,7 @@ def _program(module: Any, examples: Sequence[Any], array: Callable[..., Any]) ->
     import torch
     from torch.export import Dim, ShapesCollection, default_decompositions, export
 
-    axes = ShapesCollection()
+    axes: Any = ShapesCollection()
     for example in examples:
         if example.ndim:
             axes[example] = {0: Dim.AUTO}
@@ -124,6 +124,7 @@ def _refuse_hooks(module: Any) -> None:
 def _refuse_own_gradients(module: Any, examples: Sequence[Any]) -> None:
     """Raises `ModelError` for a `torch.autograd.Function`, whose backward pass would be lost."""
     import torch
+    from torch.utils._pytree import tree_leaves
 
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     with torch.random.fork_rng(devices=[]):
@@ -133,7 +134,7 @@ def _refuse_own_gradients(module: Any, examples: Sequence[Any]) -> None:
             raise ModelError(
                 f"{type(module).__name__} fails on the examples: {type(error).__name__}: {error}"
             ) from error
-    leaves = torch.utils._pytree.tree_leaves(outputs)
+    leaves = tree_leaves(outputs)
     waiting = [one.grad_fn for one in leaves if isinstance(one, torch.Tensor)]
     seen = set()
     while waiting:
