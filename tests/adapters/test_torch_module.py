@@ -198,6 +198,7 @@ def test_recurrent_layers(module):
     torch.manual_seed(0)
     x = torch.randn(3, 50, 4)
     same_gradients(module, x)
+    assert module.part._flat_weights[0] is module.part.weight_ih_l0
     assert len(et.torch_module(module, x).evaluation.operations) < 20
 
 
@@ -283,7 +284,11 @@ def with_buffer(persistent):
 
 def renamed():
     module = nn.Linear(3, 2)
-    module.register_state_dict_post_hook(lambda part, state, *_: state.pop("bias"))
+
+    def without_bias(part, state, prefix, metadata):
+        del state["bias"]
+
+    module.register_state_dict_post_hook(without_bias)
     return module
 
 
@@ -320,6 +325,17 @@ def by_autocast(self, x):
         return self.f(x)
 
 
+def counting(self, x):
+    self.calls = getattr(self, "calls", 0) + 1
+    return x * self.calls
+
+
+def clamped(self, x):
+    with torch.no_grad():
+        self.f.weight.clamp_(-0.1, 0.1)
+    return self.f(x)
+
+
 @pytest.mark.parametrize(
     ("module", "named"),
     [
@@ -340,6 +356,8 @@ def by_autocast(self, x):
         (clipped, "weight has hooks on its gradient"),
         (overlapping, "a and b are views of one memory"),
         (lambda: Net(in_place), "changes what is no buffer"),
+        (lambda: nn.Sequential(Net(counting)), "changes 0.calls, which is no buffer"),
+        (lambda: Net(clamped, f=nn.Linear(3, 2)), "parameter mutation of 'f.weight'"),
         (lambda: Net(by_autocast, f=nn.Linear(3, 2)), "autocast"),
         (lambda: nn.Linear(4, 2), "fails on the examples: RuntimeError"),
         (lambda: nn.Linear(3, 2).double(), "fails on the examples"),
@@ -347,10 +365,10 @@ def by_autocast(self, x):
         (lambda: Net(lambda self, x: F.max_pool1d(x, 2, return_indices=True)), "not supported"),
         (lambda: nn.MaxPool1d(2, dilation=2, padding=1), "max-pooling has no dilation"),
         (lambda: nn.LSTM(3, 2, proj_size=1), "no projections"),
-        (lambda: nn.LazyLinear(3), "weight is not initialised"),
+        (lambda: nn.LazyLinear(3), "weight has no values yet"),
         (lambda: torch.jit.trace(nn.Linear(3, 2), X), "TopLevelTracedModule"),
     ],
-    ids=map(str, range(21)),
+    ids=map(str, range(23)),
 )
 def test_what_cannot_be_trained_as_torch_does_is_refused_by_name(module, named, recwarn):
     with pytest.raises(et.ModelError, match=named):
@@ -390,6 +408,12 @@ def test_types_that_do_not_fit_are_named():
 def test_inputs_are_like_the_examples(inputs, named, model):
     with pytest.raises(et.RuleError, match=named):
         model(*inputs)
+
+
+def test_a_module_that_takes_so_many_samples_only():
+    module = Net(lambda self, x: self.f(x) if x.shape[0] <= 10 else -x, f=nn.Linear(3, 3))
+    with pytest.raises(et.RuleError, match="got 20 samples; it takes 0 to 10"):
+        et.torch_module(module, X)(jnp.ones((20, 3)))
 
 
 def test_one_value_a_channel_and_modules_in_evaluation_do_not_train(model):

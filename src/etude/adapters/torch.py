@@ -48,9 +48,9 @@ class TorchModule(eqx.Module):
     params: dict[str, Array]
     buffers: Carry
     fixed: Fixed
-    evaluation: Program = eqx.field(static=True)
-    training: Program | None = eqx.field(static=True)
-    entries: tuple[Entry, ...] = eqx.field(static=True)
+    evaluation: Program = eqx.field(static=True, repr=False)
+    training: Program | None = eqx.field(static=True, repr=False)
+    entries: tuple[Entry, ...] = eqx.field(static=True, repr=False)
 
     def __call__(self, *inputs: Any, key: Key[Array, ""] | None = None) -> Any:
         """Outputs as after `module.eval()`; nothing moves.
@@ -182,7 +182,7 @@ def _example(number: int, value: Any) -> Any:
     import torch
 
     if isinstance(value, torch.Tensor):
-        return value.detach()
+        return value.detach().clone()
     if not isinstance(value, np.ndarray | jax.Array):
         raise ModelError(
             f"torch_module: example {number} is a {type(value).__name__}; expected a tensor or an "
@@ -198,8 +198,10 @@ def _entries(module: Any) -> tuple[Entry, ...]:
     named = dict(module.named_parameters(remove_duplicate=False))
     named |= dict(module.named_buffers(remove_duplicate=False))
     for name, one in named.items():
-        if is_lazy(one):
-            raise ModelError(f"{name} is not initialised yet. Call the module once: module(x).")
+        if is_lazy(one) or one.is_meta:
+            raise ModelError(
+                f"{name} has no values yet. Call the module once, module(x), or load its weights."
+            )
     saved = set(module.state_dict())
     if strange := sorted(saved - set(named)):
         raise ModelError(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
@@ -34,7 +33,7 @@ def programs(
     _refuse_hooks(module)
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")  # torch warns of itself
-        _refuse_own_gradients(module, examples)
+        _refuse_own_gradients(_called(module, examples))
         training = _program(module, examples, array) if module.training else None
         with _evaluating(module):
             return _program(module, examples, array), training
@@ -121,21 +120,12 @@ def _refuse_hooks(module: Any) -> None:
             )
 
 
-def _refuse_own_gradients(module: Any, examples: Sequence[Any]) -> None:
+def _refuse_own_gradients(outputs: Any) -> None:
     """Raises `ModelError` for a `torch.autograd.Function`, whose backward pass would be lost."""
     import torch
     from torch.utils._pytree import tree_leaves
 
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    with torch.random.fork_rng(devices=[]):
-        try:
-            outputs = torch.func.functional_call(module, buffers, tuple(examples))
-        except Exception as error:
-            raise ModelError(
-                f"{type(module).__name__} fails on the examples: {type(error).__name__}: {error}"
-            ) from error
-    leaves = tree_leaves(outputs)
-    waiting = [one.grad_fn for one in leaves if isinstance(one, torch.Tensor)]
+    waiting = [one.grad_fn for one in tree_leaves(outputs) if isinstance(one, torch.Tensor)]
     seen = set()
     while waiting:
         node = waiting.pop()
@@ -144,11 +134,42 @@ def _refuse_own_gradients(module: Any, examples: Sequence[Any]) -> None:
         seen.add(node)
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             raise ModelError(
-                f"The module has a gradient of its own ({type(node).__name__}, of a "
-                "torch.autograd.Function), which torch.export leaves out. Write it with "
-                "operations that have the gradient: y + (x - y).detach()."
+                f"The module has a gradient of its own ({type(node).__name__}), which torch.export "
+                "leaves out. Write a torch.autograd.Function with operations that have its "
+                "gradient, y + (x - y).detach(); pass a compiled module as it was before."
             )
         waiting.extend(before for before, _ in node.next_functions)
+
+
+def _called(module: Any, examples: Sequence[Any]) -> Any:
+    """What torch makes of the examples; buffers and attributes stay as they are.
+
+    Raises `ModelError` if it fails, or changes attributes that are no buffers.
+    """
+    import torch
+
+    buffers = {name: one.clone() for name, one in module.named_buffers()}
+    before = {name: (part, dict(vars(part))) for name, part in module.named_modules()}
+    with torch.random.fork_rng(devices=[]):
+        try:
+            call = torch.func.functional_call
+            outputs = call(module, buffers, tuple(one.clone() for one in examples))
+        except Exception as error:
+            raise ModelError(
+                f"{type(module).__name__} fails on the examples: {type(error).__name__}: {error}"
+            ) from error
+    for place, (part, attributes) in before.items():
+        now = dict(vars(part))
+        vars(part).clear()
+        vars(part).update(attributes)
+        for name in now:
+            if now[name] is not attributes.get(name):
+                raise ModelError(
+                    f"The module changes {f'{place}.{name}'.lstrip('.')}, which is no buffer and "
+                    "would not move here. Register it as a buffer; if it is computed once, at the "
+                    "first call, call the module before: module(x)."
+                )
+    return outputs
 
 
 @contextmanager
@@ -163,6 +184,16 @@ def _evaluating(module: Any) -> Generator[None, None, None]:
 
 
 @contextmanager
+def _replaced(owner: Any, name: str, new: Any) -> Generator[None, None, None]:
+    """An attribute that the owner has from its class, for a while."""
+    setattr(owner, name, new)
+    try:
+        yield
+    finally:
+        delattr(owner, name)
+
+
+@contextmanager
 def _cumulative_averages(module: Any) -> Generator[None, None, None]:
     """Batch normalisation with `momentum=None` as torch.export can write it.
 
@@ -173,10 +204,11 @@ def _cumulative_averages(module: Any) -> Generator[None, None, None]:
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     with ExitStack() as stack:
         for part in module.modules():
-            counted = type(part) in kinds and part.momentum is None
-            if counted and part.training and part.track_running_stats:
+            if type(part) not in kinds or not part.training or part.momentum is not None:
+                continue
+            if part.track_running_stats and "forward" not in vars(part):
                 forward = _averaging(part)
-                stack.enter_context(mock.patch.object(part, "forward", forward))
+                stack.enter_context(_replaced(part, "forward", forward))
         yield
 
 
@@ -206,7 +238,7 @@ def _recurrent_layers() -> Generator[None, None, None]:
 
     with ExitStack() as stack:
         for name, operation in _recurrent_operations().items():
-            stack.enter_context(mock.patch.object(torch._VF, name, operation))
+            stack.enter_context(_replaced(torch._VF, name, operation))
         yield
 
 

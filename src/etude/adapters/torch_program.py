@@ -71,6 +71,7 @@ class Program:
         constants: arrays that are no part of the module's state.
         moved: the buffers that get new values, and the results that these are.
         outputs: the structure of what the module returns, with the names of results.
+        bounds: the least and the largest that sizes may be, of those that have bounds.
     """
 
     operations: tuple[Operation, ...]
@@ -79,6 +80,7 @@ class Program:
     constants: dict[str, np.ndarray]
     moved: dict[str, str]
     outputs: PyTree
+    bounds: dict[str, tuple[float, float]]
 
     def __call__(
         self, held: Mapping[str, Any], inputs: Sequence[Any], key: Key[Array, ""] | None
@@ -91,10 +93,12 @@ class Program:
         results: dict[str, Any] = {name: held[theirs] for name, theirs in self.held.items()}
         results |= {name: jnp.asarray(value) for name, value in self.constants.items()}
         results |= self._checked(inputs)
-        for number, one in enumerate(self.operations):
+        drawn = 0
+        for one in self.operations:
             args, kwargs = _filled(one.args, results), _filled(one.kwargs, results)
             if one.random:
-                args = (None if key is None else jax.random.fold_in(key, number), *args)
+                args = (None if key is None else jax.random.fold_in(key, drawn), *args)
+                drawn += 1
             try:
                 results[one.result] = one.function(*args, **kwargs)
             except RuleError:
@@ -127,6 +131,12 @@ class Program:
                     f"Input {wanted.name!r} of the module is {array.dtype}; in the example it was "
                     f"{wanted.dtype}. Convert it: x.astype({str(wanted.dtype)!r})."
                 )
+        for size, (least, most) in self.bounds.items():
+            if not least <= sizes.get(size, least) <= most:
+                raise RuleError(
+                    f"The module got {sizes[size]} samples; it takes {least} to {most}, as "
+                    "torch.export found. For others, make a model with another example."
+                )
         return {wanted.name: one for wanted, one in zip(self.inputs, arrays, strict=True)}
 
 
@@ -155,7 +165,8 @@ def program_of(exported: Any, constants: Mapping[str, np.ndarray]) -> Program:
     """
     signature = exported.graph_signature
     strangers: dict[str, list[str]] = {}
-    operations, inputs = [], []
+    operations: list[Operation] = []
+    inputs: list[Input] = []
     held = dict(signature.inputs_to_parameters) | dict(signature.inputs_to_buffers)
     theirs = dict(signature.inputs_to_lifted_tensor_constants)
     for node in exported.graph.nodes:
@@ -194,7 +205,19 @@ def program_of(exported: Any, constants: Mapping[str, np.ndarray]) -> Program:
         {name: constants[theirs[name]] for name in theirs},
         moved,
         outputs,
+        _bounds(exported.range_constraints),
     )
+
+
+def _bounds(ranges: Mapping[Any, Any]) -> dict[str, tuple[float, float]]:
+    found = {}
+    for symbol, one in ranges.items():
+        # torch counts from 2 where it could be told from 1; one sample goes the same way here.
+        least = 0 if one.lower <= 2 else int(one.lower)
+        most = int(one.upper) if one.upper < 2**60 else float("inf")
+        if least or most < float("inf"):
+            found[str(symbol)] = least, most
+    return found
 
 
 def dtype_of(dtype: Any) -> np.dtype:

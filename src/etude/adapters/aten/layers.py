@@ -246,7 +246,8 @@ def _by_batch(x: Array, weight: Any, bias: Any, epsilon: float) -> tuple[Array, 
             "batches of two samples or more: drop_last=True leaves a short last one out."
         )
     mean, variance = _moments(x, (0, *range(2, x.ndim)))
-    y, scale = _normalised(x, mean, variance, *_by_channel(x, weight, bias), epsilon)
+    weight, bias = _by_channel(x, weight, bias)
+    y, scale = _normalised(x, mean, variance, weight, bias, epsilon)
     return y, mean.reshape(-1), scale.reshape(-1), variance.reshape(-1)
 
 
@@ -279,7 +280,8 @@ def group_norm(
 ) -> tuple[Array, str, str]:
     """Over groups of channels."""
     grouped = x.reshape(batch, groups, -1)
-    y, _ = _normalised(grouped, *_moments(grouped, (2,)), None, None, eps)
+    mean, variance = _moments(grouped, (2,))
+    y, _ = _normalised(grouped, mean, variance, None, None, eps)
     y = widened(y.reshape(x.shape))
     weight, bias = _by_channel(x, weight, bias)
     y = y if weight is None else y * weight

@@ -65,7 +65,8 @@ def _recurrent(
     if len(weights) != layers * ways * each:
         raise ModelError("an LSTM has no projections here (proj_size)")
     x, *weights = common(x, *weights)
-    starts = [one.astype(x.dtype) for one in (start if isinstance(start, list) else [start])]
+    starts = [start] if isinstance(start, jax.Array) else start
+    starts = [one.astype(x.dtype) for one in starts]
     x = x.swapaxes(0, 1) if batch_first else x
     last = []
     for layer in range(layers):
