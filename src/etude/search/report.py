@@ -1,15 +1,14 @@
 """`report.html` of a search: its best setting, its trials, and figures."""
 
-import base64
 import html
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
-from etude.run.report import CSS
+from etude.run import pages
 from etude.search.figures import (
     importances,
     plot_history,
@@ -41,22 +40,18 @@ def write_report(folder: str | Path, storage: str | None = None) -> Path:
     for name, figure in _figures(results):
         paths.append(figures / f"{name.replace('/', '-')}.png")
         figure.savefig(paths[-1], dpi=140)  # pyright: ignore[reportUnknownMemberType]
-    title = html.escape(place.resolve().name)
     record = yaml.safe_dump(recorded(place), sort_keys=False, allow_unicode=True)
     best = place / BEST
     found = f"<h2>Best</h2><pre>{html.escape(best.read_text())}</pre>" if best.exists() else ""
+    images = "".join(pages.image(one.stem, one.read_bytes()) for one in paths)
     head = ("trial", *results.space.varied, results.metric, "")
-    page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>{CSS}</style></head><body>
-<h1>{title}</h1><p class="soft">{len(results.trials)} trials: {html.escape(results.stands)}</p>
-{found}<h2>Figures</h2>{"".join(map(_image, paths)) or "<p>No trial has a value yet.</p>"}
-<h2>Trials</h2>{_table(head, [_row(one, results) for one in _ordered(results)])}
+    body = f"""<p class="soft">{len(results.trials)} trials: {html.escape(results.stands)}</p>
+{found}<h2>Figures</h2>{images or "<p>No trial has a value yet.</p>"}
+<h2>Trials</h2>{pages.table(head, [_row(one, results) for one in _ordered(results)])}
 <h2>Search</h2><pre>{html.escape(record)}</pre>
-</body></html>
 """
     path = place / "report.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(pages.page(place.resolve().name, body), encoding="utf-8")
     return path
 
 
@@ -86,14 +81,3 @@ def _ordered(results: Results) -> list[Found]:
 def _row(one: Found, results: Results) -> tuple[str, ...]:
     note = one.why if one.same_as is None else f"as trial {one.same_as}"
     return (str(one.number), *(str(one.setting[n]) for n in results.space.varied), one.shown, note)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [("th", head), *(("td", row) for row in rows)]
-    cells = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for tag, row in lines]
-    return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
-
-
-def _image(path: Path) -> str:
-    content = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{content}">'
