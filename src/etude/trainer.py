@@ -33,6 +33,7 @@ from etude.training.fingerprint import described
 from etude.training.hooks import Hooks
 from etude.training.loop import Training
 from etude.training.nonfinite import NonFinite
+from etude.training.one_model import OneModel
 from etude.training.restoring import restore_model
 from etude.training.resuming import Resume
 from etude.training.settings import Settings
@@ -201,7 +202,7 @@ class Trainer:
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
         # A training closes its run itself; here it is freed if it cannot even be begun.
         with contextlib.nullcontext() if run is None else run, self._alone(), memory_explained():
-            training = Training(self.settings.anew(), run)
+            training = Training(OneModel(self.settings.anew()), run)
             training.run_through(how)
         return Result(
             model=training.session.hand_over(),

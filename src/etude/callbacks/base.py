@@ -105,6 +105,8 @@ class Event:
     folder: Path | None
     #: builds a copy of the newest model; in `on_steps_end` alone it may be a chunk ahead of `step`
     model: BuildModel
+    #: members of the population that is trained; 0 for a lone model
+    members: int = 0
 
     @property
     def epoch(self) -> int:

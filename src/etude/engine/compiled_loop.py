@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
+from etude.engine.chunk import Chunk, fetched_step, order_of, rows_shape, status, write
 from etude.engine.place import Place
 from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
@@ -32,7 +32,7 @@ class Order(eqx.Module):
     @classmethod
     def undrawn(cls, source: Resident, state: State) -> "Order":
         """The place of an order; that of no epoch yet."""
-        shapes = jax.eval_shape(source.order, state.keys.order)
+        shapes = jax.eval_shape(partial(order_of, source, epoch=0), state.keys.order)
         zeros = jax.tree.map(lambda one: np.zeros(one.shape, one.dtype), shapes)
         return cls(np.array(-1, np.int32), zeros)
 
@@ -132,7 +132,7 @@ def run_loop(
         epoch = state.clock // per_epoch
 
         def draw() -> Order:
-            return Order(epoch, source.order(jax.random.fold_in(state.keys.order, epoch)))
+            return Order(epoch, order_of(source, state.keys.order, epoch))
 
         return jax.lax.cond(order.epoch == epoch, lambda: order, draw)
 
@@ -168,7 +168,7 @@ def run_loop(
             )
         return state, order, rows
 
-    rows = jnp.zeros((CAPACITY, len(columns)), float_dtype())
+    rows = jnp.zeros(rows_shape(state, len(columns)), float_dtype())
     state, order, rows = jax.lax.while_loop(
         lambda c: going(c[0], until), epoch, (state, order, rows)
     )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from etude.engine.chunk import CAPACITY, Chunk, fetched_step, status, write
+from etude.engine.chunk import Chunk, fetched_step, order_of, rows_shape, status, write
 from etude.engine.compiled import Compiled, kind_of
 from etude.engine.place import Place
 from etude.engine.precision import float_dtype
@@ -50,8 +50,8 @@ class Dispatcher:
             if kind not in self._programs:
                 self._learn_metrics(step, jax.tree.unflatten(treedef, leaves), argument)
             if rows is None:
-                columns = len(self.metrics or ())
-                rows = self.place.put(np.zeros((CAPACITY, columns), float_dtype()))
+                shape = rows_shape(jax.tree.unflatten(treedef, leaves), len(self.metrics or ()))
+                rows = self.place.put(np.zeros(shape, float_dtype()))
             arguments = leaves, rows, origin, argument
             if kind not in self._programs:
                 self._programs[kind] = self._compiled(_flat(step, treedef), arguments)
@@ -133,7 +133,7 @@ class ResidentSteps:
         self._kinds = _kinds(source)
 
         def draw(key: Array, epoch: Any) -> PyTree:
-            return source.order(jax.random.fold_in(key, epoch))
+            return order_of(source, key, epoch)
 
         self._draw = jax.jit(draw)
         self._order: tuple[int, PyTree] = (-1, None)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax
 from jaxtyping import PyTree
 
-from etude.engine.chunk import CAPACITY, Chunk, fetched_step
+from etude.engine.chunk import CAPACITY, Chunk, fetched_step, order_of
 from etude.engine.compiled import kind_of, places
 from etude.engine.compiled_loop import Loop, TracedLoop
 from etude.engine.dispatch import Batches, Dispatcher, HostedSteps, ResidentSteps
@@ -119,7 +119,7 @@ def _columns(plan: Plan, state: State) -> tuple[str, ...]:
     source = plan.phase.source
     found: list[tuple[str, ...]] = []
     assert isinstance(source, Resident)
-    order = jax.eval_shape(source.order, state.keys.order)
+    order = jax.eval_shape(partial(order_of, source, epoch=0), state.keys.order)
     for fetch in [*source.fetches, *([source.tail] if source.tail is not None else [])]:
         step = partial(fetched_step, plan, source.steps_per_epoch, fetch)
         _, metrics = jax.eval_shape(step, state, source.arrays, order, plan.total)

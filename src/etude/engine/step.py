@@ -164,14 +164,18 @@ def init_state(plan: Plan, model: PyTree, *, seed: int = 0, visit: int = 0) -> S
     return state_of(plan, eqx.filter(model, is_array), keys, donate=False)
 
 
-def state_of(plan: Plan, arrays: PyTree, keys: Keys, *, donate: bool) -> State:
+def state_of(
+    plan: Plan, arrays: PyTree, keys: Keys, *, donate: bool, hyper: PyTree = None
+) -> State:
     """As `init_state`, of the arrays of a model, which it copies or, with `donate`, gives away.
 
-    The state goes where the model is committed to, or else the data of the phase.
+    The state goes where the model is committed to, or else the data of the phase. `hyper` are the
+    numbers of a member of a population; those of the phase, if None.
     """
     data = plan.phase.source
     place = Place.of(arrays, data.arrays if isinstance(data, Resident) else None)
-    arrays, keys, hyper = place.put((arrays, keys, numbers(plan.phase.hyper)))
+    found = numbers(plan.phase.hyper if hyper is None else hyper)
+    arrays, keys, hyper = place.put((arrays, keys, found))
     return plan.begin(arrays, keys, hyper, donate=donate)
 
 
@@ -198,6 +202,17 @@ def step_of(
     The members of a state, if it has any, take the step side by side on the same batch, each with
     its own keys and `hyper`; metrics then have their axis. The clock is not mapped.
     """
+    return step_on(plan, state, lambda order: batch, (), total)
+
+
+def step_on(
+    plan: Plan,
+    state: State,
+    batch: Callable[[PyTree], PyTree],
+    order: PyTree,
+    total: Float[Array, ""],
+) -> tuple[State, dict[str, Array]]:
+    """As `step_of`, on the batch that `batch` gives for an order; each member has its own."""
     if state.clock.ndim or state.fault.shape != state.active.shape:
         raise ConfigurationError(
             "The clock of a state is one number, also for several members, whose fault and active "
@@ -207,13 +222,21 @@ def step_of(
         )
     progress = state.clock.astype(jnp.float32) / total
 
-    def step(model: PyTree, learners: PyTree, keys: Keys, hyper: PyTree, fault: Array, on: Array):
+    def step(
+        model: PyTree,
+        learners: PyTree,
+        keys: Keys,
+        hyper: PyTree,
+        fault: Array,
+        on: Array,
+        order: PyTree,
+    ):
         member = State(state.clock, model, learners, keys, hyper, fault, on)
-        return _member_step(plan, member, batch, progress)
+        return _member_step(plan, member, batch(order), progress)
 
     mapped = step if state.fault.ndim == 0 else jax.vmap(_kept_where_still(step))
     model, learners, fault, metrics = mapped(
-        state.model, state.learners, state.keys, state.hyper, state.fault, state.active
+        state.model, state.learners, state.keys, state.hyper, state.fault, state.active, order
     )
     # A step that was already on its way when another failed is not counted.
     clock = state.clock + state.going.astype(jnp.int32)
@@ -246,14 +269,25 @@ def _member_step(
 
 
 def _kept_where_still(step: Callable[..., Any]) -> Callable[..., Any]:
-    """The step of one member of several: one that is at fault or not active keeps what it has."""
+    """The step of one member of several: one that is at fault or not active keeps what it has.
 
-    def kept(model: PyTree, learners: PyTree, keys: Keys, hyper: PyTree, fault: Array, on: Array):
-        *after, metrics = step(model, learners, keys, hyper, fault, on)
+    Its metrics are NaN.
+    """
+
+    def kept(
+        model: PyTree,
+        learners: PyTree,
+        keys: Keys,
+        hyper: PyTree,
+        fault: Array,
+        on: Array,
+        order: PyTree,
+    ):
+        *after, metrics = step(model, learners, keys, hyper, fault, on, order)
         moving = on & (fault == 0)
         before = [model, learners, fault]
         after = jax.tree.map(lambda new, old: jnp.where(moving, new, old), after, before)
-        return *after, metrics
+        return *after, {name: jnp.where(moving, one, jnp.nan) for name, one in metrics.items()}
 
     return kept
 

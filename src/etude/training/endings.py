@@ -9,7 +9,6 @@ from etude.engine import randomness
 from etude.engine.place import Place
 from etude.training.nonfinite import FaultError, given_up
 from etude.training.phase_visit import Visit
-from etude.training.programs import Programs
 from etude.training.resuming import Resume
 from etude.training.saving import Saving
 from etude.training.session import Session
@@ -20,8 +19,8 @@ from etude.training.telling import Telling
 class Endings:
     """The endings of one training."""
 
-    def __init__(self, session: Session, saving: Saving, programs: Programs, telling: Telling):
-        self.session, self.saving, self.programs = session, saving, programs
+    def __init__(self, session: Session, saving: Saving, telling: Telling):
+        self.session, self.saving, self.programs = session, saving, session.subject.programs
         self.telling, self.settings, self.run = telling, session.settings, session.run
         #: visits whose beginning the callbacks have seen in this sitting, but not their end
         self.open: list[Visit] = []

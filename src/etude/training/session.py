@@ -3,28 +3,21 @@
 from collections import deque
 from typing import Any
 
-import equinox as eqx
-
 from etude.callbacks.base import Reason, Stop
-from etude.engine import randomness
-from etude.engine.leaf_roles import is_array
 from etude.engine.phase import MEMORY, Phase
-from etude.engine.step import state_of
 from etude.run import Run
-from etude.training.fingerprint import fingerprint
 from etude.training.journal import Journal
 from etude.training.phase_visit import Visit
-from etude.training.programs import Programs
-from etude.training.resuming import Resume, go_back, restoration
-from etude.training.settings import Settings
+from etude.training.resuming import Resume, go_back
+from etude.training.subject import Place, Subject
 
 
 class Session:
     """A training from its beginning to now, across sittings."""
 
-    def __init__(self, settings: Settings, run: Run | None, programs: Programs):
-        self.settings, self.run, self.programs = settings, run, programs
-        self.fingerprint = {} if run is None else fingerprint(settings)
+    def __init__(self, subject: Subject, run: Run | None):
+        self.subject, self.settings, self.run = subject, subject.settings, run
+        self.fingerprint = {} if run is None else subject.fingerprint()
         #: visits to each phase that have begun
         self.counts: dict[str, int] = {}
         #: what a rescue goes by: the latest validations, so that a checkpoint does not grow
@@ -46,8 +39,7 @@ class Session:
 
     def hand_over(self) -> Any:
         """The model that the training leaves; nothing can be trained or saved after this."""
-        visit = self.root.innermost
-        return eqx.combine(visit.hand_over(), visit.plan.static)
+        return self.subject.model(self.root.innermost)
 
     def start(self, resume: Resume | None, journal: Journal) -> None:
         """Begins anew, or as `resume` says where there is a checkpoint."""
@@ -55,21 +47,20 @@ class Session:
             self.counts, self.reasons = {}, []
             self.validations.clear()
             self.settings.hooks.begin()
-            arrays = eqx.filter(self.settings.model, is_array)
+            arrays = self.subject.first()
             self._root = self.visit(self.settings.phases[0], arrays, 0, donate=False)
 
     def go_on_to(self, phase: Phase) -> None:
         """The next phase begins with what the one before has left."""
-        self._root = self.visit(phase, self.root.hand_over(), self.root.global_step)
+        arrays = self.subject.hand_over(self.root)
+        self._root = self.visit(phase, arrays, self.root.global_step)
 
     def visit(self, phase: Phase, arrays: Any, origin: int, *, donate: bool = True) -> Visit:
         """A new visit to a phase, which the arrays are given to, or copied for."""
         number = self.counts.get(phase.name, 0)
         self.counts[phase.name] = number + 1
-        plan, attempt = self.settings.bound[phase.name].plan, self.rollbacks
-        keys = randomness.visit_keys(self.settings.seed, phase.name, number, attempt)
-        state = state_of(plan, arrays, keys, donate=donate)
-        return Visit(phase, plan, number, attempt, origin, state)
+        place = Place(number, self.rollbacks, origin)
+        return self.subject.visit(phase, arrays, place, donate=donate)
 
     def ended(self, visit: Visit, reason: Reason) -> None:
         """A visit has ended."""
@@ -85,17 +76,18 @@ class Session:
             "visit_counts": self.counts,
             "validations": list(self.validations) if rescued else [],
             "reasons": [[name, reason.name] for name, reason in self.reasons],
-            "executors": self.programs.executors,
+            "executors": self.subject.programs.executors,
             "rollbacks": self.rollbacks,
             "callbacks": settings.hooks.states(),
             # Asked for, but not decided upon when a signal came.
             "stop": stop and [stop.reason.name, stop.detail],
+            **self.subject.as_json(),
         }
 
     def _rewind(self, how: Resume, journal: Journal) -> bool:
         """Back to a checkpoint, with the history of that moment; False if there was none."""
         assert self.run is not None
-        found = restoration(self.run, self.settings, self.fingerprint, how)
+        found = self.subject.restore(self.run, self.fingerprint, how)
         go_back(self.run, found, how)
         if found is None:
             return False
@@ -111,7 +103,7 @@ class Session:
         self.validations = deque(meta["validations"], MEMORY)
         self.reasons = [(name, Reason[reason]) for name, reason in meta["reasons"]]
         # A roll-back keeps each phase's executor, so that the repeated steps give the same bits.
-        self.programs.executors |= meta["executors"]
+        self.subject.programs.executors |= meta["executors"]
         self.rollbacks = meta["rollbacks"]
         hooks.restore(meta["callbacks"])
         stop = meta["stop"]

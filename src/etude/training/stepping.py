@@ -11,16 +11,18 @@ from etude.engine.surroundings import setting
 from etude.training.chunk_length import Pace
 from etude.training.nonfinite import FaultError
 from etude.training.phase_visit import Visit
-from etude.training.programs import Programs
 from etude.training.settings import Settings
 from etude.training.signals import Signals
+from etude.training.subject import ProgramsOf
 from etude.training.telling import Telling
 
 
 class Stepping:
     """Makes the steps of visits, and tells what they gave."""
 
-    def __init__(self, settings: Settings, programs: Programs, signals: Signals, telling: Telling):
+    def __init__(
+        self, settings: Settings, programs: ProgramsOf, signals: Signals, telling: Telling
+    ):
         self.settings, self.hooks = settings, settings.hooks
         self.programs, self.signals, self.telling = programs, signals, telling
         self.pace = Pace()

@@ -3,22 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
-
 from etude.callbacks.base import Event
-from etude.engine.step import copied
 from etude.run.durations import What
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
-from etude.training.phase_visit import Visit, with_model
+from etude.training.phase_visit import Visit
+from etude.training.subject import Subject
 
 
 class Telling:
     """The hooks of the callbacks, called with the place of a visit and a way to its model."""
 
-    def __init__(self, hooks: Hooks, journal: Journal, folder: Path | None):
-        self.hooks, self.journal, self.folder = hooks, journal, folder
+    def __init__(self, hooks: Hooks, journal: Journal, folder: Path | None, subject: Subject):
+        self.hooks, self.journal, self.folder, self.subject = hooks, journal, folder, subject
 
     def call(self, hook: str, visit: Visit, *arguments: Any) -> None:
         """Calls one hook of every callback."""
@@ -39,12 +36,6 @@ class Telling:
             steps_per_epoch=visit.phase.steps_per_epoch,
             global_step=visit.global_step,
             folder=self.folder,
-            model=lambda *, ema=False: _model(visit, ema=ema),
+            model=self.subject.model_of(visit),
+            members=self.subject.count,
         )
-
-
-def _model(visit: Visit, *, ema: bool) -> Any:
-    """A copy of the model as it is now; during a rescue, the rescue has it."""
-    state = with_model(visit.state, visit.innermost.state.model)
-    arrays = jax.tree.map(copied, visit.plan.arrays(state, ema=ema))
-    return eqx.combine(arrays, visit.plan.static)
