@@ -10,6 +10,7 @@ from etude.callbacks import (
     Callback as Callback,
     CSVLogger as CSVLogger,
     EarlyStopping as EarlyStopping,
+    Exchange as Exchange,
     GradientMonitor as GradientMonitor,
     LearningRateMonitor as LearningRateMonitor,
     LivePlot as LivePlot,
@@ -78,6 +79,7 @@ from etude.errors import (
     UsageError as UsageError,
 )
 from etude.export import load_weights as load_weights, save_weights as save_weights
+from etude.population import MemberResult as MemberResult, Population as Population
 from etude.trainer import NonFinite as NonFinite, Result as Result, Trainer as Trainer
 from etude.training.signals import Interrupted as Interrupted
 from etude.training_config import TrainingConfig as TrainingConfig

@@ -27,6 +27,11 @@ from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.errors import ConfigurationError, memory_explained
 from etude.export.weights import save_weights
+from etude.population import MemberResult, Population
+from etude.population.binding import Bound, bind_population
+from etude.population.results import member_results
+from etude.population.resuming import load_population
+from etude.population.subject import Members
 from etude.run import History, Run
 from etude.training.binding import bind
 from etude.training.fingerprint import described
@@ -41,7 +46,11 @@ from etude.training.settings import Settings
 
 @dataclass(frozen=True)
 class Result:
-    """What a training leaves: the model, why it ended, and its records."""
+    """What a training leaves: the model, why it ended, and its records.
+
+    Of a population, `model` is a tuple of the models of its members, and the names of `metrics`
+    end with the number of a member, as the columns of the history do: `valid/loss.3`.
+    """
 
     model: Any
     #: why the last phase ended, and the same for every visit in order
@@ -54,6 +63,24 @@ class Result:
     #: every step's metrics, every validation and event of this training, whatever happens to its
     #: run later; unpacked when asked for
     history: History = field(repr=False)
+    #: where each member of a population ended
+    members: tuple[MemberResult, ...] = ()
+
+    def member(self, number: int) -> Any:
+        """The model of one member of a population, counted from 0.
+
+        Raises `ConfigurationError` if there is no such member.
+        """
+        if number not in range(len(self.members)):
+            raise ConfigurationError(
+                f"There is no member {number!r}: "
+                + (
+                    f"got a population of {len(self.members)}, counted from 0."
+                    if self.members
+                    else "one model was trained, which is in `model`."
+                )
+            )
+        return self.model[number]
 
     def save_weights(self, path: str | Path) -> None:
         """Write the arrays of the model into a safetensors file; `etude.load_weights` reads it.
@@ -69,6 +96,7 @@ class Trainer:
     Args:
         model: any pytree with arrays in it; it stays valid and unchanged.
         phases: one or several, run in order; each starts from what the one before kept.
+        population: many members to train side by side, in place of `model`; see `Population`.
         callbacks: beside the training; see `Callback`.
         run: folder of the run (configuration, history, checkpoints); nothing is written if None.
         seed: seed of all randomness and of the data order.
@@ -86,9 +114,10 @@ class Trainer:
 
     def __init__(
         self,
-        model: PyTree,
-        phases: Phase | Sequence[Phase],
+        model: PyTree = None,
+        phases: Phase | Sequence[Phase] = (),
         *,
+        population: Population | None = None,
         callbacks: Sequence[Callback] = (),
         run: str | Path | None = None,
         seed: int = 0,
@@ -116,6 +145,14 @@ class Trainer:
                 stacklevel=2,
             )
         phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
+        self._population = None
+        if population is not None:
+            self._population = _bound(
+                population, model, phases, listed, nonfinite=nonfinite, folder=self.folder,
+                seed=seed, executor=executor, on_full_disk=on_full_disk,
+            )  # fmt: skip
+            self.settings = self._population.settings
+            return
         bound, reports = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
         self.settings = Settings(
             model, phases, bound, reports, hooks, nonfinite, seed, executor, on_full_disk
@@ -189,7 +226,8 @@ class Trainer:
     def load(self, run: str | Path | None = None, *, checkpoint: str | None = None) -> Any:
         """The model as a checkpoint of a run of this same trainer has it, the newest by default.
 
-        Nothing is trained or written; the run may be unfinished, or in training meanwhile.
+        Nothing is trained or written; the run may be unfinished, or in training meanwhile. Of a
+        population, a tuple of the models of its members.
         Raises `ResumeError` if the run is of another model, `CheckpointError` if there is no such
         checkpoint, or none yet.
         """
@@ -197,13 +235,18 @@ class Trainer:
         if folder is None:
             raise ConfigurationError("load needs the folder of a run: trainer.load('runs/x').")
         with Run.open(folder, lock=False) as opened:
+            if self._population is not None:
+                return load_population(Members(self._population.anew()), opened, checkpoint)
             return restore_model(opened, self.settings.model, checkpoint)
 
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
         # A training closes its run itself; here it is freed if it cannot even be begun.
         with contextlib.nullcontext() if run is None else run, self._alone(), memory_explained():
-            training = Training(OneModel(self.settings.anew()), run)
+            population = self._population
+            subject = Members(population.anew()) if population else OneModel(self.settings.anew())
+            training = Training(subject, run)
             training.run_through(how)
+        members = member_results(population, training) if population else ()
         return Result(
             model=training.session.hand_over(),
             reason=training.session.reasons[-1][1],
@@ -211,6 +254,7 @@ class Trainer:
             metrics=training.metrics,
             run=None if run is None else run.path,
             history=training.journal.written(),
+            members=members,
         )
 
     @contextlib.contextmanager
@@ -227,6 +271,23 @@ class Trainer:
             yield
         finally:
             self._free.append(token)
+
+
+def _bound(
+    population: Population, model: PyTree, phases: tuple[Phase, ...], listed: list[Callback],
+    **options: Any,
+) -> Bound:  # fmt: skip
+    if not isinstance(population, Population):
+        raise ConfigurationError(
+            f"population is a Population; got {type(population).__name__}. Pass "
+            "Population(init, members=16)."
+        )
+    if model is not None:
+        raise ConfigurationError(
+            "A trainer has a model or a population; got both. The init of the population makes "
+            "the model of each member: Trainer(phases=..., population=...)."
+        )
+    return bind_population(population, phases, listed, **options)
 
 
 def _described(phases: Sequence[Phase]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Packages that a logger needs are imported when training begins, not before.
 from etude.callbacks.base import (
     Callback as Callback,
     Event as Event,
+    Exchange as Exchange,
     Reason as Reason,
     Request as Request,
     Save as Save,

@@ -8,6 +8,7 @@
 | `on_steps_end` | after a chunk of steps, with the metrics of each of them |
 | `on_batch_begin`, `on_batch_end` | around every step; chunks then have one: slow, and said |
 | `on_validation_end` | after a validation |
+| `on_member_end` | when a member of a population has ended the phase, before or with the others |
 | `on_checkpoint` | before a checkpoint is handed to the writer |
 | `on_picture` | when a callback shows a picture |
 | `on_time` | when something has taken time: steps, a validation, a checkpoint, ... |
@@ -21,12 +22,13 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
 from etude.callbacks.watching import Reported
+from etude.errors import ConfigurationError
 
 
 class Reason(enum.Enum):
@@ -37,16 +39,19 @@ class Reason(enum.Enum):
     PATIENCE = "The metric stopped improving; raise `patience` to wait longer."
     TIME = "The time limit was reached; raise `limit` to train longer."
     CALLBACK = "A callback asked to stop."
+    #: only of a member of a population: the others go on
+    FAULT = "A loss or an update was not finite."
     #: only for callbacks: the visit goes on, or begins anew, from the checkpoint
     ROLLBACK = "A value was not finite; a roll-back restored the last checkpoint."
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Asks for the end of the phase."""
+    """Asks for the end of the phase, of a population for that of one member, or of all if None."""
 
     reason: Reason = Reason.CALLBACK
     detail: str = ""
+    member: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,26 @@ class Show:
     pixels: UInt8[np.ndarray, "height width 3"]
 
 
-Request = Stop | Save | Show | None
+@dataclass(frozen=True)
+class Exchange:
+    """Asks that members of a population go on as copies of others; in `on_validation_end`.
+
+    A copy has the weights, the optimizer state and the numbers of its source, the latter times
+    `factors`; its data order and its randomness stay its own. Both are of one group.
+
+    Attributes:
+        source: number of the member to copy.
+        member: number of the member that is replaced.
+        factors: of the varied numbers, name -> factor.
+    """
+
+    source: int
+    member: int
+    factors: Mapping[str, float]
+
+
+#: What a hook may ask for; several at once in a tuple.
+Request = Stop | Save | Show | Exchange | tuple[Stop | Save | Show | Exchange, ...] | None
 
 
 @runtime_checkable
@@ -83,6 +107,8 @@ class BuildModel(Protocol):
 
     def __call__(self, *, ema: bool = False) -> Any:
         """The model; with `ema`, averaged where a learner of the phase keeps an average.
+
+        Of a population, a tuple of the models of its members.
 
         Raises `ConfigurationError` if none does.
         """
@@ -172,6 +198,9 @@ class Callback:
     def on_validation_end(self, event: Event, metrics: Mapping[str, Any]) -> Request:
         """A validation was made; `metrics` are named `valid/accuracy`."""
 
+    def on_member_end(self, event: Event, member: int, reason: Reason, detail: str) -> Request:
+        """A member of a population has ended the phase; it stands still until all have."""
+
     def on_checkpoint(self, event: Event, name: str) -> Request:
         """A checkpoint will be made now; the `state` of all callbacks afterwards is in it."""
 
@@ -206,6 +235,20 @@ class Callback:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes back what `state` gave."""
+
+    def with_members(self) -> Literal["each", "all"]:
+        """How it goes with a population, whose metrics are named `valid/loss.3`.
+
+        "all": one callback sees the metrics of all members. "each": a copy for each member sees
+        the metrics of that member alone, by their own names, and a `Stop` ends that member.
+        Raises `ConfigurationError` where it does not say so, as here.
+        """
+        name = type(self).__name__
+        raise ConfigurationError(
+            f"{name} does not say how it goes with a population. Give its class a method "
+            "with_members that returns 'each' (a copy for each member sees its metrics alone, and "
+            "ends it with a Stop) or 'all' (one sees the columns of all, 'valid/loss.3')."
+        )
 
     def fingerprint(self) -> Mapping[str, Any]:
         """The settings that change the training (when a phase stops, say), as JSON.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from etude.callbacks.base import Callback, Event, Request, Save
 from etude.callbacks.watching import Reported, unknown_metric
@@ -71,6 +71,15 @@ class ModelCheckpoint(Callback):
         if isinstance(self.every, Epochs) and event.steps_per_epoch:
             return self.every.count * event.steps_per_epoch
         return None
+
+    def with_members(self) -> Literal["all"]:
+        if self.monitor is not None:
+            raise ConfigurationError(
+                f"ModelCheckpoint(monitor={self.monitor!r}) keeps the best checkpoints of one "
+                "training, and those of a population hold all members. Leave monitor out, and give "
+                "the phase keep=Best(metric): each member then keeps its best weights."
+            )
+        return "all"
 
     def next_step(self, event: Event) -> int | None:
         interval = self._interval(event)

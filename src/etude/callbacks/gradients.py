@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from etude.callbacks.base import Callback, Event, Request, StepMetrics
+from etude.callbacks.members import base
 from etude.engine.precision import float_dtype
 from etude.errors import ConfigurationError
 
@@ -54,7 +55,8 @@ class GradientMonitor(Callback):
     def on_steps_end(self, event: Event, metrics: StepMetrics) -> Request:
         skip = -metrics.first % self.every
         for name in metrics.names:
-            if GLOBAL not in name.split("/"):
+            own = base(name) if event.members else name
+            if GLOBAL not in own.split("/"):
                 continue
             values = metrics.column(name)[skip :: self.every]
             high = np.isfinite(values) & (values > self.alert_high)
@@ -64,6 +66,9 @@ class GradientMonitor(Callback):
                     step = metrics.first + skip + index * self.every
                     self._alert(event, name, kind, step, float(values[index]))
         return None
+
+    def with_members(self) -> Literal["all"]:
+        return "all"
 
     def _alert(self, event: Event, metric: str, kind: str, step: int, norm: float) -> None:
         what = {"phase": event.phase, "metric": metric, "kind": kind}

@@ -1,8 +1,10 @@
 """Keeps the course of the learning rate, and says where none is reported."""
 
 import warnings
+from typing import Literal
 
 from etude.callbacks.base import Callback, Event, Request, StepMetrics
+from etude.callbacks.members import base
 
 
 class LearningRateMonitor(Callback):
@@ -22,13 +24,17 @@ class LearningRateMonitor(Callback):
         self.rates: dict[str, list[tuple[int, float]]] = {}
         self._silent: set[str] = set()
 
+    def with_members(self) -> Literal["all"]:
+        return "all"
+
     def on_train_begin(self, event: Event) -> Request:
         self.rates = {}
         self._silent = set()
         return None
 
     def on_steps_end(self, event: Event, metrics: StepMetrics) -> Request:
-        rates = {n: v for n, v in metrics.last().items() if n.endswith("learning_rate")}
+        own = base if event.members else str
+        rates = {n: v for n, v in metrics.last().items() if own(n).endswith("learning_rate")}
         for name, rate in rates.items():
             self.rates.setdefault(name, []).append((event.global_step, rate))
         if not rates and event.phase not in self._silent:

@@ -4,7 +4,7 @@ import importlib.util
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -97,6 +97,12 @@ class LivePlot(Callback):
         self._display.update(self.figure())
         now = time.monotonic()
         self._next = now + max(self.interval, (now - began) / SHARE)
+
+    def with_members(self) -> Literal["all"]:
+        raise ConfigurationError(
+            "LivePlot draws one training, and a population has a curve for each member. Plot "
+            "result.history['valid/loss.3'] afterwards, or log to TensorBoardLogger."
+        )
 
     def panels(self) -> list[str]:
         """The metrics that have a panel."""

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -152,6 +152,9 @@ class Logger(Callback, ABC):
         self.identity, self.written = state["identity"], state["written"]
         self.branch = self.branch + 1 if rolled_back else state["branch"]
         self._offered = self.written
+
+    def with_members(self) -> Literal["all"]:
+        return "all"
 
     def _offer(self, block: Scalars) -> None:
         writer = self._writer

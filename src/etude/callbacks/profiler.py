@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import jax
 
@@ -75,6 +76,9 @@ class Profiler(Callback):
 
     def problems(self, phases: Mapping[str, Reported]) -> list[str]:
         return unknown_phase("Profiler", self.phase, phases)
+
+    def with_members(self) -> Literal["all"]:
+        return "all"
 
     def _here(self, event: Event) -> bool:
         return self._visit == (event.phase, event.visit)

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 from etude.callbacks.unfailing import Unfailing
@@ -73,6 +73,9 @@ class Progress(Callback):
     def on_exception(self, event: Event, error: BaseException) -> Request:
         self._close()
         return None
+
+    def with_members(self) -> Literal["all"]:
+        return "all"
 
     def _open(self, event: Event) -> None:
         from rich.console import Console

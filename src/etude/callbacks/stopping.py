@@ -1,7 +1,7 @@
 """Ends a phase when a metric stops improving."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from etude.callbacks.base import Callback, Event, Reason, Request, Stop
 from etude.callbacks.watching import Reported, unknown_metric, unknown_phase
@@ -75,6 +75,9 @@ class EarlyStopping(Callback):
     def problems(self, phases: Mapping[str, Reported]) -> list[str]:
         unknown = unknown_phase("EarlyStopping", self.phase, phases)
         return unknown or unknown_metric("EarlyStopping", self.monitor, phases, self.phase)
+
+    def with_members(self) -> Literal["each"]:
+        return "each"
 
     def fingerprint(self) -> dict[str, Any]:
         return {

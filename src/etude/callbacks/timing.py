@@ -1,7 +1,7 @@
 """Where the time of a training goes."""
 
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from etude.callbacks.base import Callback, Event, Request
 
@@ -65,6 +65,9 @@ class Timing(Callback):
         if self.verbose:
             print(self.table(), file=sys.stderr)
         return None
+
+    def with_members(self) -> Literal["all"]:
+        return "all"
 
     def state(self) -> dict[str, Any]:
         return {"seconds": self._seconds, "steps": self._steps}

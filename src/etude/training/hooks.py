@@ -4,7 +4,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from etude.callbacks.base import Callback, Event, Save, Show, StepMetrics, Stop, overrides
+from etude.callbacks.base import (
+    Callback,
+    Event,
+    Exchange,
+    Save,
+    Show,
+    StepMetrics,
+    Stop,
+    overrides,
+)
 from etude.engine.learner import Probe
 from etude.errors import ConfigurationError, suggest
 
@@ -35,12 +44,15 @@ class Hooks:
         )
         self.stop: Stop | None = None
         self.save: Save | None = None
+        #: of single members of a population
+        self.member_stops: dict[int, Stop] = {}
+        self.exchanges: list[Exchange] = []
         self._initial = json.dumps(self.states())
 
     @property
     def requested(self) -> bool:
         """Whether anything was asked for since it was last dealt with."""
-        return self.save is not None or self.stop is not None
+        return self.save is not None or self.stop is not None or bool(self.member_stops)
 
     @property
     def probes(self) -> tuple[Probe, ...]:
@@ -50,6 +62,7 @@ class Hooks:
     def begin(self) -> None:
         """A training begins: what callbacks remember of another one is forgotten."""
         self.stop = self.save = None
+        self.member_stops, self.exchanges = {}, []
         self.restore(json.loads(self._initial))
 
     def call(self, hook: str, event: Event, *arguments: Any) -> None:
@@ -58,13 +71,25 @@ class Hooks:
             # Metrics are copied: what one writes into them is neither a metric of the training,
             # which goals and rescues go by, nor told to the next callback.
             own = [dict(one) if isinstance(one, dict) else one for one in arguments]
-            request = getattr(callback, hook)(event, *own)
-            if isinstance(request, Stop):
-                self.stop = self.stop or request
-            elif isinstance(request, Save) and (self.save is None or self.save.optional):
-                self.save = request
-            elif isinstance(request, Show) and hook != "on_picture":
-                self.call("on_picture", event, request.name, request.pixels)
+            asked = getattr(callback, hook)(event, *own)
+            for request in asked if isinstance(asked, tuple) else (asked,):
+                self._take(callback, hook, event, request)
+
+    def _take(self, callback: Callback, hook: str, event: Event, request: Any) -> None:
+        if isinstance(request, Exchange) or (
+            isinstance(request, Stop) and request.member is not None
+        ):
+            _check_member(callback, event, request)
+        if isinstance(request, Exchange):
+            self.exchanges.append(request)
+        elif isinstance(request, Stop) and request.member is not None:
+            self.member_stops.setdefault(request.member, request)
+        elif isinstance(request, Stop):
+            self.stop = self.stop or request
+        elif isinstance(request, Save) and (self.save is None or self.save.optional):
+            self.save = request
+        elif isinstance(request, Show) and hook != "on_picture":
+            self.call("on_picture", event, request.name, request.pixels)
 
     def fail(self, event: Event, error: BaseException) -> None:
         """Training ends by an exception: every callback closes, also if another one cannot."""
@@ -96,6 +121,16 @@ class Hooks:
         asked, self.stop = self.stop, None
         return asked
 
+    def take_member_stops(self) -> dict[int, Stop]:
+        """The stops that were asked for single members; asks no more."""
+        asked, self.member_stops = self.member_stops, {}
+        return asked
+
+    def take_exchanges(self) -> list[Exchange]:
+        """The exchanges that were asked for; asks no more."""
+        asked, self.exchanges = self.exchanges, []
+        return asked
+
     def states(self) -> list[dict[str, Any]]:
         """What callbacks must take back on a resume."""
         return [{"name": type(c).__name__, "state": c.state()} for c in self.callbacks]
@@ -107,6 +142,20 @@ class Hooks:
                 if saved["name"] == type(callback).__name__:
                     callback.restore(states.pop(index)["state"])
                     break
+
+
+def _check_member(callback: Callback, event: Event, request: Stop | Exchange) -> None:
+    numbers = [request.member] if isinstance(request, Stop) else [request.member, request.source]
+    for number in numbers:
+        if number not in range(event.members):
+            raise ConfigurationError(
+                f"{type(callback).__name__} returned {request}, and there is no member {number!r}: "
+                + (
+                    f"got a population of {event.members}, counted from 0."
+                    if event.members
+                    else "this training has no population. Pass Trainer(population=...)."
+                )
+            )
 
 
 HOOKS = frozenset(name for name in dir(Callback) if name.startswith("on_"))

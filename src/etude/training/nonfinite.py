@@ -1,5 +1,6 @@
 """What happens when a loss or an update is not finite."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,21 +44,24 @@ class FaultError(Exception):
     """A loss or an update of a learner (counted from 1) was not finite; says which, and where."""
 
     def __init__(self, visit: Visit, learner: int, metrics: StepMetrics):
-        names = [one.name for one in visit.plan.learners]
-        name = names[learner - 1]
-        who = repr(name) if name else f"{learner}"
-        # Learners after it worked with what it broke: their metrics say nothing.
-        prefix = f"{name}/" if len(names) > 1 else ""
-        bad = [
-            metric
-            for metric, value in metrics.last().items()
-            if metric.startswith(prefix) and not np.isfinite(value)
-        ]
-        what = ", ".join(bad) or "the updates or the moved statistics (the loss is finite)"
-        self.sentence = (
-            f"Phase {visit.phase.name!r}, step {visit.step}, learner {who}: not finite: {what}."
-        )
+        self.sentence = fault_told(visit, learner, metrics.last())
         super().__init__(self.sentence)
+
+
+def fault_told(visit: Visit, learner: int, metrics: Mapping[str, float]) -> str:
+    """The sentence about a step at which a learner (counted from 1) was at fault."""
+    names = [one.name for one in visit.plan.learners]
+    name = names[learner - 1]
+    who = repr(name) if name else f"{learner}"
+    # Learners after it worked with what it broke: their metrics say nothing.
+    prefix = f"{name}/" if len(names) > 1 else ""
+    bad = [
+        metric
+        for metric, value in metrics.items()
+        if metric.startswith(prefix) and not np.isfinite(value)
+    ]
+    what = ", ".join(bad) or "the updates or the moved statistics (the loss is finite)"
+    return f"Phase {visit.phase.name!r}, step {visit.step}, learner {who}: not finite: {what}."
 
 
 def given_up(fault: FaultError, rollbacks: int, folder: Path | None) -> NonFiniteError:

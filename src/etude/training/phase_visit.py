@@ -30,7 +30,7 @@ class Visit:
     attempt: int
     #: steps of the run before this visit
     origin: int
-    state: State
+    state: Any
     #: steps done, and the last of them whose boundary (validation, stop, rescue) is dealt with
     step: int = 0
     processed: int = 0
@@ -54,12 +54,20 @@ class Visit:
     verdict_step: int = -1
     #: the rescue under way
     child: "Visit | None" = None
+    #: those of the members of a population; `state` then is a tuple of the states of its teams, and
+    #: that of a member is None
+    members: "tuple[Visit, ...]" = ()
     entered: float = field(default_factory=time.monotonic)
 
     @property
     def innermost(self) -> "Visit":
         """The visit whose steps are being made."""
         return self if self.child is None else self.child.innermost
+
+    @property
+    def chain(self) -> "list[Visit]":
+        """The visit and those within it, as a checkpoint lists them."""
+        return [self, *self.members, *([] if self.child is None else self.child.chain)]
 
     @property
     def elapsed(self) -> float:
@@ -131,6 +139,8 @@ class Visit:
     def without_best(self) -> str:
         """A sentence if validations leave no weights to restore; nothing otherwise."""
         if not isinstance(self.phase.keep, Best) or self.best_value is not None or not self.step:
+            return ""
+        if self.members:  # each says so itself
             return ""
         return (
             f"{self.phase.keep.metric} was not a number in any validation (NaN), so there are no "

@@ -33,7 +33,7 @@ def restore_visits(run: Run, restored: Restored, begin: Begin, renewed: Renewed)
         visit = begin(position["phase"], position)
         if depth + 1 < len(restored.meta["visits"]):
             visit.state = without_model(visit.state)
-        found: dict[str, Any] = _below(f"{depth}/state", restored.leaves)
+        found: dict[str, Any] = below(f"{depth}/state", restored.leaves)
         new = dict(renewed(visit))
         if ".active" not in found:  # written before a member of several could be stopped
             new[".active"] = visit.state.active
@@ -49,7 +49,7 @@ def restore_visits(run: Run, restored: Restored, begin: Begin, renewed: Renewed)
                 "began the run."
             )
         kept = {name: leaf for name, leaf in wanted.items() if name not in new}
-        best = _below(f"{depth}/best", restored.leaves)
+        best = below(f"{depth}/best", restored.leaves)
         visit.take_back(position, placed(found, kept) | new, Shared(best) if best else None)
         visits.append(visit)
     for outer, inner in itertools.pairwise(visits):
@@ -66,13 +66,18 @@ def restore_model(run: Run, like: PyTree, checkpoint: str | None = None) -> PyTr
     `CheckpointError` if there is no such checkpoint, or none yet.
     """
     restored = run.checkpoints.restore(checkpoint)
+    if "teams" in restored.meta:
+        raise ResumeError(
+            f"The run in {run.path} trained a population, which has a model for each member. Load "
+            "them by the trainer that made it, Trainer(phases=..., population=...).load()."
+        )
     visits = restored.meta["visits"]
     found: dict[str, Any] = {}
     arrays, static = eqx.partition(like, _has_shape)
     wanted = expected(arrays)
     # Checkpoints older than "kept" cannot tell; most phases keep the last.
     for place in visits[-1].get("kept", ["state.model"]):
-        leaves = _below(f"{len(visits) - 1}/{place}", restored.leaves)
+        leaves = below(f"{len(visits) - 1}/{place}", restored.leaves)
         if place.endswith(".ema"):  # kept in at least float32, whatever the model is in
             leaves = {
                 name: leaf.astype(wanted[name].dtype) if name in wanted else leaf
@@ -88,7 +93,7 @@ def restore_model(run: Run, like: PyTree, checkpoint: str | None = None) -> PyTr
     return eqx.combine(from_named(arrays, placed(found, wanted)), static)
 
 
-def _below(prefix: str, leaves: Mapping[str, HostArray]) -> dict[str, HostArray]:
+def below(prefix: str, leaves: Mapping[str, HostArray]) -> dict[str, HostArray]:
     """The leaves whose path begins so, by the rest of it."""
     return {
         path.removeprefix(prefix): leaf for path, leaf in leaves.items() if path.startswith(prefix)

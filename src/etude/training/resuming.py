@@ -18,6 +18,7 @@ from etude.engine.source import Resident
 from etude.engine.step import state_of
 from etude.errors import OtherSettingsError, ResumeError
 from etude.run import Run, way_on
+from etude.run.checkpoints import Restored
 from etude.training.fingerprint import ABSENT, Changes, compare
 from etude.training.phase_visit import Visit
 from etude.training.restoring import known_phase, refuse_first_version, restore_visits
@@ -63,17 +64,15 @@ def restoration(
     the model or an optimizer is another, or if settings are and `how.changes` refuses that;
     `CheckpointError` if none can be restored.
     """
-    if how.checkpoint is None and run.checkpoints.lost():
-        raise ResumeError(
-            f"All checkpoints of the run in {run.path} are gone, so there is nothing to go on "
-            "from, and nothing was touched. Put them back, or train anew with overwrite=True "
-            "(--overwrite), which replaces the history as well."
-        )
-    if how.checkpoint is None and run.checkpoints.empty():
+    restored = checkpoint_of(run, how)
+    if restored is None:
         return None
-    restored = run.checkpoints.restore(how.checkpoint)
-    refuse_first_version(run, restored)
     meta = restored.meta
+    if "teams" in meta:
+        raise ResumeError(
+            f"The run in {run.path} trains a population. Go on with it by the trainer that has it: "
+            "Trainer(phases=..., population=...)."
+        )
     changes = _changes(settings, meta, fingerprint)
     refuse = how.changes == "refuse"
     if refuse and PRNG in changes:  # its keys are of another shape, and would be named instead
@@ -85,11 +84,11 @@ def restoration(
             raise
         # 64-bit mode, a precision or an optimizer says more than the leaves that follow from it.
         raise ResumeError(
-            f"{error}\nThese settings are other than those of the run:\n{_listed(changes)}"
+            f"{error}\nThese settings are other than those of the run:\n{listed(changes)}"
         ) from None
     first = [phase.name for phase in settings.phases]
     behind = first[: first.index(root.phase.name)] if root.phase.name in first else []
-    serious = {name: pair for name, pair in changes.items() if not _longer(name, pair, behind)}
+    serious = {name: pair for name, pair in changes.items() if not longer(name, pair, behind)}
     for visit in _chain(root):
         total = visit.phase.total_steps
         if total is not None and visit.step > total:
@@ -105,6 +104,24 @@ def restoration(
     for name in [n for n in meta["executors"] if f"phases.{n}.executor" in changes]:
         del meta["executors"][name]
     return Restoration(restored.name, root, meta, changes)
+
+
+def checkpoint_of(run: Run, how: Resume) -> Restored | None:
+    """The checkpoint to go on from, as it was stored; None if there never was one.
+
+    Raises `ResumeError` if all are gone, or if the first version of etude wrote them.
+    """
+    if how.checkpoint is None and run.checkpoints.lost():
+        raise ResumeError(
+            f"All checkpoints of the run in {run.path} are gone, so there is nothing to go on "
+            "from, and nothing was touched. Put them back, or train anew with overwrite=True "
+            "(--overwrite), which replaces the history as well."
+        )
+    if how.checkpoint is None and run.checkpoints.empty():
+        return None
+    restored = run.checkpoints.restore(how.checkpoint)
+    refuse_first_version(run, restored)
+    return restored
 
 
 def go_back(run: Run, found: Restoration | None, how: Resume) -> None:
@@ -132,7 +149,7 @@ def _changes(settings: Settings, meta: Mapping[str, Any], now: Mapping[str, Any]
     return compare({**meta["fingerprint"], **ran}, {**now, **runs})
 
 
-def _longer(name: str, pair: tuple[Any, Any], behind: list[str]) -> bool:
+def longer(name: str, pair: tuple[Any, Any], behind: list[str]) -> bool:
     """Whether a change only lets a phase train longer, which is not behind the run."""
     match, (old, new) = re.fullmatch(r"phases\.(.+)\.(length|limit)", name), pair
     if match is None or match[1] in behind or ABSENT in pair:
@@ -145,12 +162,12 @@ def _longer(name: str, pair: tuple[Any, Any], behind: list[str]) -> bool:
 def _other_settings(run: Run, changes: Changes, behind: list[str] | None = None) -> ResumeError:
     return OtherSettingsError(
         f"The run in {run.path} was made with other settings than these:\n"
-        + _listed(changes, behind),
+        + listed(changes, behind),
         way_on(run.path, " --changes allow", "changes='allow'"),
     )
 
 
-def _listed(changes: Changes, behind: list[str] | None = None) -> str:
+def listed(changes: Changes, behind: list[str] | None = None) -> str:
     """A line for each setting that differs, got and expected."""
     over = tuple(f"phases.{name}." for name in behind or [])
     lines = [

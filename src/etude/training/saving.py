@@ -158,9 +158,7 @@ class Saving:
 
 def _content(run: Run, root: Visit, session: dict[str, Any]) -> dict[str, Any]:
     """`arrays`, `meta` and `shared` of a checkpoint."""
-    visits = [root]
-    while (child := visits[-1].child) is not None:
-        visits.append(child)
+    visits = root.chain
     arrays: dict[str, Any] = {}
     shared: dict[str, Shared] = {}
     for depth, visit in enumerate(visits):

@@ -1,0 +1,102 @@
+"""Members by the shapes of their models, each group bound to the phases as a lone training is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from etude.engine.leaf_roles import is_array
+from etude.engine.phase import Phase
+from etude.errors import ModelError
+from etude.population.spec import Member, Population
+from etude.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Group:
+    """Members of equal settings.
+
+    Attributes:
+        members: their numbers.
+        settings: those of the lone training of the first of them.
+    """
+
+    members: tuple[int, ...]
+    settings: Settings
+
+    def anew(self) -> "Group":
+        """The same for another training."""
+        return replace(self, settings=self.settings.anew())
+
+
+def group_of(groups: Sequence[Group], member: int) -> int:
+    """The number of the group that a member belongs to."""
+    return next(number for number, group in enumerate(groups) if member in group.members)
+
+
+def grouped(members: Sequence[Member]) -> list[list[Member]]:
+    """Members of equal settings together, in the order of their first ones."""
+    found: list[list[Member]] = []
+    for member in members:
+        for group in found:
+            if group[0].settings == member.settings:
+                group.append(member)
+                break
+        else:
+            found.append([member])
+    return found
+
+
+def models_of(population: Population, group: Sequence[Member]) -> list[PyTree]:
+    """The models that the members of a group begin with.
+
+    Raises `ModelError` for one that is another than those of the same settings.
+    """
+    models = [population.model(member) for member in group]
+    first = _layout(models[0])
+    for member, model in zip(group, models, strict=True):
+        if (layout := _layout(model)) != first:
+            differ = [name for name in {**first, **layout} if first.get(name) != layout.get(name)]
+            name = differ[0]
+            raise ModelError(
+                f"Population: init makes another model for member {member.number} (seed "
+                f"{member.seed}) than for member {group[0].number}, of equal settings: got "
+                f"{layout.get(name, 'nothing')} at {name or 'its only leaf'}, expected "
+                f"{first.get(name, 'nothing')}. Let only values of arrays depend on the key, and "
+                'pass what changes shapes as a setting: vary={"width": [...]}.'
+            )
+    return models
+
+
+def phases_of(phases: Sequence[Phase], hyper: Mapping[str, Any]) -> tuple[Phase, ...]:
+    """The phases with the numbers of a member."""
+    if not hyper:
+        return tuple(phases)
+    return tuple(replace(phase, hyper={**phase.hyper, **hyper}) for phase in phases)
+
+
+def _layout(model: PyTree) -> dict[str, str]:
+    """The arrays of a model by name, and its plain values; functions count as that alone."""
+    found: dict[str, str] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model):
+        if is_array(leaf):
+            told = f"{leaf.dtype}{list(np.shape(leaf))}"
+        elif isinstance(leaf, bool | int | float | complex | str | None):
+            told = repr(leaf)
+        else:
+            told = type(leaf).__name__
+        found[jax.tree_util.keystr(path)] = told
+    return found
+
+
+def arrays_like(template: PyTree, model: PyTree) -> PyTree:
+    """The arrays of a model in the structure of another of the same arrays.
+
+    What is static may be other objects, such as functions that `init` makes anew at every call.
+    """
+    leaves = [leaf for leaf in jax.tree.leaves(model) if is_array(leaf)]
+    return jax.tree.unflatten(jax.tree.structure(eqx.filter(template, is_array)), leaves)

@@ -1,0 +1,213 @@
+"""The compiled programs of a population: one for each team of members in each phase."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from etude.callbacks.base import Reason
+from etude.callbacks.members import column
+from etude.engine.chunk import Chunk
+from etude.engine.precision import float_dtype
+from etude.engine.program import Executor, Program
+from etude.engine.state import State
+from etude.engine.surroundings import Surroundings
+from etude.population.groups import Group, group_of
+from etude.training.nonfinite import fault_told
+from etude.training.phase_visit import Visit
+
+#: Which members step together, team by team.
+Teams = tuple[tuple[int, ...], ...]
+
+
+class TeamPrograms:
+    """The programs of all phases; a phase keeps its teams and its executors, to keep its bits."""
+
+    def __init__(self, groups: Sequence[Group], executor: Executor | None):
+        self.groups, self.executor = groups, executor
+        #: by phase; that of the second group is `fit[1]`
+        self.executors: dict[str, Executor] = {}
+        self.teams: dict[str, Teams] = {}
+        self._compiled: dict[str, TeamProgram] = {}
+
+    def compiled(self, visit: Visit) -> float | None:
+        """Compiles the programs of a visit if there are none yet; the seconds that this took."""
+        name = visit.phase.name
+        if name in self._compiled:
+            return None
+        began, teams = time.perf_counter(), self.teams[name]
+        programs = [
+            self.program(name, group_of(self.groups, team[0]), state)
+            for team, state in zip(teams, visit.state, strict=True)
+        ]
+        self._compiled[name] = TeamProgram(teams, programs)
+        return time.perf_counter() - began
+
+    def program(self, phase: str, number: int, state: State) -> Program:
+        """The program of a team of a group, of which this is the state."""
+        key = f"{phase}[{number}]" if number else phase
+        bound = self.groups[number].settings.bound[phase]
+        executor = self.executors.get(key, self.executor)
+        made = Program(bound.plan, state, None, executor, bound.metrics)
+        self.executors[key] = made.executor
+        return made
+
+    def of(self, visit: Visit) -> "TeamProgram":
+        """The program of a visit that was entered."""
+        return self._compiled[visit.phase.name]
+
+    def enter(self, visit: Visit) -> None:
+        """Points the programs of the phase to the data of this visit."""
+        self.of(visit).enter(visit)
+
+    def take_waited(self, visit: Visit) -> float:
+        """Nobody waits for data that are on the device."""
+        return 0.0
+
+    def close(self) -> None:
+        """Ends the threads that steps are started from."""
+        for program in self._compiled.values():
+            program.close()
+
+
+class TeamProgram:
+    """The programs of the teams of a phase as one, as `etude.engine.program.Program` is one.
+
+    On a CPU the teams are started from several threads: XLA runs what comes from one thread one
+    after another.
+    """
+
+    def __init__(self, teams: Teams, programs: Sequence[Program], threads: int | None = None):
+        self.teams, self.programs = teams, programs
+        self._visit: Visit | None = None
+        count = threads_for(programs) if threads is None else threads
+        self._threads = [ThreadPoolExecutor(1) for _ in range(count if count > 1 else 0)]
+        self._names: tuple[str, ...] = ()
+        self._order: np.ndarray = np.zeros(0, np.int64)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the columns of all members, `loss.3`; known once a chunk was read."""
+        if not self._names:
+            pairs = [
+                (name, member)
+                for team, program in zip(self.teams, self.programs, strict=True)
+                for name in program.metrics
+                for member in team
+            ]
+            order = sorted(range(len(pairs)), key=lambda place: pairs[place])
+            self._order = np.array(order, np.int64)
+            self._names = tuple(column(*pairs[place]) for place in order)
+        return self._names
+
+    def enter(self, visit: Visit) -> None:
+        """Another visit begins: its data are read in another order."""
+        self._visit = visit
+        for program in self.programs:
+            program.enter(())
+
+    def advance(
+        self, state: Any, first: int, steps: int, stop: Callable[[], bool] = lambda: False
+    ) -> tuple[tuple[State, ...], "TeamChunk"]:
+        """Starts `steps` steps of all teams in which a member goes on.
+
+        All of them end at the same step, so that `stop` is not asked.
+        """
+        assert self._visit is not None
+        members = self._visit.members
+        # Those of the thread that trains hold in its threads too.
+        surroundings = Surroundings.here()
+
+        def run(place: int) -> tuple[State, Chunk | None]:
+            if all(members[number].reason is not None for number in self.teams[place]):
+                return state[place], None
+            with surroundings.entered():
+                return self.programs[place].advance(state[place], first, steps)
+
+        places = range(len(self.teams))
+        if self._threads:
+            count = len(self._threads)
+            futures = [self._threads[place % count].submit(run, place) for place in places]
+            made = [future.result() for future in futures]
+        else:
+            made = [run(place) for place in places]
+        states = tuple(after for after, _ in made)
+        return states, TeamChunk(self, self._visit, first, [chunk for _, chunk in made])
+
+    def close(self) -> None:
+        """Ends the threads."""
+        for thread in self._threads:
+            thread.shutdown()
+
+    def laid_out(self, columns: Sequence[np.ndarray]) -> Float[np.ndarray, "steps columns"]:
+        """The columns of all teams, in the order of `metrics`."""
+        assert self.metrics is not None  # settles the order
+        return np.concatenate(columns, axis=1)[:, self._order]
+
+
+class TeamChunk(NamedTuple):
+    """What a chunk of all teams leaves behind; None of a team that stands still."""
+
+    program: TeamProgram
+    visit: Visit
+    first: int
+    chunks: Sequence[Chunk | None]
+
+    def read(self) -> tuple[Float[np.ndarray, "steps columns"], int, int]:
+        """Waits for the chunk: `(metrics of all members, step reached, 0)`.
+
+        A member whose loss or update was not finite has ended; its metrics are NaN from then on.
+        """
+        found = [None if chunk is None else chunk.read_all() for chunk in self.chunks]
+        reached = max([one[1] for one in found if one is not None], default=self.visit.step)
+        length = max(0, reached - self.first)
+        columns: list[np.ndarray] = []
+        for place, (one, program) in enumerate(zip(found, self.program.programs, strict=True)):
+            team = self.program.teams[place]
+            rows = np.full((length, len(program.metrics), len(team)), np.nan, float_dtype())
+            if one is not None:
+                rows[: len(one[0])] = one[0].reshape(-1, *rows.shape[1:])
+                for index, fault in enumerate(one[2].tolist()):
+                    member = self.visit.members[team[index]]
+                    if fault and member.reason is None:
+                        self._end(member, place, index, fault, program.metrics, rows)
+            columns.append(rows.reshape(length, -1))
+        for member in self.visit.members:
+            if member.reason is None:
+                member.step = reached
+        return self.program.laid_out(columns), reached, 0
+
+    def _end(
+        self,
+        member: Visit,
+        place: int,
+        index: int,
+        fault: int,
+        names: tuple[str, ...],
+        rows: np.ndarray,
+    ) -> None:
+        """A member ends with the step at which a learner was at fault."""
+        member.reason, member.step = Reason.FAULT, _steps(member, self.visit.state[place], index)
+        row = rows[member.step - self.first - 1, :, index]
+        metrics = dict(zip(names, row.tolist(), strict=True))
+        member.detail = fault_told(member, fault, metrics)
+
+
+def _steps(member: Visit, team: State, index: int) -> int:
+    """The steps that a member that stands still has made: the turns of its first learner say it."""
+    first = team.learners[0]
+    turns = np.atleast_1d(first.updates) + np.atleast_1d(first.skipped)
+    return int(turns[index]) // member.plan.learners[0].repeat
+
+
+def threads_for(programs: Sequence[Program]) -> int:
+    """From how many threads these programs are started."""
+    loops = all(program.executor == "loop" for program in programs)
+    if jax.default_backend() != "cpu" or not loops:
+        return 1
+    return min(len(programs), len(os.sched_getaffinity(0)))
