@@ -1,11 +1,14 @@
 """Progress: a live line on a terminal, plain lines elsewhere."""
 
+import math
+import statistics
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
+from etude.callbacks.members import base
 from etude.callbacks.unfailing import Unfailing
 
 #: Seconds between updates: on a terminal, and in a file or pipe.
@@ -37,7 +40,8 @@ class Progress(Callback):
     def on_phase_begin(self, event: Event) -> Request:
         self._began = self._shown = time.monotonic()
         self._from, self._validation = event.step, {}
-        self._say(event, "begins" if event.step == 0 else f"goes on at step {event.step}")
+        begins = "begins" if event.step == 0 else f"goes on at step {event.step}"
+        self._say(event, f"{begins}, {event.teams}" if event.members else begins)
         if self.live:
             self._open(event)
         return None
@@ -48,7 +52,7 @@ class Progress(Callback):
             return None
         self._shown = now
         rate = (event.step - self._from) / max(now - self._began, 1e-9)
-        numbers = _numbers({**metrics.last(), **self._validation})
+        numbers = _numbers({**metrics.last(), **self._validation}, event)
         if self._bar is not None:
             text = f"{_epoch(event)}{rate:,.0f} steps/s  {numbers}"
             self._bar.update(self._task, completed=event.step, text=text)
@@ -64,10 +68,16 @@ class Progress(Callback):
     def on_phase_end(self, event: Event, reason: Reason) -> Request:
         self._close()
         seconds = time.monotonic() - self._began
-        numbers = _numbers(self._validation)
+        numbers = _numbers(self._validation, event)
         self._say(event, f"ends at step {event.step} after {seconds:.1f} s. {reason.value}")
         if numbers:
             self._say(event, numbers)
+        return None
+
+    def on_member_end(self, event: Event, member: int, reason: Reason, detail: str) -> Request:
+        if reason is not Reason.LENGTH:
+            told = f" {detail}" if detail else ""
+            self._say(event, f"member {member} ends at step {event.step}. {reason.value}{told}")
         return None
 
     def on_exception(self, event: Event, error: BaseException) -> Request:
@@ -106,8 +116,22 @@ class Progress(Callback):
         self.stream.line(f"{event.phase}{again}: {text}")
 
 
-def _numbers(metrics: Mapping[str, float]) -> str:
+def _numbers(metrics: Mapping[str, float], event: Event) -> str:
+    if event.members:
+        return _spread(metrics)
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def _spread(metrics: Mapping[str, float]) -> str:
+    """Each metric over the members: the median, the lowest and the highest, without NaN."""
+    found: dict[str, list[float]] = {}
+    for name, value in metrics.items():
+        if not math.isnan(value):
+            found.setdefault(base(name), []).append(value)
+    return "  ".join(
+        f"{name} {statistics.median(one):.4g} ({min(one):.4g} to {max(one):.4g})"
+        for name, one in found.items()
+    )
 
 
 def _epoch(event: Event) -> str:

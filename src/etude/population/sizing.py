@@ -47,7 +47,6 @@ def fastest(
     states: Sequence[State],
     make: Callable[[State], Program],
     visit: Visit,
-    poll: Callable[[], None],
 ) -> tuple[Teams, dict[int, float]]:
     """The teams in which the members make their steps fastest, and the seconds of a step of all,
     by the size of a team; none where nothing was timed.
@@ -60,7 +59,6 @@ def fastest(
         return teams_of(members, 1), {}
     seconds: dict[int, float] = {}
     for size in [*(size for size in SIZES if size < count), count]:
-        poll()
         teams = teams_of(range(count), size)
         seconds[size] = _timed(teams, members, states, make, visit)
     best = min(seconds, key=lambda size: seconds[size])

@@ -1,5 +1,6 @@
 """A population as what a training trains."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -129,6 +130,18 @@ class Members:
             return tuple(self._copy(visit, number, ema=ema) for number in range(self.count))
 
         return build
+
+    def teams(self, visit: Visit) -> str:
+        phase = visit.phase.name
+        sizes = Counter(len(team) for team in self.programs.teams[phase])
+        told = ", ".join(f"{many} of {size}" for size, many in sizes.items())
+        seconds = self.timed.get(phase, {})
+        tried = ", ".join(
+            f"{seconds[1] / one:.2f} times as fast in teams of {size}"
+            for size, one in seconds.items()
+            if size > 1
+        )
+        return f"{self.count} members in teams: {told}" + (f" (timed: {tried})" if tried else "")
 
     def details(self, visit: Visit) -> dict[str, Any]:
         sizes = [len(team) for team in self.programs.teams[visit.phase.name]]

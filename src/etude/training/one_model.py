@@ -59,6 +59,9 @@ class OneModel:
 
         return build
 
+    def teams(self, visit: Visit) -> str:
+        return ""
+
     def details(self, visit: Visit) -> dict[str, Any]:
         return {}
 

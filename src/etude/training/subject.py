@@ -98,6 +98,10 @@ class Subject(Protocol):
         """Builds a copy of the model as it is when asked."""
         ...
 
+    def teams(self, visit: Visit) -> str:
+        """How the members step together, in a sentence; nothing if there are none."""
+        ...
+
     def details(self, visit: Visit) -> dict[str, Any]:
         """What the history says of a visit that begins."""
         ...

@@ -38,4 +38,5 @@ class Telling:
             folder=self.folder,
             model=self.subject.model_of(visit),
             members=self.subject.count,
+            teams=self.subject.teams(visit),
         )
