@@ -16,7 +16,7 @@ from etude.engine import randomness
 from etude.engine.leaf_roles import is_array
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
-from etude.engine.source import Resident
+from etude.engine.source import Fetch, Resident
 from etude.engine.step import Plan, state_of, step_on
 from etude.errors import ConfigurationError, EtudeError, suggest
 from etude.kinds import is_mapping
@@ -192,15 +192,17 @@ def _reads(group: Group, phase: Phase, name: str) -> bool:
     leaves = jax.tree_util.tree_leaves_with_path(state)
     place = [jax.tree_util.keystr(path) for path, _ in leaves].index(f".hyper[{name!r}]")
 
-    def step(state: Any, arrays: Any, order: Any, fetch: Any) -> Any:
-        return step_on(
-            plan, state, lambda order: fetch(arrays, order, state.clock), order, plan.total
-        )
+    def step(state: Any, arrays: Any, order: Any, total: Any, fetch: Fetch) -> Any:
+        def batch(order: Any) -> Any:
+            return fetch(arrays, order, state.clock)
+
+        return step_on(plan, state, batch, order, total)
 
     order = jax.eval_shape(source.order, state.keys.order)
     fetches = [*source.fetches, *([] if source.tail is None else [source.tail])]
     for fetch in fetches:
-        traced = jax.make_jaxpr(partial(step, fetch=fetch))(state, source.arrays, order)
+        arguments = state, source.arrays, order, plan.total
+        traced = jax.make_jaxpr(partial(step, fetch=fetch))(*arguments)
         wanted = traced.jaxpr.invars[place]
         if any(one is wanted for equation in traced.jaxpr.eqns for one in equation.invars):
             return True

@@ -131,10 +131,11 @@ class MembersBoundary:
             member = visit.members[number]
             assert member.reason is not None
             detail = "; ".join(filter(None, [member.detail, member.without_best()]))
-            self.telling.journal.event(
-                visit, "member_end", member=number, step=member.step, reason=member.reason.name,
-                **({"detail": detail} if detail else {}),
-            )  # fmt: skip
+            if member.reason is not Reason.LENGTH or detail:  # the length is that of the phase
+                self.telling.journal.event(
+                    visit, "member_end", member=number, at=member.step, reason=member.reason.name,
+                    **({"detail": detail} if detail else {}),
+                )  # fmt: skip
             member.closed = True
             self.telling.call("on_member_end", visit, number, member.reason, detail)
         if ended:

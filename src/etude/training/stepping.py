@@ -6,14 +6,13 @@ from typing import Any
 import jax
 
 from etude.callbacks.base import StepMetrics
-from etude.engine.chunk import Chunk
 from etude.engine.surroundings import setting
 from etude.training.chunk_length import Pace
 from etude.training.nonfinite import FaultError
 from etude.training.phase_visit import Visit
 from etude.training.settings import Settings
 from etude.training.signals import Signals
-from etude.training.subject import ProgramsOf
+from etude.training.subject import ProgramsOf, Read
 from etude.training.telling import Telling
 
 
@@ -72,7 +71,7 @@ class Stepping:
         """Whether a signal or the time limit asks for the end of the chunk."""
         return self.signals.name is not None or visit.late
 
-    def _read(self, visit: Visit, chunk: Chunk) -> None:
+    def _read(self, visit: Visit, chunk: Read) -> None:
         """Waits for a chunk, writes its metrics down and shows them to the callbacks."""
         rows, visit.step, fault = chunk.read()
         seconds = self.pace.made(len(rows))

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import PyTree
+import numpy as np
+from jaxtyping import Float, PyTree
 
 from etude.callbacks.base import BuildModel, Stop
-from etude.engine.chunk import Chunk
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.run import Run
@@ -30,6 +30,16 @@ class Place(NamedTuple):
 
 
 @runtime_checkable
+class Read(Protocol):
+    """What a chunk leaves behind, as `etude.engine.chunk.Chunk` is it."""
+
+    @property
+    def first(self) -> int: ...
+
+    def read(self) -> tuple[Float[np.ndarray, "steps metrics"], int, int]: ...
+
+
+@runtime_checkable
 class Advancing(Protocol):
     """The program of a phase, as `etude.engine.program.Program` is one."""
 
@@ -38,7 +48,7 @@ class Advancing(Protocol):
 
     def advance(
         self, state: Any, first: int, steps: int, stop: Callable[[], bool]
-    ) -> tuple[Any, Chunk | Any]: ...
+    ) -> tuple[Any, Read]: ...
 
 
 @runtime_checkable
