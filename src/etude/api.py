@@ -20,6 +20,7 @@ from etude.callbacks import (
     Progress as Progress,
     Reason as Reason,
     Save as Save,
+    Selection as Selection,
     Show as Show,
     Stop as Stop,
     TensorBoardLogger as TensorBoardLogger,

@@ -26,6 +26,7 @@ from etude.callbacks.log_wandb import WandbLogger as WandbLogger
 from etude.callbacks.loggers import Logger as Logger
 from etude.callbacks.profiler import Profiler as Profiler
 from etude.callbacks.progress import Progress as Progress
+from etude.callbacks.selection import Selection as Selection
 from etude.callbacks.stopping import EarlyStopping as EarlyStopping
 from etude.callbacks.timing import Timing as Timing
 from etude.callbacks.writer import Picture as Picture, Scalars as Scalars

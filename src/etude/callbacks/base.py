@@ -133,6 +133,8 @@ class Event:
     model: BuildModel
     #: members of the population that is trained; 0 for a lone model
     members: int = 0
+    #: the numbers of those whose models have equal shapes, group by group
+    groups: tuple[tuple[int, ...], ...] = ()
     #: how they step together, and what the timing that this was chosen by has found
     teams: str = ""
 

@@ -14,6 +14,8 @@ class Reported:
     steps: frozenset[str]
     #: of the validations, those whose values are numbers
     validations: frozenset[str]
+    #: the numbers of the phase, `Phase(hyper=...)`
+    hyper: frozenset[str] = frozenset()
 
 
 def reports(names: Iterable[str], name: str) -> bool:

@@ -40,6 +40,7 @@ class Members:
     def __init__(self, bound: Bound):
         self.bound, self.settings = bound, bound.settings
         self.count = len(bound.members)
+        self.groups = tuple(group.members for group in bound.groups)
         self.programs = TeamPrograms(bound.groups, self.settings.executor)
         #: by phase, the seconds of a step in teams of each size that was timed in this sitting
         self.timed: dict[str, dict[int, float]] = {}

@@ -27,6 +27,7 @@ class OneModel:
     """One model as what a training trains; `etude.training.subject.Subject` says how."""
 
     count = 0
+    groups: tuple[tuple[int, ...], ...] = ()
 
     def __init__(self, settings: Settings):
         self.settings, self.programs = settings, Programs(settings)

@@ -9,6 +9,7 @@ from etude.callbacks.base import Callback
 from etude.callbacks.watching import Reported, reports, suggestion
 from etude.engine.phase import Phase
 from etude.errors import ConfigurationError
+from etude.kinds import is_mapping
 
 
 class Reports:
@@ -24,6 +25,10 @@ class Reports:
         self._steps: dict[str, frozenset[str]] = {}
         #: of each phase, the names from each of its validations
         self._validations: dict[str, list[frozenset[str]]] = {}
+        self._hyper = {
+            phase.name: frozenset(map(str, phase.hyper) if is_mapping(phase.hyper) else ())
+            for phase in phases
+        }
         self._settled: set[tuple[str, int | None]] = set()
 
     def watched_by(self, callbacks: Sequence[Callback]) -> "Reports":
@@ -48,7 +53,7 @@ class Reports:
     def problems(self) -> list[str]:
         """What is watched that nothing reports."""
         known = {
-            name: Reported(steps, frozenset().union(*self._validations[name]))
+            name: Reported(steps, frozenset().union(*self._validations[name]), self._hyper[name])
             for name, steps in self._steps.items()
         }
         found = [

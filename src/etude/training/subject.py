@@ -83,6 +83,8 @@ class Subject(Protocol):
     programs: ProgramsOf
     #: how many members there are; 0 for one model that is no population
     count: int
+    #: the numbers of those of equal shapes, group by group
+    groups: tuple[tuple[int, ...], ...]
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the bits of the training."""

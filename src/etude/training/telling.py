@@ -38,5 +38,6 @@ class Telling:
             folder=self.folder,
             model=self.subject.model_of(visit),
             members=self.subject.count,
+            groups=self.subject.groups,
             teams=self.subject.teams(visit),
         )
