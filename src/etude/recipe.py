@@ -57,6 +57,7 @@ from etude.run.trials import (
     results_on_test,
     write_results,
 )
+from etude.side_by_side import Planned, train_side_by_side
 from etude.table import Table
 from etude.training.signals import Interrupted
 from etude.trial import (
@@ -119,6 +120,7 @@ class Recipe(Generic[C]):
         changes: Literal["refuse", "allow"] = "refuse",
         at: tuple[Path, str] | None = None,
         overwrite: bool = False,
+        population: bool = False,
         progress: bool = True,
         say: Callable[[str], None] | None = None,
     ) -> Table:
@@ -126,7 +128,9 @@ class Recipe(Generic[C]):
 
         With `resume`, trainings that another configuration finished go on with this one: `changes`
         is that of `Trainer.resume`. `at` is the folder of a trial and the checkpoint that it goes
-        back to. `say` is told each step, as a line; None prints, and goes on if nobody reads.
+        back to. With `population`, trials of one method that differ in nothing but the seed are
+        trained side by side, and a resume goes on so. `say` is told each step, as a line; None
+        prints, and goes on if nobody reads.
 
         Raises `ConfigurationError` if two trials have one name, `RunError` if there is a run in
         `folder` and neither `resume` nor `overwrite`, and what `Trainer.fit` or `Trainer.resume`
@@ -141,7 +145,24 @@ class Recipe(Generic[C]):
         trials = self._trials(config)
         if at is not None:
             self._number_of(trials, folder, at[0])
+        population = population or (resume and _is_population(folder))
         with shared_compilations():
+            if population:
+                records = [
+                    self._record(config, trials, number, population=True)
+                    for number in range(len(trials))
+                ]
+                train_side_by_side(
+                    [
+                        Planned(trial, _place(folder, trials, number), records[number])
+                        for number, trial in enumerate(trials)
+                    ],
+                    folder,
+                    overwrite=overwrite and not resume,
+                    progress=progress,
+                    say=say,
+                )
+                resume, overwrite = True, False  # their runs are finished; they are measured
             outcomes = self._outcomes(
                 config,
                 trials,
@@ -304,13 +325,16 @@ class Recipe(Generic[C]):
             rows.append((method, *cells))
         return Table(("method", *titles), tuple(rows))
 
-    def _record(self, config: C, trials: Sequence[Trial], number: int) -> dict[str, Any]:
+    def _record(
+        self, config: C, trials: Sequence[Trial], number: int, *, population: bool = False
+    ) -> dict[str, Any]:
         """The configuration of a trial's run; that of the first one names all of them."""
         return {
             "recipe": self.name,
             "trial": trials[number].name,
             "experiment": ABOVE if number else HERE,
             **({} if number else {"trials": [trial.name for trial in trials]}),
+            **({"population": True} if population and not number else {}),
             "configuration": config.model_dump(mode="json"),
         }
 
@@ -347,6 +371,11 @@ def _measured(trial: Trial, model: Any, split: str) -> Mapping[str, Any]:
 
 def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:
     return place_of(folder, number, trials[number].name)
+
+
+def _is_population(folder: Path) -> bool:
+    """Whether the experiment in a folder was begun as populations."""
+    return bool(Run.open(folder, lock=False).config.get("population"))
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -29,6 +29,8 @@ from etude.errors import ConfigurationError, memory_explained
 from etude.export.weights import save_weights
 from etude.population import MemberResult, Population
 from etude.population.binding import Bound, bind_population
+from etude.population.given import Given
+from etude.population.handing_out import FinishedPopulation
 from etude.population.results import member_results
 from etude.population.resuming import load_population
 from etude.population.subject import Members
@@ -117,7 +119,7 @@ class Trainer:
         model: PyTree = None,
         phases: Phase | Sequence[Phase] = (),
         *,
-        population: Population | None = None,
+        population: Population | Given | None = None,
         callbacks: Sequence[Callback] = (),
         run: str | Path | None = None,
         seed: int = 0,
@@ -239,6 +241,18 @@ class Trainer:
                 return load_population(Members(self._population.anew()), opened, checkpoint)
             return restore_model(opened, self.settings.model, checkpoint)
 
+    def finished_population(self, run: str | Path | None = None) -> FinishedPopulation:
+        """The members of a run that is trained, for handing them out as runs of their own.
+
+        Raises what `load` raises, and `ConfigurationError` for a trainer without population.
+        """
+        folder = self.folder if run is None else Path(run)
+        if folder is None or self._population is None:
+            raise ConfigurationError(
+                "finished_population needs a trainer with a population, and the folder of its run."
+            )
+        return FinishedPopulation.open(self._population, folder)
+
     def _run(self, run: Run | None, how: Resume | None = None) -> Result:
         # A training closes its run itself; here it is freed if it cannot even be begun.
         with contextlib.nullcontext() if run is None else run, self._alone(), memory_explained():
@@ -274,10 +288,13 @@ class Trainer:
 
 
 def _bound(
-    population: Population, model: PyTree, phases: tuple[Phase, ...], listed: list[Callback],
+    population: Population | Given,
+    model: PyTree,
+    phases: tuple[Phase, ...],
+    listed: list[Callback],
     **options: Any,
-) -> Bound:  # fmt: skip
-    if not isinstance(population, Population):
+) -> Bound:
+    if not isinstance(population, Population | Given):
         raise ConfigurationError(
             f"population is a Population; got {type(population).__name__}. Pass "
             "Population(init, members=16)."

@@ -24,6 +24,12 @@ class TrainOptions(Config, frozen=True):
         None, description="YAML file of fields; the command line overrides it"
     )
 
+    population: int | None = Field(
+        None,
+        ge=2,
+        description="train so many seeds of each method side by side; in place of --repeats",
+    )
+
 
 class ResumeOptions(Config, frozen=True):
     """What `etude resume` takes beside the fields of a recipe."""
@@ -51,7 +57,11 @@ def open_recipe(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
         problems.append(str(error))
 
     def train(line: Line, own: TrainOptions, config: Any) -> None:
-        _run(recipe, config, own.run or default, overwrite=own.overwrite)
+        several = own.population is not None
+        if own.population is not None:
+            config = _repeated(name, config, own.population, line)
+        folder = own.run or default
+        _run(recipe, config, folder, overwrite=own.overwrite, population=several)
 
     return Opened(
         name,
@@ -89,6 +99,19 @@ def open_to_resume(run: str, options: Mapping[str, Sequence[str]]) -> Opened:
         record=opened.record,
         hint=f"The configuration is in {opened.root / 'config.yaml'}.",
     )
+
+
+def _repeated(name: str, config: Any, count: int, line: Line) -> Any:
+    """The configuration with so many seeds of each method."""
+    kind = type(config)
+    if "repeats" not in kind.model_fields:
+        raise UsageError([f"--population: {name} has no field repeats, the number of its seeds."])
+    if "repeats" in line.options:
+        raise UsageError(["--population is the number of seeds, as --repeats is. Give one."])
+    try:
+        return kind.model_validate({**config.model_dump(), "repeats": count})
+    except ValueError as error:
+        raise UsageError([f"--population: {error}"]) from None
 
 
 def _run(recipe: Any, config: Any, folder: Path, **how: Any) -> None:

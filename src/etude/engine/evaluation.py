@@ -151,6 +151,12 @@ class Evaluator:
         merged = {name for name, value in shapes.items() if isinstance(value, Metric)}
         return frozenset(shapes) | {f"{name}/*" for name in merged}
 
+    def text(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> str:
+        """The program of the measure on the first batch, before it is compiled."""
+        batch, _ = next(iter(source.sequential()))
+        context = Context.at(root_key(0), hyper=hyper)
+        return self._run.jitted.lower(arrays, batch, context, np.uint32(0)).as_text()
+
     def _total(self, name: str, values: list[Any], counts: np.ndarray) -> dict[str, Any]:
         if not isinstance(values[0], Metric):
             # Divided last, so that the mean of equal values is that value to the bit.

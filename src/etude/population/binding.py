@@ -21,6 +21,7 @@ from etude.engine.step import Plan, state_of, step_on
 from etude.errors import ConfigurationError, EtudeError, suggest
 from etude.kinds import is_mapping
 from etude.population.each import EachMember
+from etude.population.given import Given
 from etude.population.groups import Group, arrays_like, grouped, models_of, phases_of
 from etude.population.spec import SEED, Member, Population, arguments
 from etude.training.binding import bind
@@ -39,7 +40,7 @@ class Bound:
         arrays: of the model that each member begins with; they are the user's.
     """
 
-    population: Population
+    population: Population | Given
     members: tuple[Member, ...]
     groups: tuple[Group, ...]
     arrays: tuple[PyTree, ...]
@@ -55,7 +56,7 @@ class Bound:
 
 
 def bind_population(
-    population: Population,
+    population: Population | Given,
     phases: tuple[Phase, ...],
     callbacks: Sequence[Callback],
     *,
@@ -155,7 +156,9 @@ def _placed(callback: Callback, count: int) -> Callback:
         ) from error
 
 
-def _unread(population: Population, groups: Sequence[Group], member: Member) -> Iterator[str]:
+def _unread(
+    population: Population | Given, groups: Sequence[Group], member: Member
+) -> Iterator[str]:
     """A sentence for each varied number that nothing reads."""
     phases = groups[0].settings.phases
     for name in member.hyper:
@@ -174,9 +177,13 @@ def _unread(population: Population, groups: Sequence[Group], member: Member) -> 
             if built
             else f"read it in a rule or a loss as context.hyper[{name!r}]"
         )
-        known = sorted({*_hyper_names(phases), *arguments(population.init), SEED} - {name})
+        known = sorted({*_hyper_names(phases), *_taken(population), SEED} - {name})
         near = f" {suggest(name, known)}" if suggest(name, known).startswith("Did") else ""
         yield f"Population: {name!r} varies, and nothing reads it: {what}.{near}"
+
+
+def _taken(population: Population | Given) -> frozenset[str]:
+    return arguments(population.init) if isinstance(population, Population) else frozenset()
 
 
 def _hyper_names(phases: Sequence[Phase]) -> set[str]:
@@ -186,7 +193,7 @@ def _hyper_names(phases: Sequence[Phase]) -> set[str]:
 def _reads(group: Group, phase: Phase, name: str) -> bool:
     """Whether the step of a phase depends on a number of `context.hyper`."""
     plan = group.settings.bound[phase.name].plan
-    state = _abstract(plan, group.settings.model)
+    state = abstract_state(plan, group.settings.model)
     source = phase.source
     assert isinstance(source, Resident)
     leaves = jax.tree_util.tree_leaves_with_path(state)
@@ -209,7 +216,8 @@ def _reads(group: Group, phase: Phase, name: str) -> bool:
     return False
 
 
-def _abstract(plan: Plan, model: PyTree) -> Any:
+def abstract_state(plan: Plan, model: PyTree) -> Any:
+    """Shapes and types of the state of a lone training."""
     keys = jax.eval_shape(lambda: randomness.visit_keys(0, plan.phase.name, 0))
     arrays = jax.eval_shape(lambda: eqx.filter(model, is_array))
     return jax.eval_shape(partial(state_of, plan, donate=False), arrays, keys)

@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from etude.engine.leaf_roles import is_array
 from etude.engine.phase import Phase
 from etude.errors import ModelError
+from etude.population.given import Given
 from etude.population.spec import Member, Population
 from etude.training.settings import Settings
 
@@ -51,7 +52,7 @@ def grouped(members: Sequence[Member]) -> list[list[Member]]:
     return found
 
 
-def models_of(population: Population, group: Sequence[Member]) -> list[PyTree]:
+def models_of(population: Population | Given, group: Sequence[Member]) -> list[PyTree]:
     """The models that the members of a group begin with.
 
     Raises `ModelError` for one that is another than those of the same settings.

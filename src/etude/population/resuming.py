@@ -41,7 +41,7 @@ def restored_population(
             f"{listed(serious, behind)}\nA population goes on with the settings that began it, "
             "of which only a phase may become longer. Train anew with the others."
         )
-    root = _visit(subject, run, restored)
+    root = restored_visit(subject, run, restored)
     _go_on(subject, root, meta)
     hooks = subject.settings.hooks
     hooks.member_stops = {
@@ -59,7 +59,8 @@ def _refuse_lone(run: Run, restored: Restored) -> None:
         )
 
 
-def _visit(subject: "Members", run: Run, restored: Restored) -> Visit:
+def restored_visit(subject: "Members", run: Run, restored: Restored) -> Visit:
+    """The visit of a checkpoint, with its members and the states of its teams."""
     meta = restored.meta
     subject.programs.teams = {
         name: tuple(map(tuple, teams)) for name, teams in meta["teams"].items()
@@ -104,4 +105,4 @@ def load_population(subject: "Members", run: Run, checkpoint: str | None) -> tup
     """The models of all members as a checkpoint has them."""
     restored = run.checkpoints.restore(checkpoint)
     _refuse_lone(run, restored)
-    return subject.model(_visit(subject, run, restored))
+    return subject.model(restored_visit(subject, run, restored))

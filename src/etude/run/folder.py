@@ -25,6 +25,8 @@ LEDGER = "checkpoints.log"
 FOLDERS = ("checkpoints", "figures")
 #: Folder of all trials but the first, in the folder of an experiment.
 TRIALS = "trials"
+#: Where the runs of the populations that trials were trained in are.
+POPULATIONS = "populations"
 
 # What a training, its callbacks and its report leave beside checkpoints: an overwriting run removes
 # these and nothing else, so that what a user keeps in the folder stays.
@@ -134,12 +136,12 @@ def _was_locked(path: Path) -> bool:
 
 
 def remove_run(folder: Path) -> None:
-    """Remove what trainings wrote into `folder`, its trials included.
+    """Remove what trainings wrote into `folder`, its trials and populations included.
 
     Raises LockedError, before anything is removed, while another training writes one of them.
     """
-    place = folder / TRIALS
-    trials = [path for path in place.iterdir() if is_run(path)] if place.is_dir() else []
+    places = [place for name in (TRIALS, POPULATIONS) if (place := folder / name).is_dir()]
+    trials = [path for place in places for path in place.iterdir() if is_run(path)]
     with contextlib.ExitStack() as held:
         for trial in trials:
             held.callback(Lock(trial / LOCK).release)
@@ -149,7 +151,8 @@ def remove_run(folder: Path) -> None:
         if [path.name for path in trial.iterdir()] == [LOCK]:  # else it tells whose folder it is
             (trial / LOCK).unlink()
         _remove_empty(trial)
-    _remove_empty(place)
+    for place in places:
+        _remove_empty(place)
 
 
 def _remove_results(folder: Path) -> None:

@@ -50,6 +50,12 @@ class Session:
             arrays = self.subject.first()
             self._root = self.visit(self.settings.phases[0], arrays, 0, donate=False)
 
+    def take_over(
+        self, root: Visit, counts: dict[str, int], reasons: list[tuple[str, Reason]]
+    ) -> None:
+        """Stands where a training has come that was made elsewhere."""
+        self._root, self.counts, self.reasons = root, counts, reasons
+
     def go_on_to(self, phase: Phase) -> None:
         """The next phase begins with what the one before has left."""
         arrays = self.subject.hand_over(self.root)

@@ -1,0 +1,103 @@
+"""`etude train RECIPE --population N`: the trials of a method as one population."""
+
+import numpy as np
+import pytest
+import seeded
+from crowd import close
+from seeded import Lines
+
+import etude as et
+from etude.cli.main import main
+from etude.run import History, Run, Status
+
+
+def go(folder, said=None, **options):
+    config = options.pop("config", Lines())
+    say = (lambda line: None) if said is None else said.append
+    return seeded.recipe.run(config, folder, progress=False, say=say, **options)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """The same experiment one after another, and side by side."""
+    folder = tmp_path_factory.mktemp("recipe")
+    said: list[str] = []
+    tables = go(folder / "one"), go(folder / "many", said, population=True)
+    return folder, tables, said
+
+
+def test_each_trial_has_the_run_that_it_would_have_had(both):
+    folder, (one, many), said = both
+    assert one == many
+    assert "fast: 2 trials side by side, seeds 0, 1" in said
+    for place in (".", "trials/fast-1", "trials/slow-0", "trials/slow-1"):
+        ours, theirs = folder / "many" / place, folder / "one" / place
+        mine, other = History.open(ours), History.open(theirs)
+        assert mine.names == other.names
+        np.testing.assert_allclose(
+            mine["train/loss"].value, other["train/loss"].value, rtol=1e-4, atol=1e-6
+        )
+        records = [dict.fromkeys(record) for record in mine]
+        assert records == [dict.fromkeys(record) for record in other]
+        assert Status.read(ours).state == "finished"
+        assert Status.read(ours).steps == Status.read(theirs).steps
+        with Run.open(ours, lock=False) as left, Run.open(theirs, lock=False) as right:
+            assert left.config["configuration"] == right.config["configuration"]
+    trial = seeded.trials(Lines())[3]
+    close(trial.load(folder / "many/trials/slow-1"), trial.load(folder / "one/trials/slow-1"))
+
+
+def test_its_runs_are_measured_and_go_on_alone(both, tmp_path):
+    folder, _, _ = both
+    table = seeded.recipe.evaluate(Lines(), folder / "many", "valid", say=lambda line: None)
+    assert [row[0] for row in table.rows] == ["fast", "slow"]
+    trial = seeded.trials(Lines(steps=20))[1]
+    trainer = trial.build(run=folder / "many/trials/fast-1", progress=False)
+    assert trainer.resume().history["train/loss"].step[-1] == 20
+
+
+def test_interrupted_and_resumed(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+
+    def failing(*arguments):
+        raise RuntimeError("pulled the plug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("etude.population.handing_out.FinishedPopulation.hand_out", failing)
+        with pytest.raises(RuntimeError, match="plug"):
+            go(folder, population=True)
+    said: list[str] = []
+    table = go(folder, said, resume=True)
+    assert "slow: 2 trials side by side, seeds 0, 1" in said
+    assert table == go(tmp_path / "other", population=True)
+
+
+def test_what_differs_is_refused(tmp_path):
+    for field, what in (("shifted", "data of phase 'fit'"), ("closed", "steps or measures")):
+        with pytest.raises(et.ConfigurationError, match=f"more than the seed differs: {what}"):
+            go(tmp_path / field, config=Lines(**{field: True}), population=True)
+        assert not (tmp_path / field).exists()
+
+
+def test_a_trial_that_is_not_finite_is_named_and_the_others_are_kept(tmp_path):
+    config = Lines(broken=True, repeats=6)
+    with pytest.raises(et.NonFiniteError, match=r"fast: not all trials .* seed \d: Phase 'fit'"):
+        go(tmp_path / "run", config=config, population=True)
+    assert list((tmp_path / "run/trials").iterdir())
+
+
+def test_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(seeded.__file__.rsplit("/", 1)[0])
+    line = ["train", "seeded:recipe", "--run", "many", "--population", "3", "--steps", "4"]
+    assert not main(line)
+    printed = capsys.readouterr().out
+    assert "fast: 3 trials side by side, seeds 0, 1, 2" in printed
+    assert Run.open(tmp_path / "many", lock=False).config["configuration"]["repeats"] == 3
+    for extra, message in (
+        (["--repeats", "4"], "--population is the number of seeds"),
+        (["--population", "1"], "--population"),
+    ):
+        given = [] if "--population" in extra else ["--population", "3"]
+        assert main([*line[:4], "--overwrite", *given, *extra]) == 2
+        assert message in capsys.readouterr().err
