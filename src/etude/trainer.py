@@ -31,7 +31,7 @@ from etude.population import MemberResult, Population
 from etude.population.binding import Bound, bind_population
 from etude.population.given import Given
 from etude.population.handing_out import FinishedPopulation
-from etude.population.results import member_results
+from etude.population.results import member_results, write_table
 from etude.population.resuming import load_population
 from etude.population.subject import Members
 from etude.run import History, Run
@@ -139,26 +139,33 @@ class Trainer:
         listed = [Progress(), *callbacks] if progress else list(callbacks)
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
             listed.append(ModelCheckpoint())
-        hooks = Hooks(listed)
-        for callback, hook in hooks.impatient:
+        phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
+        self._population = None
+        if population is not None:
+            self._population = _bound(
+                population,
+                model,
+                phases,
+                listed,
+                nonfinite=nonfinite,
+                folder=self.folder,
+                seed=seed,
+                executor=executor,
+                on_full_disk=on_full_disk,
+            )
+            self.settings = self._population.settings
+        else:
+            hooks = Hooks(listed)
+            bound, reports = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
+            self.settings = Settings(
+                model, phases, bound, reports, hooks, nonfinite, seed, executor, on_full_disk
+            )
+        for callback, hook in self.settings.hooks.impatient:
             warnings.warn(
                 f"{type(callback).__name__} has {hook}, so every step is a chunk of its own, "
                 "which is slow. on_steps_end gets the metrics of every step without that.",
                 stacklevel=2,
             )
-        phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
-        self._population = None
-        if population is not None:
-            self._population = _bound(
-                population, model, phases, listed, nonfinite=nonfinite, folder=self.folder,
-                seed=seed, executor=executor, on_full_disk=on_full_disk,
-            )  # fmt: skip
-            self.settings = self._population.settings
-            return
-        bound, reports = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
-        self.settings = Settings(
-            model, phases, bound, reports, hooks, nonfinite, seed, executor, on_full_disk
-        )
 
     def watched_by(self, *callbacks: Callback) -> "Trainer":
         """A trainer of the same training, with further callbacks.
@@ -261,6 +268,8 @@ class Trainer:
             training = Training(subject, run)
             training.run_through(how)
         members = member_results(population, training) if population else ()
+        if members and run is not None:
+            write_table(run.path, members)
         return Result(
             model=training.session.hand_over(),
             reason=training.session.reasons[-1][1],

@@ -1,12 +1,17 @@
 """What a population leaves of each member."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from etude.callbacks.base import Reason
 from etude.callbacks.members import of_member
 from etude.population.binding import Bound
+from etude.run.report import TABLE
 from etude.training.loop import Training
 
 
@@ -42,3 +47,26 @@ def member_results(bound: Bound, training: Training) -> tuple[MemberResult, ...]
             )
         )
     return tuple(found)
+
+
+def write_table(folder: Path, members: Sequence[MemberResult]) -> None:
+    """A row for each member, which the report of the run shows."""
+    varied = list(members[0].varied)
+    scalars = [
+        {name: value for name, value in one.metrics.items() if np.ndim(value) == 0}
+        for one in members
+    ]
+    names = list(dict.fromkeys(name for one in scalars for name in one))
+    rows = [
+        [
+            str(number),
+            str(one.seed),
+            *(f"{one.varied[name]}" for name in varied),
+            one.reason.name,
+            str(one.step),
+            *(f"{metrics[name]:.5g}" if name in metrics else "" for name in names),
+        ]
+        for number, (one, metrics) in enumerate(zip(members, scalars, strict=True))
+    ]
+    head = ["member", "seed", *varied, "ended", "step", *names]
+    (folder / TABLE).write_text(json.dumps({"head": head, "rows": rows}), encoding="utf-8")

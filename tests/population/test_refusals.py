@@ -1,0 +1,120 @@
+"""What cannot be a population is refused by name, before anything is trained."""
+
+import threading
+
+import jax.numpy as jnp
+import optax
+import pytest
+from crowd import LEARNER, RATES, X, init, loss, phase, trainer
+
+import etude as et
+
+RATE = {"rate": RATES}
+
+
+def refused(match, *phases, error=et.ConfigurationError, **options):
+    with pytest.raises(error, match=match):
+        trainer(list(phases) or phase(), **{"vary": RATE, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"members": 0}, r"members is a whole number from 1; got 0"),
+        ({"members": True}, r"members is a whole number from 1; got True"),
+        ({"members": 2, "team": 0}, r"team is a whole number of members from 1; got 0"),
+        ({}, r"say how many members there are"),
+        ({"vary": {}}, r"say how many members there are"),
+        ({"vary": {"rate": "ab"}}, r"vary\['rate'\] has one value for each member; got 'ab'"),
+        ({"vary": {"rate": []}}, r"vary\['rate'\] is empty"),
+        ({"vary": {"rate": [1.0], "seed": [1, 2]}}, r"got 1 of 'rate', 2 of 'seed', expected 1"),
+        ({"members": 3, "vary": {"rate": [0.1, 0.2]}}, r"got 2 of 'rate', expected 3"),
+        ({"vary": {"seed": [0, 1.5]}}, r"a seed is a whole number from 0; got 0.0"),
+        ({"vary": {"seed": [-1]}}, r"a seed is a whole number from 0; got -1"),
+    ],
+)
+def test_what_is_no_population(options, match):
+    with pytest.raises(et.ConfigurationError, match=match):
+        et.Population(**{"init": init, **options})
+
+
+def test_a_number_that_nothing_reads():
+    built = et.Learner(et.Gradient(loss), optax.adam(0.1))
+    refused(r"'rate' varies, and nothing reads it: The learner has an optimizer that is built",
+            phase(built))  # fmt: skip
+    refused(
+        r"'rat' varies, .* Did you mean 'rate'", phase(hyper={"rate": 0.1}), vary={"rat": RATES}
+    )
+
+    def made_of(key, size=4):
+        return init(key, size)
+
+    refused(r"'width' varies, and nothing reads it", phase(hyper={"rate": 0.1}),
+            vary={"width": [2, 3]}, make=made_of)  # fmt: skip
+
+
+def test_a_name_with_two_places_or_none():
+    refused(r"'width' varies, and is both an argument of init and a number",
+            phase(hyper={"width": 2, "rate": 0.1}), vary={"width": [2, 3]})  # fmt: skip
+    refused(r"so hyper is a dict of numbers; got float", phase(hyper=0.1))
+    refused(r"hyper must be a pytree of numbers; got 'a'", vary={"rate": ["a", "b", "c"]})
+    refused(r"hyper must be a pytree of numbers; got NaN", vary={"rate": [float("nan"), 0.1]})
+
+
+def test_members_of_equal_settings_have_equal_shapes():
+    def random(key):
+        made = init(key)
+        return made if float(made["head"][0]) > 0 else {**made, "more": jnp.zeros(2)}
+
+    refused(r"init makes another model for member \d \(seed \d\) than for member 0, of equal",
+            vary={"seed": range(8)}, make=random, error=et.ModelError)  # fmt: skip
+
+
+def test_what_members_side_by_side_cannot_have():
+    def batches(epoch):
+        yield (X[:8], X[:8, 0])
+
+    streamed = et.Phase("fit", LEARNER, et.StreamData(batches), et.Steps(3))
+    refused(r"needs data on the device, .* got StreamData", streamed)
+    other = phase(name="mend", validation=None)
+    rescue = et.Rescue(other, et.Fallen("valid/error", 0.1, "min"))
+    refused(r"a rescue of one member would hold up the others", phase(rescue=rescue))
+    refused(r"A population has no roll-back", nonfinite="rollback", run="never")
+    population = et.Population(init, vary=RATE)
+    with pytest.raises(et.ConfigurationError, match="a model or a population; got both"):
+        et.Trainer(init, phase(), population=population, progress=False)
+    with pytest.raises(et.ConfigurationError, match="There is no phase"):
+        et.Trainer(population=population)
+
+
+class Plain(et.Callback):
+    pass
+
+
+class Patient(et.Callback):
+    def with_members(self):
+        return "each"
+
+    def on_batch_end(self, event, metrics):
+        return None
+
+
+class Locked(et.Callback):
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def with_members(self):
+        return "each"
+
+
+def test_callbacks_that_do_not_go_with_it():
+    refused(r"Plain does not say how it goes with a population", callbacks=[Plain()])
+    refused(r"Patient has on_batch_end, which a copy for each member", callbacks=[Patient()])
+    refused(r"Locked cannot be copied for each member", callbacks=[Locked()])
+    refused(r"LivePlot draws one training", callbacks=[et.LivePlot()])
+    watching = et.ModelCheckpoint(monitor="valid/error", mode="min")
+    refused(r"ModelCheckpoint\(monitor='valid/error'\) keeps the best", callbacks=[watching])
+    refused(
+        r"EarlyStopping watches 'valid/eror'",
+        callbacks=[et.EarlyStopping("valid/eror", mode="min")],
+    )
