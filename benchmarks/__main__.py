@@ -21,6 +21,7 @@ from benchmarks import (
     machinery,
     memory,
     orders,
+    population,
     reading,
     spikes,
     start,
@@ -45,6 +46,7 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "born": born.report,
     "machinery": machinery.report,
     "generative": generative.report,
+    "population": population.report,
 }
 
 
