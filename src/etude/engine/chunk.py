@@ -49,6 +49,8 @@ def fetched_step(
     arrays: PyTree,
     order: PyTree,
     total: Float[Array, ""],
+    *,
+    all_move: bool = False,
 ) -> tuple[State, dict[str, Array]]:
     """One step on a batch of resident data; the state says which, for each of its members."""
     position = state.clock % per_epoch
@@ -56,7 +58,7 @@ def fetched_step(
     def batch(order: PyTree) -> PyTree:
         return fetch(arrays, order, position)
 
-    return step_on(plan, state, batch, order, total)
+    return step_on(plan, state, batch, order, total, all_move=all_move)
 
 
 def order_of(source: Resident, keys: Array, epoch: Any) -> PyTree:

@@ -136,10 +136,11 @@ def run_loop(
 
         return jax.lax.cond(order.epoch == epoch, lambda: order, draw)
 
-    def step(fetch: Fetch, carry: Carry, order: Order) -> Carry:
+    def step(fetch: Fetch, carry: Carry, order: Order, all_move: bool = False) -> Carry:
         state, rows = carry
-        positions = order.positions
-        after, metrics = fetched_step(plan, per_epoch, fetch, state, arrays, positions, total)
+        after, metrics = fetched_step(
+            plan, per_epoch, fetch, state, arrays, order.positions, total, all_move=all_move
+        )
         if tuple(metrics) != columns:
             raise RuleError(
                 f"Phase {plan.phase.name!r} reports other metrics than when its trainer was made: "
@@ -152,14 +153,21 @@ def run_loop(
         order = drawn(state, order)
         last = order.epoch * per_epoch + full
 
-        def body(carry: Carry) -> Carry:
-            if len(source.fetches) == 1:
-                return step(source.fetches[0], carry, order)
-            kinds = [partial(step, fetch, order=order) for fetch in source.fetches]
+        def body(carry: Carry, all_move: bool = False) -> Carry:
+            kinds = [partial(step, one, order=order, all_move=all_move) for one in source.fetches]
+            if len(kinds) == 1:
+                return kinds[0](carry)
             return jax.lax.switch(source.kind(carry[0].clock % per_epoch), kinds, carry)
 
-        stop = jnp.minimum(until, last)
-        state, rows = jax.lax.while_loop(lambda c: going(c[0], stop), body, (state, rows))
+        stop, within = jnp.minimum(until, last), (state, rows)
+        if state.fault.ndim:
+            # To keep what stands still costs a tenth of a step: only while something does.
+            within = jax.lax.while_loop(
+                lambda c: going(c[0], stop) & c[0].moving.all(),
+                partial(body, all_move=True),
+                within,
+            )
+        state, rows = jax.lax.while_loop(lambda c: going(c[0], stop), body, within)
         tail = source.tail
         if tail is not None:
             at_tail = going(state, until) & (state.clock == last)

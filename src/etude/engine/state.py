@@ -56,4 +56,9 @@ class State(eqx.Module):
     @property
     def going(self) -> Bool[Array, ""]:
         """Whether the next step moves anything."""
-        return jnp.any(self.active & (self.fault == 0))
+        return jnp.any(self.moving)
+
+    @property
+    def moving(self) -> Bool[Array, "*members"]:
+        """Which members the next step moves."""
+        return self.active & (self.fault == 0)

@@ -211,8 +211,13 @@ def step_on(
     batch: Callable[[PyTree], PyTree],
     order: PyTree,
     total: Float[Array, ""],
+    *,
+    all_move: bool = False,
 ) -> tuple[State, dict[str, Array]]:
-    """As `step_of`, on the batch that `batch` gives for an order; each member has its own."""
+    """As `step_of`, on the batch that `batch` gives for an order; each member has its own.
+
+    `all_move` is for members of which none stands still, which then need not be looked at.
+    """
     if state.clock.ndim or state.fault.shape != state.active.shape:
         raise ConfigurationError(
             "The clock of a state is one number, also for several members, whose fault and active "
@@ -234,7 +239,9 @@ def step_on(
         member = State(state.clock, model, learners, keys, hyper, fault, on)
         return _member_step(plan, member, batch(order), progress)
 
-    mapped = step if state.fault.ndim == 0 else jax.vmap(_kept_where_still(step))
+    mapped = step
+    if state.fault.ndim:
+        mapped = jax.vmap(step if all_move else _kept_where_still(step))
     model, learners, fault, metrics = mapped(
         state.model, state.learners, state.keys, state.hyper, state.fault, state.active, order
     )

@@ -33,6 +33,8 @@ class TeamPrograms:
         #: by phase; that of the second group is `fit[1]`
         self.executors: dict[str, Executor] = {}
         self.teams: dict[str, Teams] = {}
+        #: by phase, from how many threads its teams are started, where it was timed
+        self.threads: dict[str, int] = {}
         self._compiled: dict[str, TeamProgram] = {}
 
     def compiled(self, visit: Visit) -> float | None:
@@ -45,7 +47,7 @@ class TeamPrograms:
             self.program(name, group_of(self.groups, team[0]), state)
             for team, state in zip(teams, visit.state, strict=True)
         ]
-        self._compiled[name] = TeamProgram(teams, programs)
+        self._compiled[name] = TeamProgram(teams, programs, self.threads.get(name))
         return time.perf_counter() - began
 
     def program(self, phase: str, number: int, state: State) -> Program:
@@ -85,8 +87,10 @@ class TeamProgram:
     def __init__(self, teams: Teams, programs: Sequence[Program], threads: int | None = None):
         self.teams, self.programs = teams, programs
         self._visit: Visit | None = None
-        count = threads_for(programs) if threads is None else threads
-        self._threads = [ThreadPoolExecutor(1) for _ in range(count if count > 1 else 0)]
+        most = threads_for(programs)
+        self.threads = most if threads is None else min(threads, most)
+        pools = self.threads if self.threads > 1 else 0
+        self._threads = [ThreadPoolExecutor(1) for _ in range(pools)]
         self._names: tuple[str, ...] = ()
         self._order: np.ndarray = np.zeros(0, np.int64)
 

@@ -65,6 +65,7 @@ def restored_visit(subject: "Members", run: Run, restored: Restored) -> Visit:
     subject.programs.teams = {
         name: tuple(map(tuple, teams)) for name, teams in meta["teams"].items()
     }
+    subject.programs.threads = dict(meta["threads"])
     subject.programs.executors |= meta["executors"]
     front, *members = meta["visits"]
     phases = {phase.name: phase for phase in subject.settings.phases}

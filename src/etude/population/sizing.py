@@ -5,7 +5,8 @@ ones there, which are slow. So the trainer tries, and says what it found.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import jax
 
@@ -18,7 +19,7 @@ from etude.population.states import copy, together
 from etude.training.phase_visit import Visit
 
 #: Seconds that a round of steps should last to be timed, and how many rounds are.
-ROUND, ROUNDS = 0.05, 3
+ROUND, ROUNDS = 0.06, 5
 #: By how much a team must be faster than its members one by one: they keep their own bits.
 GAIN = 1.05
 #: Sizes that are tried, beside all members together.
@@ -42,29 +43,51 @@ def teams_of(members: Sequence[int], size: int) -> Teams:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The teams of a group that were found fastest, and from how many threads they are started.
+
+    Attributes:
+        seconds: of a step of all members, by the size of a team; none where nothing was timed.
+        threads: None if nothing was timed.
+    """
+
+    teams: Teams
+    threads: int | None = None
+    seconds: Mapping[int, float] = field(default_factory=dict[int, float])
+
+
 def fastest(
     members: Sequence[int],
     states: Sequence[State],
     make: Callable[[State], Program],
     visit: Visit,
-) -> tuple[Teams, dict[int, float]]:
-    """The teams in which the members make their steps fastest, and the seconds of a step of all,
-    by the size of a team; none where nothing was timed.
+) -> Choice:
+    """The teams in which the members make their steps fastest.
 
     The states are copied. `make` compiles the program of a team.
     """
     count = len(members)
     convolutions = jax.default_backend() == "cpu" and make(states[0]).executor == "dispatch"
     if count == 1 or convolutions or setting("disable_jit"):
-        return teams_of(members, 1), {}
+        return Choice(teams_of(members, 1))
+
+    def timed(size: int, threads: int | None) -> tuple[float, int]:
+        return _timed(teams_of(members, size), members, states, make, visit, threads)
+
     seconds: dict[int, float] = {}
+    threads: dict[int, int] = {}
     for size in [*(size for size in SIZES if size < count), count]:
-        teams = teams_of(range(count), size)
-        seconds[size] = _timed(teams, members, states, make, visit)
+        seconds[size], threads[size] = timed(size, None)
+        if threads[size] > 1:
+            # Large operations use all cores by themselves, and are in each other's way.
+            alone, _ = timed(size, 1)
+            if alone < seconds[size]:
+                seconds[size], threads[size] = alone, 1
     best = min(seconds, key=lambda size: seconds[size])
     if seconds[best] * GAIN > seconds[1]:
         best = 1
-    return teams_of(members, best), seconds
+    return Choice(teams_of(members, best), threads[best], seconds)
 
 
 def _timed(
@@ -73,12 +96,13 @@ def _timed(
     states: Sequence[State],
     make: Callable[[State], Program],
     visit: Visit,
-) -> float:
-    """Seconds of a step of all members."""
+    threads: int | None,
+) -> tuple[float, int]:
+    """Seconds of a step of all members, and the threads that they were started from."""
     # Copies: the steps are thrown away.
-    trial = tuple(copy(together([states[place] for place in team])) for team in teams)
-    numbers = tuple(tuple(members[place] for place in team) for team in teams)
-    program = TeamProgram(numbers, [make(state) for state in trial])
+    places = {member: place for place, member in enumerate(members)}
+    trial = tuple(copy(together([states[places[number]] for number in team])) for team in teams)
+    program = TeamProgram(teams, [make(state) for state in trial], threads)
     program.enter(visit)
     done, steps, taken = 0, 1, 0.0
 
@@ -101,4 +125,4 @@ def _timed(
             done, best = done + steps, min(best, taken)
     finally:
         program.close()
-    return best / steps
+    return best / steps, program.threads

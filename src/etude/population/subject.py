@@ -152,6 +152,7 @@ class Members:
         stops = self.settings.hooks.member_stops
         return {
             "teams": self.programs.teams,
+            "threads": self.programs.threads,
             "member_stops": [[n, stop.reason.name, stop.detail] for n, stop in stops.items()],
         }
 
@@ -201,15 +202,18 @@ class Members:
             if (size := self.bound.population.team) is not None:
                 found += teams_of(group.members, size)
                 continue
-            teams, seconds = fastest(
+            choice = fastest(
                 group.members,
                 [states[member] for member in group.members],
                 lambda state, number=number: self.programs.program(visit.phase.name, number, state),
                 visit,
             )
-            found += teams
+            found += choice.teams
+            # Of groups that are timed one by one, the first says what is told.
             if not number:
-                self.timed[visit.phase.name] = seconds
+                self.timed[visit.phase.name] = dict(choice.seconds)
+                if choice.threads is not None:
+                    self.programs.threads[visit.phase.name] = choice.threads
         return tuple(found)
 
     def _copy(self, visit: Visit, number: int, *, ema: bool) -> Any:
