@@ -29,7 +29,8 @@ class TeamPrograms:
     """The programs of all phases; a phase keeps its teams and its executors, to keep its bits."""
 
     def __init__(self, groups: Sequence[Group], executor: Executor | None):
-        self.groups, self.executor = groups, executor
+        self.groups = groups
+        self.executor: Executor | None = executor
         #: by phase; that of the second group is `fit[1]`
         self.executors: dict[str, Executor] = {}
         self.teams: dict[str, Teams] = {}

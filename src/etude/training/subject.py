@@ -79,12 +79,20 @@ class Boundaries(Protocol):
 class Subject(Protocol):
     """What is trained, from the models that it begins with to those that it leaves."""
 
-    settings: Settings
-    programs: ProgramsOf
-    #: how many members there are; 0 for one model that is no population
-    count: int
-    #: the numbers of those of equal shapes, group by group
-    groups: tuple[tuple[int, ...], ...]
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def programs(self) -> ProgramsOf: ...
+
+    @property
+    def count(self) -> int:
+        """How many members there are; 0 for one model that is no population."""
+        ...
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of those of equal shapes, group by group."""
+        ...
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the bits of the training."""
