@@ -18,6 +18,7 @@ Y = np.sin(2 * X[:, 0])
 
 class Lines(Configuration, frozen=True):
     repeats: int = Field(2, ge=1, le=20, description="seeds of each method")
+    methods: int = Field(1, ge=1, le=2, description="how many methods")
     steps: int = Field(12, ge=1, description="steps of the phase")
     shifted: bool = Field(False, description="data that depend on the seed")
     closed: bool = Field(False, description="a loss that depends on the seed")
@@ -53,7 +54,7 @@ def evaluate(model, split):
 def trials(config):
     return [
         Trial(name, seed, partial(build, config, rate, seed), evaluate, partial(skeleton, seed))
-        for name, rate in (("fast", 0.1), ("slow", 0.01))
+        for name, rate in (("fast", 0.1), ("slow", 0.01))[: config.methods]
         for seed in range(config.seed, config.seed + config.repeats)
     ]
 

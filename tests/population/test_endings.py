@@ -25,7 +25,11 @@ def broken(model, batch, context):
 BREAKING = et.Learner(et.Gradient(broken), lambda hyper: optax.adam(hyper["rate"]))
 
 
-@pytest.fixture(scope="module", params=[3, 1], ids=["team", "alone"])
+@pytest.fixture(
+    scope="module",
+    params=[3, pytest.param(1, marks=pytest.mark.slow)],
+    ids=["team", "alone"],
+)
 def team(request):
     return request.param
 
@@ -73,12 +77,14 @@ def test_a_member_at_fault_ends_and_takes_no_part_in_the_next_phase(team):
         close(result.member(number), one.model)
 
 
+@pytest.mark.slow
 def test_no_member_goes_on(team):
     vary = {"rate": [0.05, 0.06, 0.07]}
     with pytest.raises(et.NonFiniteError, match=r"No member goes on:\nMember 0: Phase 'fit', step"):
         trainer(phase(BREAKING), vary, team).fit()
 
 
+@pytest.mark.slow
 def test_skipping_is_of_a_member(team):
     result = trainer(phase(BREAKING), VARY, team, nonfinite="skip").fit()
     ends = [result.history[f"train/skipped.{number}"].value[-1] for number in range(3)]
@@ -86,6 +92,7 @@ def test_skipping_is_of_a_member(team):
     assert np.isfinite(result.metrics["valid/error.2"])
 
 
+@pytest.mark.slow
 def test_a_goal_is_reached_by_a_member():
     first = trainer(phase(), VARY).fit()
     values = [first.metrics[f"valid/error.{number}"] for number in range(3)]

@@ -144,6 +144,7 @@ def test_convolutions_are_trained_one_by_one_on_a_cpu():
         )
 
 
+@pytest.mark.slow
 def test_what_is_timed_is_kept_and_changes_no_bit():
     """Whatever teams are chosen, they are those that the history says."""
     result = trainer(phase(), team=None).fit()
@@ -152,6 +153,7 @@ def test_what_is_timed_is_kept_and_changes_no_bit():
     equal(result.model, trainer(phase(), team=sizes[0]).fit().model)
 
 
+@pytest.mark.slow
 def test_without_data_and_models_stay_the_users():
     def climb(model, batch, context):
         return -jnp.sum(model["head"]) * context.hyper["rate"]

@@ -9,6 +9,10 @@ from test_endings import BREAKING, VARY, stopping
 import etude as et
 
 
+def slow(step):
+    return pytest.param(step, marks=pytest.mark.slow)
+
+
 class Breaking(et.Callback):
     """Fails at a step, once."""
 
@@ -46,7 +50,7 @@ def whole(tmp_path_factory):
     return result
 
 
-@pytest.mark.parametrize("step", [3, 6, 18, 23])
+@pytest.mark.parametrize("step", [slow(3), slow(6), 18, slow(23)])
 def test_the_same_bits_and_the_same_history(whole, tmp_path, step):
     with pytest.raises(RuntimeError, match="plug"):
         made(tmp_path / "run", Breaking(step)).fit()
@@ -58,6 +62,7 @@ def test_the_same_bits_and_the_same_history(whole, tmp_path, step):
     assert result.metrics == whole.metrics
 
 
+@pytest.mark.slow
 def test_the_teams_that_were_timed_are_kept(tmp_path):
     """They decide the bits, so that a resume does not choose anew."""
     vary = {"rate": RATES}
@@ -70,6 +75,7 @@ def test_the_teams_that_were_timed_are_kept(tmp_path):
     equal(result.model, trainer(phase(), vary, sizes[0]).fit().model)
 
 
+@pytest.mark.slow
 def test_a_finished_one_is_loaded_and_may_become_longer(whole, tmp_path):
     equal(made(whole.run).load(), whole.model)
     shutil.copytree(whole.run, tmp_path / "run")

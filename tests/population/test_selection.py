@@ -50,6 +50,7 @@ def test_a_schedule_that_is_found_beats_every_constant_rate():
     assert max(rates[:4]) > 4 * max(rates[-4:])
 
 
+@pytest.mark.slow
 def test_a_copy_is_its_source_with_another_number():
     seen = {}
 
@@ -71,7 +72,7 @@ def test_a_copy_is_its_source_with_another_number():
             if event.step == 6:
                 seen["losses"] = metrics.last()
 
-    for team in (3, 1, 2):
+    for team in (3, 2):
         vary = {"rate": RATES, "seed": [4, 5, 4]}
         result = trainer(phase(), vary, team, callbacks=[Looking()]).fit()
         # Equal weights, batches and noise: one step later the losses are still the same.
@@ -82,6 +83,7 @@ def test_a_copy_is_its_source_with_another_number():
         assert max(jax.tree.leaves(moved)) > 1e-4
 
 
+@pytest.mark.slow
 def test_resumed_to_the_same_bits(tmp_path):
     whole = descend([selection(every=2)]).fit()
     with pytest.raises(RuntimeError, match="plug"):

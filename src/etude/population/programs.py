@@ -55,7 +55,7 @@ class TeamPrograms:
         """The program of a team of a group, of which this is the state."""
         key = f"{phase}[{number}]" if number else phase
         bound = self.groups[number].settings.bound[phase]
-        executor = self.executors.get(key, self.executor)
+        executor = self.executors.get(key) or self.executor
         made = Program(bound.plan, state, None, executor, bound.metrics)
         self.executors[key] = made.executor
         return made
