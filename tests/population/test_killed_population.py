@@ -47,14 +47,13 @@ def start(run, out, *, resume=False, pause=0.0):
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", [6, 14, 22])
 def test_killed_at_a_step(tmp_path, moment):
-    child = start(tmp_path / "run", tmp_path / "none.npz", pause=0.15)
-    assert child.stdout is not None
-    for line in child.stdout:
-        if int(line) >= moment:
-            break
-    time.sleep(0.05)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    with start(tmp_path / "run", tmp_path / "none.npz", pause=0.15) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if int(line) >= moment:
+                break
+        time.sleep(0.05)
+        os.kill(child.pid, signal.SIGKILL)
     again = start(tmp_path / "run", tmp_path / "again.npz", resume=True)
     again.communicate(timeout=300)
     assert again.returncode == 0

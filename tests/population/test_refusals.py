@@ -87,6 +87,14 @@ def test_what_members_side_by_side_cannot_have():
         et.Trainer(population=population)
 
 
+def test_an_init_that_fails_says_for_whom():
+    population = et.Population(lambda key, width: 1 // (width - 2), vary={"width": [2, 3]})
+    with pytest.raises(ZeroDivisionError) as caught:
+        et.Trainer(phases=phase(hyper={"rate": 0.1}), population=population)
+    (note,) = caught.value.__notes__
+    assert "for member 0: init(jax.random.key(0), width=2)" in note
+
+
 class Plain(et.Callback):
     pass
 

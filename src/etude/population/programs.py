@@ -215,4 +215,4 @@ def threads_for(programs: Sequence[Program]) -> int:
     loops = all(program.executor == "loop" for program in programs)
     if jax.default_backend() != "cpu" or not loops:
         return 1
-    return min(len(programs), len(os.sched_getaffinity(0)))
+    return min(len(programs), os.cpu_count() or 1)

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from etude.engine.leaf_roles import is_array
 from etude.engine.numbers import is_count
 from etude.errors import ConfigurationError
 from etude.kinds import is_a, is_mapping
@@ -113,7 +114,15 @@ class Population:
 
     def model(self, member: Member) -> Any:
         """The model that a member begins with."""
-        return self.init(jax.random.key(member.seed), **member.settings)
+        try:
+            return self.init(jax.random.key(member.seed), **member.settings)
+        except Exception as error:
+            given = "".join(f", {name}={one!r}" for name, one in member.settings.items())
+            error.add_note(
+                f"In the init of a population, for member {member.number}: "
+                f"init(jax.random.key({member.seed}){given})."
+            )
+            raise
 
 
 def arguments(init: Callable[..., Any]) -> frozenset[str]:
@@ -135,7 +144,7 @@ def _listed(vary: Any) -> Any:
 
 
 def _alike(values: Iterable[Any]) -> tuple[Any, ...]:
-    found = tuple(values)
+    found = tuple(one.item() if is_array(one) and one.ndim == 0 else one for one in values)
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in found)
     floats = numbers and any(isinstance(one, float) for one in found)
     return tuple(map(float, found)) if floats else found
