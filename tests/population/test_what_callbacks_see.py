@@ -10,7 +10,8 @@ from crowd import RATES, alone, close, phase, trainer
 from test_endings import VARY
 
 import etude as et
-from etude.run.report import TABLE, write_report
+from etude.run.report import write_report
+from etude.run.trials import TABLE
 
 
 class Each(et.Callback):

@@ -11,7 +11,7 @@ import numpy as np
 from etude.callbacks.base import Reason
 from etude.callbacks.members import of_member
 from etude.population.binding import Bound
-from etude.run.report import TABLE
+from etude.run.trials import TABLE
 from etude.training.loop import Training
 
 
