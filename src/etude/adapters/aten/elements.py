@@ -49,6 +49,7 @@ def _clamp(x: Array, low: Any = None, high: Any = None) -> Array:
     bounds = [one for one in (low, high) if one is not None]
     dtype = result_type(x, *bounds)
     x = x.astype(dtype)
+    # At a bound the gradient is that of x, as in torch 2.13; later versions give 0 or a half.
     if low is not None:
         x = jnp.where(x < low, jnp.asarray(low, dtype), x)
     return x if high is None else jnp.where(x > high, jnp.asarray(high, dtype), x)
