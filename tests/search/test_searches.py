@@ -204,6 +204,10 @@ def test_everything_wrong_with_a_search_is_in_one_message(tmp_path):
         RandomSearch(target=3, space={"x": [1, 2]}, mode="min").run(1)
     with pytest.raises(ConfigurationError, match="a grid needs a list of values"):
         GridSearch(target=bowl, space={"x": Range(0.0, 1.0)}, mode="min").run()
+    with pytest.raises(ConfigurationError, match="seed is a whole number from 0; got -1"):
+        RandomSearch(target=bowl, space={"x": [1, 2]}, mode="min", seed=-1).run(1)
+    with pytest.raises(ConfigurationError, match="'x' has the name of another column"):
+        GridSearch(target=bowl, space={"x": [1, 2]}, mode="min", metric="x").run()
     with pytest.raises(ConfigurationError, match="mode='min' or mode='max'"):
         GridSearch(target=bowl, space={"x": [1, 2]}).run()
     with pytest.raises(ConfigurationError, match="what another process can import"):

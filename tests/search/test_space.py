@@ -1,5 +1,6 @@
 """What a space may be, and what is said of one that cannot be searched."""
 
+import numpy as np
 import pytest
 from little_recipe import Little
 
@@ -32,6 +33,7 @@ def problems(given, model=None):
         ({"x": object()}, "x: expected a range, a list or a plain value"),
         ({"x": 1}, "The space varies nothing"),
         ({}, "The space varies nothing"),
+        ({"state": [1, 2]}, "state: the results have a column of this name"),
         ({3: [1, 2]}, "A field is named by text; got 3."),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
@@ -76,6 +78,13 @@ def test_values_become_those_of_the_fields():
         "rate": 0.1, "steps": 3, "widths": [2, 3]
     }  # fmt: skip
     assert Space.of(space.record()) == space
+
+
+def test_arrays_and_ranges_are_lists_of_choices():
+    space = Space.of({"x": np.geomspace(0.01, 1, 3), "n": range(2), "k": np.int64(3)})
+    assert space.varied == {"x": (0.01, 0.1, 1.0), "n": (0, 1)}
+    assert space.constants == {"k": 3}
+    assert read_space([1])[1] == ["The space is a mapping of names; got [1]."]
 
 
 def test_groups_and_dots_are_the_same():

@@ -97,6 +97,8 @@ def unreadable(constraints: Iterable[Constraint], known: Mapping[str, Any]) -> l
     for one in constraints:
         try:
             one = Expression(one) if isinstance(one, str) else one
+            if not isinstance(one, Expression) and not callable(one):
+                problems.append(f"A constraint is an expression or a function; got {one!r}.")
             problems += one.check(known) if isinstance(one, Expression) else []
         except ConfigurationError as error:
             problems.append(str(error))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from etude.engine.direction import Mode
+from etude.engine.numbers import is_count
 from etude.errors import ConfigurationError
 from etude.search.backend import optuna_or_refuse
 from etude.search.space import Range, Space, key_of
@@ -77,8 +78,8 @@ class Random:
     name: str = "random"
 
     def problems(self, space: Space) -> list[str]:
-        """None: every space can be drawn from."""
-        return []
+        """A sentence for a seed that is none."""
+        return _no_count("seed", self.seed)
 
     def propose(
         self,
@@ -107,8 +108,8 @@ class Bayesian:
     name: str = "bayesian"
 
     def problems(self, space: Space) -> list[str]:
-        """None: every space can be drawn from."""
-        return []
+        """Sentences for a seed or a start that is none."""
+        return _no_count("seed", self.seed) + _no_count("start", self.start)
 
     def propose(
         self,
@@ -143,6 +144,10 @@ def untried(space: Space, tried: Tried, allowed: Callable[[Setting], bool]) -> S
         if key_of(point) not in known and allowed(point):
             return point
     return None
+
+
+def _no_count(name: str, value: object) -> list[str]:
+    return [] if is_count(value, 0) else [f"{name} is a whole number from 0; got {value!r}."]
 
 
 def _seed(seed: int, number: int) -> int:

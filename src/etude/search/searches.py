@@ -33,7 +33,7 @@ from etude.search.processes import Workers
 from etude.search.proposing import Bayesian, Grid, Method, Random
 from etude.search.record import entered, forget
 from etude.search.results import Results
-from etude.search.space import Range as Range, Space, read_space
+from etude.search.space import COLUMNS, Range as Range, Space, read_space
 from etude.search.targets import Function, Target, Training
 from etude.search.worker import Say, Teller, work
 
@@ -129,6 +129,8 @@ class AbstractSearch(abc.ABC):
         if target is not None:
             problems += unreadable(constraints, target.context({**space.constants, **space.varied}))
             mode = self._mode(target.metric, problems)
+            if target.metric in (*space.varied, *COLUMNS):
+                problems.append(f"The metric {target.metric!r} has the name of another column.")
         if self.storage is not None and not problems:
             with quiet():
                 open_storage(self.storage, None)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from etude.config import near_match
 from etude.engine.numbers import is_real
 from etude.errors import ConfigurationError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 #: What a range consists of, in a file.
 PARTS = ("low", "high", "log", "step")
+#: What the results have beside settings and the metric.
+COLUMNS = ("trial", "state", "spread", "same_as")
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,9 @@ class Space:
     def of(cls, given: Mapping[str, Any]) -> "Space":
         """The space that a mapping describes.
 
-        A list holds choices, a `Range` or a mapping with `low` and `high` is a range, any other
-        mapping a group of fields, whose names are joined by dots; everything else is a constant.
+        A list, an array or a `range` holds choices; a `Range` or a mapping with `low` and `high` is
+        a range, any other mapping a group of fields, whose names are joined by dots; everything
+        else is a constant.
 
         Raises `ConfigurationError` with all that is wrong.
         """
@@ -162,12 +167,15 @@ def key_of(setting: Mapping[str, Any]) -> str:
     return json.dumps(dict(setting), sort_keys=True)
 
 
-def read_space(given: Mapping[Any, Any]) -> tuple[Space, list[str]]:
+def read_space(given: Any) -> tuple[Space, list[str]]:
     """As `Space.of`, with sentences about what is wrong, and without what they are about."""
     varied: dict[str, Range | Choices] = {}
     constants: dict[str, Any] = {}
     problems: list[str] = []
+    if not is_mapping(given):
+        return Space({}, {}), [f"The space is a mapping of names; got {given!r}."]
     for name, one in _flat(given, problems):
+        one = _of_python(one)
         if isinstance(one, list | tuple):
             _choose(name, cast("Sequence[Any]", one), varied, constants, problems)
         elif isinstance(one, Range):
@@ -178,6 +186,11 @@ def read_space(given: Mapping[Any, Any]) -> tuple[Space, list[str]]:
             constants[name] = one
         else:
             problems.append(f"{name}: expected a range, a list or a plain value; got {one!r}.")
+    problems += [
+        f"{name}: the results have a column of this name; give it another."
+        for name in COLUMNS
+        if name in varied
+    ]
     if not varied and not problems:
         problems.append(
             "The space varies nothing: give a field a range, {low: 1, high: 9}, or choices, [1, 9]."
@@ -266,6 +279,15 @@ def _number(value: Any) -> Any:
         return float(value)
     except ValueError:
         return value
+
+
+def _of_python(value: Any) -> Any:
+    """Arrays and numbers of NumPy, and ranges, as lists and numbers of Python."""
+    if isinstance(value, np.ndarray | np.generic):
+        return cast("Any", value).tolist()
+    if isinstance(value, range | list | tuple):
+        return [_of_python(one) for one in cast("Sequence[Any]", value)]
+    return value
 
 
 def _is_plain(value: Any) -> bool:

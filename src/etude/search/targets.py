@@ -15,6 +15,7 @@ from etude.catalogue import find_recipe
 from etude.errors import ConfigurationError, suggest
 from etude.recipe import Configuration, Recipe
 from etude.run.folder import is_run
+from etude.run.trials import metrics_of
 from etude.search.estimators import CrossValidation
 from etude.search.fields import flat, nested
 from etude.search.proposing import Setting
@@ -122,7 +123,13 @@ class Training:
             raise Pruned(f"pruned at validation {prune.count}")
         if self.metric in result.metrics:
             return float(result.metrics[self.metric])
-        return float(trial.evaluate(result.model, "valid")[self._measured])
+        found, _ = metrics_of(trial.evaluate(result.model, "valid"))
+        if self._measured not in found:
+            raise ConfigurationError(
+                f"On the split valid, {self.name} measures no {self._measured!r}. "
+                f"{suggest(self._measured, found)}"
+            )
+        return found[self._measured]
 
     @property
     def _measured(self) -> str:
