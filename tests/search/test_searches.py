@@ -112,6 +112,11 @@ def test_constraints_are_never_broken():
         assert set(seen) == {(7, 8), (7, 9), (8, 9)}
         assert results.best.setting == {"a": 8, "b": 9}
         seen.clear()
+    with pytest.raises(ConfigurationError, match="allow none of the 100 settings"):
+        GridSearch(
+            target=target, space={"a": Range(0, 9), "b": Range(0, 9)}, mode="min",
+            constraints="a + b > 18",
+        ).run()  # fmt: skip
     impossible = RandomSearch(
         target=target, space={"a": Range(0.0, 1.0), "b": [1, 2]}, mode="min", constraints="a > b"
     )

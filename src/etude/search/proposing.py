@@ -67,7 +67,7 @@ class Grid:
         mode: Mode,
     ) -> Setting | None:
         """The first setting that no trial has."""
-        return untried(space, tried, allowed)
+        return untried(space, allowed, tried)
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,11 @@ class Bayesian:
 Method = Grid | Random | Bayesian
 
 
-def untried(space: Space, tried: Tried, allowed: Callable[[Setting], bool]) -> Setting | None:
+def untried(
+    space: Space, allowed: Callable[[Setting], bool], tried: Tried | None = None
+) -> Setting | None:
     """The first setting of a space that can be counted which no trial has; None if all are."""
-    known = tried.all
+    known = set[str]() if tried is None else tried.all
     for point in space.points():
         if key_of(point) not in known and allowed(point):
             return point
@@ -165,7 +167,7 @@ def _drawn(
         if key_of(setting) not in tried.running and allowed(setting):
             return setting
         if attempt >= 20 and space.size is not None and space.size <= COUNTED:
-            return untried(space, tried, allowed)
+            return untried(space, allowed, tried)
     raise ConfigurationError(
         f"{DRAWS} settings were drawn and the constraints allow none of them: loosen the "
         "constraints, or narrow the space to where they hold."

@@ -30,7 +30,7 @@ from etude.search.estimators import CrossValidation
 from etude.search.fields import fitted
 from etude.search.plan import PRUNERS, Plan
 from etude.search.processes import Workers
-from etude.search.proposing import Bayesian, Grid, Method, Random
+from etude.search.proposing import COUNTED, Bayesian, Grid, Method, Random, untried
 from etude.search.record import entered, forget
 from etude.search.results import Results
 from etude.search.space import COLUMNS, Range as Range, Space, read_space
@@ -142,6 +142,8 @@ class AbstractSearch(abc.ABC):
         plan = Plan(
             target, space, self.method, mode, tuple(constraints), prune, folder, self.storage
         )
+        if space.size is not None and space.size <= COUNTED and untried(space, plan.allows) is None:
+            raise ConfigurationError(f"The constraints allow none of the {space.size} settings.")
         if workers > 1:
             _refuse_unpicklable(plan)
         return plan if folder is None else plan.studied(entered(folder, plan.record))
