@@ -172,8 +172,14 @@ class Trainer:
 
         For who gets a trainer from elsewhere, as a search from a recipe. Raises
         `ConfigurationError` for a callback that goes by something that no phase reports, or that
-        measures inside the step (`probe`), which is compiled with the trainer's own.
+        measures inside the step (`probe`), which is compiled with the trainer's own; and of a
+        population, whose callbacks are bound to its members.
         """
+        if self._population is not None:
+            raise ConfigurationError(
+                "watched_by is for the training of one model; give a population its callbacks as "
+                "Trainer(callbacks=...)."
+            )
         hooks = Hooks([*self.settings.hooks.callbacks, *callbacks])
         if len(hooks.probes) > len(self.settings.hooks.probes):
             raise ConfigurationError(

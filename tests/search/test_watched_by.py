@@ -35,3 +35,11 @@ def test_what_it_cannot_watch_is_refused():
         trainer().watched_by(Probing())
     with pytest.raises(ConfigurationError, match="Did you mean 'valid/loss'"):
         trainer().watched_by(et.EarlyStopping("valid/los", mode="min"))
+
+
+def test_a_population_has_the_callbacks_that_it_was_given():
+    one = trainer()
+    population = et.Population(lambda key: jnp.zeros(()), members=2)
+    several = et.Trainer(phases=one.settings.phases, population=population, progress=False)
+    with pytest.raises(ConfigurationError, match="for the training of one model"):
+        several.watched_by(et.Callback())
