@@ -167,8 +167,7 @@ class Race:
         self.case, self.members = case, members
         first = self._alone(0, 40)
         self.steps = int(np.clip(case.seconds / first.seconds_per_step, 10, 40_000))
-        # What is timed once is what a run keeps: the teams of the first training.
-        self.teams, self.team = "", None
+        self.teams = ""
         self._together()
 
     def together(self) -> float:
@@ -181,13 +180,13 @@ class Race:
 
     def _together(self) -> Clock:
         clock = Clock()
-        population = et.Population(self.case.init, self.members, team=self.team)
+        population = et.Population(self.case.init, self.members)
         result = et.Trainer(
             phases=self.case.phase(self.steps), population=population, callbacks=[clock],
             progress=False,
         ).fit()  # fmt: skip
         sizes = result.history.events[0]["teams"]
-        self.team, self.teams = max(sizes), f"{len(sizes)} of {max(sizes)}"
+        self.teams = f"{len(sizes)} of {max(sizes)}"
         return clock
 
     def _alone(self, seed: int, steps: int) -> Clock:

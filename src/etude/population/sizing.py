@@ -4,6 +4,7 @@ Side by side, small models pay off, on a CPU too; large ones do not, and convolu
 ones there, which are slow. So the trainer tries, and says what it found.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,57 +73,77 @@ def fastest(
     if count == 1 or convolutions or setting("disable_jit"):
         return Choice(teams_of(members, 1))
 
-    def timed(size: int, threads: int | None) -> tuple[float, int]:
-        return _timed(teams_of(members, size), members, states, make, visit, threads)
-
-    seconds: dict[int, float] = {}
-    threads: dict[int, int] = {}
-    for size in [*(size for size in SIZES if size < count), count]:
-        seconds[size], threads[size] = timed(size, None)
-        if threads[size] > 1:
-            # Large operations use all cores by themselves, and are in each other's way.
-            alone, _ = timed(size, 1)
-            if alone < seconds[size]:
-                seconds[size], threads[size] = alone, 1
+    sizes = [*(size for size in SIZES if size < count), count]
+    trials = [trial for size in sizes for trial in _trials(size, members, states, make, visit)]
+    try:
+        # In turns, so that a busy machine slows all of them alike.
+        for _ in range(ROUNDS):
+            for trial in trials:
+                trial.go()
+    finally:
+        for trial in trials:
+            trial.program.close()
+    found = {size: min((t for t in trials if t.size == size), key=_best) for size in sizes}
+    seconds = {size: trial.best for size, trial in found.items()}
     best = min(seconds, key=lambda size: seconds[size])
     if seconds[best] * GAIN > seconds[1]:
         best = 1
-    return Choice(teams_of(members, best), threads[best], seconds)
+    return Choice(found[best].program.teams, found[best].program.threads, seconds)
 
 
-def _timed(
-    teams: Teams,
+def _best(trial: "_Trial") -> float:
+    return trial.best
+
+
+def _trials(
+    size: int,
     members: Sequence[int],
     states: Sequence[State],
     make: Callable[[State], Program],
     visit: Visit,
-    threads: int | None,
-) -> tuple[float, int]:
-    """Seconds of a step of all members, and the threads that they were started from."""
+) -> "list[_Trial]":
+    """Teams of a size on trial: from as many threads as there are cores, and from one.
+
+    Large operations use all cores by themselves, and from several threads are in each other's way.
+    """
+    teams, places = teams_of(members, size), {member: n for n, member in enumerate(members)}
+    crowds = [together([states[places[number]] for number in team]) for team in teams]
     # Copies: the steps are thrown away.
-    places = {member: place for place, member in enumerate(members)}
-    trial = tuple(copy(together([states[places[number]] for number in team])) for team in teams)
-    program = TeamProgram(teams, [make(state) for state in trial], threads)
-    program.enter(visit)
-    done, steps, taken = 0, 1, 0.0
+    first = _Trial(size, teams, [copy(state) for state in crowds], make, visit, None)
+    if first.program.threads == 1:
+        return [first]
+    return [first, _Trial(size, teams, [copy(state) for state in crowds], make, visit, 1)]
 
-    def go(trial: tuple[State, ...]) -> tuple[tuple[State, ...], float]:
+
+class _Trial:
+    """Teams that make steps to be timed."""
+
+    def __init__(
+        self,
+        size: int,
+        teams: Teams,
+        states: Sequence[State],
+        make: Callable[[State], Program],
+        visit: Visit,
+        threads: int | None,
+    ):
+        self.size, self.states = size, tuple(states)
+        self.program = TeamProgram(teams, [make(state) for state in states], threads)
+        self.program.enter(visit)
+        self.done, self.steps = 0, 1
+        #: seconds of a step of all members, in the fastest round
+        self.best = math.inf
+        self._advance()  # the first holds what is done once
+        while self._advance() < ROUND and 2 * self.steps <= CAPACITY:
+            self.steps *= 2
+
+    def go(self) -> None:
+        """One round."""
+        self.best = min(self.best, self._advance() / self.steps)
+
+    def _advance(self) -> float:
         began = time.perf_counter()
-        trial, _ = program.advance(trial, done, steps)
-        jax.block_until_ready(trial)
-        return trial, time.perf_counter() - began
-
-    try:
-        trial, _ = go(trial)  # the first holds what is done once
-        done += steps
-        while taken < ROUND and 2 * steps <= CAPACITY:
-            steps *= 2
-            trial, taken = go(trial)
-            done += steps
-        best = taken
-        for _ in range(ROUNDS - 1):
-            trial, taken = go(trial)
-            done, best = done + steps, min(best, taken)
-    finally:
-        program.close()
-    return best / steps, program.threads
+        self.states, _ = self.program.advance(self.states, self.done, self.steps)
+        jax.block_until_ready(self.states)
+        self.done += self.steps
+        return time.perf_counter() - began
