@@ -92,23 +92,21 @@ class TeamProgram:
         self.threads = most if threads is None else min(threads, most)
         pools = self.threads if self.threads > 1 else 0
         self._threads = [ThreadPoolExecutor(1) for _ in range(pools)]
-        self._names: tuple[str, ...] = ()
-        self._order: np.ndarray = np.zeros(0, np.int64)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of the columns of all members, `loss.3`; known once a chunk was read."""
-        if not self._names:
-            pairs = [
-                (name, member)
-                for team, program in zip(self.teams, self.programs, strict=True)
-                for name in program.metrics
-                for member in team
-            ]
-            order = sorted(range(len(pairs)), key=lambda place: pairs[place])
-            self._order = np.array(order, np.int64)
-            self._names = tuple(column(*pairs[place]) for place in order)
-        return self._names
+        """The names of the columns of all members, `loss.3`; known once a chunk was started."""
+        return tuple(column(*pair) for pair in sorted(self._pairs))
+
+    @property
+    def _pairs(self) -> list[tuple[str, int]]:
+        """Metric and member of each column, team by team."""
+        return [
+            (name, member)
+            for team, program in zip(self.teams, self.programs, strict=True)
+            for name in program.metrics
+            for member in team
+        ]
 
     def enter(self, visit: Visit) -> None:
         """Another visit begins: its data are read in another order."""
@@ -151,8 +149,9 @@ class TeamProgram:
 
     def laid_out(self, columns: Sequence[np.ndarray]) -> Float[np.ndarray, "steps columns"]:
         """The columns of all teams, in the order of `metrics`."""
-        assert self.metrics is not None  # settles the order
-        return np.concatenate(columns, axis=1)[:, self._order]
+        pairs = self._pairs
+        order = sorted(range(len(pairs)), key=lambda place: pairs[place])
+        return np.concatenate(columns, axis=1)[:, np.array(order, np.int64)]
 
 
 class TeamChunk(NamedTuple):
