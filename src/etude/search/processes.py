@@ -154,9 +154,13 @@ def _work(plan: Plan, trials: int | None, count: int, check: bool, pipe: Connect
 
     handled = [number for number in NUMBERS if signal.getsignal(number) is not signal.SIG_IGN]
 
+    def leave_alone() -> None:
+        """It ends, and is not disturbed in that."""
+        for number in handled:
+            signal.signal(number, lambda number, frame: None)
+
     def interrupt(number: int, frame: Any) -> None:
-        for one in handled:  # it ends, and is not disturbed in that
-            signal.signal(one, lambda number, frame: None)
+        leave_alone()
         raise KeyboardInterrupt
 
     def go_on() -> None:
@@ -175,8 +179,10 @@ def _work(plan: Plan, trials: int | None, count: int, check: bool, pipe: Connect
         pipe.send(("ready", ""))
         with quiet():
             work(plan, plan.ledger(), trials, go_on)
+        leave_alone()
         said = ("done", "")
     except KeyboardInterrupt:
+        leave_alone()  # the signal may have gone to the trainer, and another comes
         said = ("interrupted", "")
     except EtudeError as error:
         kind = next((kind for kind in RAISED if isinstance(error, kind)), ConfigurationError)
