@@ -18,6 +18,7 @@ from etude.data.shuffle import (
     ROUNDS,
     Computed,
     Drawn,
+    Listed,
     check_shuffle,
     order_of,
     permuted,
@@ -344,3 +345,14 @@ def test_in_double_precision_the_order_is_the_same():
     single = [epoch(*case) for case in cases]
     with jax.enable_x64(True):
         assert [epoch(*case) for case in cases] == single
+
+
+@pytest.mark.parametrize("length", [256, 257, 1000])
+def test_a_list_of_an_order_is_the_order(length):
+    """An accelerator keeps it; a pass after the first has an order of its own there, too."""
+    keys = jax.random.split(jax.random.key(3), 2)
+    computed, listed = Computed(length), Listed(length)
+    for passes in (keys[:1], keys):
+        positions = jnp.arange(len(passes) * length, dtype=jnp.uint32)
+        found = listed.at(listed.draw(passes), positions[::-1])
+        np.testing.assert_array_equal(found, computed.at(computed.draw(passes), positions[::-1]))

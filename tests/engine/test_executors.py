@@ -1,7 +1,9 @@
 """The compiled loop, dispatch and a hand-written loop make the same steps of the same batches."""
 
 import zlib
+from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ import optax
 import pytest
 
 import etude as et
+from etude.engine import compiled_loop
 from etude.engine.program import Program
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(11, 3)).astype("f4"))
@@ -108,3 +111,70 @@ def test_dispatch_ends_a_chunk_when_asked_to():
     asked = iter([False, False, True])
     _, chunk = program.advance(state, 0, 9, lambda: next(asked))
     assert chunk.read()[1] == 3
+
+
+@pytest.mark.parametrize("members", [0, 2])
+def test_steps_in_blocks_are_those_of_the_loop(monkeypatch, members):
+    """As on an accelerator; over ends of epochs, a short batch and a fault within a block."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=75).astype(np.float32))
+
+    def loss(w, batch, context):
+        worst = jnp.where((context.step == 37) & (w[1] > 0.5), jnp.nan, 0.0)
+        return jnp.mean((w[0] - batch) ** 2) + worst, {"seen": batch[0]}
+
+    def trained(second):
+        data = et.ArrayData(x, batch_size=4, shuffle="exact")
+        learner = et.Learner(et.Gradient(loss), optax.adam(0.1))
+        phase = et.Phase("fit", learner, data, et.Steps(60))
+        options = {"phases": phase, "progress": False, "executor": "loop"}
+        if members:
+            starts = {"second": [second, 0.0]}
+            population = et.Population(lambda key, second: jnp.array([0.0, second]), vary=starts)
+            return et.Trainer(population=population, **options)
+        return et.Trainer(jnp.array([0.0, second]), **options)
+
+    def outcome(second):
+        trainer = trained(second)
+        try:
+            result = trainer.fit()
+        except et.NonFiniteError as error:
+            return str(error), None
+        columns = {name: result.history[name].value for name in result.history.names}
+        models = [result.member(n) for n in range(members)] if members else [result.model]
+        return columns, models
+
+    wanted = [outcome(second) for second in (0.0, 1.0)]
+    monkeypatch.setattr(compiled_loop, "block_of", lambda state, steps: 8)
+    for second, (columns, models) in zip((0.0, 1.0), wanted, strict=True):
+        found = outcome(second)
+        if models is None:
+            assert found == (columns, None)
+            continue
+        close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+        jax.tree.map(close, found, (columns, models))
+
+
+def test_blocks_have_the_same_bits_wherever_chunks_end(monkeypatch):
+    monkeypatch.setattr(compiled_loop, "block_of", lambda state, steps: 8)
+
+    def trained(every):
+        learner = et.Learner(et.Gradient(loss), optax.adam(0.1))
+        data = et.ArrayData(jnp.tile(X, (4, 1)), 4, drop_last=False)
+        often = et.Validation(data, every=et.Steps(every))
+        made = et.Phase("fit", learner, data, et.Steps(60), validation=often)
+        return et.Trainer({"w": jnp.zeros(3)}, made, progress=False, executor="loop").fit()
+
+    one, other = trained(60), trained(7)
+    np.testing.assert_array_equal(
+        one.history["train/loss"].value, other.history["train/loss"].value
+    )
+    np.testing.assert_array_equal(one.model["w"], other.model["w"])
+
+
+def test_blocks_leave_few_steps_over_and_are_for_small_states(monkeypatch):
+    small, large = et.Plan.of(phase(source(True)), {"w": jnp.zeros(3)}), jnp.zeros(2**24 + 1)
+    state = et.init_state(small, {"w": jnp.zeros(3)})
+    assert compiled_loop.block_of(state, 100) == 1  # a CPU
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert [compiled_loop.block_of(state, n) for n in (39, 312, 9, 2)] == [8, 8, 5, 4]
+    assert compiled_loop.block_of(eqx.tree_at(lambda s: s.model, state, large), 100) == 1

@@ -28,6 +28,9 @@ ROUNDS = 12
 #: Below this number of samples a computed order would miss permutations: they are drawn.
 SMALL = 256
 
+#: Up to this number of samples an accelerator keeps a computed order as an array.
+LISTED = 2**24
+
 #: The most rows: they are counted in 32 bits.
 MOST = 2**32 - 1
 
@@ -96,6 +99,23 @@ class Computed:
         return permuted(positions % length, drawn[positions // length].T, self.length)
 
 
+class Listed(Computed):
+    """The same permutations, computed once in an epoch and kept as arrays.
+
+    An accelerator asks the host whether a walk goes on, which for every batch would take as long
+    as a small step.
+    """
+
+    def draw(self, keys: Key[Array, " passes"]) -> UInt32[Array, " rows"]:
+        drawn = super().draw(keys)
+        return super().at(drawn, jnp.arange(len(keys) * self.length, dtype=jnp.uint32))
+
+    def at(
+        self, drawn: UInt32[Array, " rows"], positions: UInt32[Array, " n"]
+    ) -> UInt32[Array, " n"]:
+        return rows(drawn, positions)
+
+
 Order = Stored | Drawn | Computed
 
 
@@ -110,7 +130,8 @@ def order_of(shuffle: bool | str, length: int) -> Order:
     if shuffle is False:
         return Stored(length)
     if shuffle is True and length >= SMALL:
-        return Computed(length)
+        listed = jax.default_backend() != "cpu" and length <= LISTED
+        return Listed(length) if listed else Computed(length)
     if length >= 2**31:
         raise DataError(
             f"{length} samples are too many for shuffle='exact': jax.random.permutation counts "

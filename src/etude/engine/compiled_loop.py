@@ -1,5 +1,6 @@
 """The compiled loop: many steps per dispatch."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,9 @@ from etude.engine.state import State
 from etude.engine.step import Plan
 from etude.errors import RuleError
 from etude.kinds import is_a
+
+#: Steps that a block may have, and the bytes of a state up to which an accelerator has blocks.
+BLOCKS, SMALL_STATE = (8, 7, 6, 5, 4), 2**26
 
 #: What a step changes: the state, and the rows of metrics.
 Carry = tuple[State, Array]
@@ -124,6 +128,7 @@ def run_loop(
     first, per_epoch = state.clock, source.steps_per_epoch
     until = first + steps
     full = per_epoch - (source.tail is not None)
+    block = block_of(state, full)
 
     def going(state: State, stop: Any) -> Array:
         return (state.clock < stop) & state.going
@@ -167,7 +172,8 @@ def run_loop(
                 partial(body, all_move=True),
                 within,
             )
-        state, rows = jax.lax.while_loop(lambda c: going(c[0], stop), body, within)
+        several = body if block == 1 else partial(_steps, body, block, stop)
+        state, rows = jax.lax.while_loop(lambda c: going(c[0], stop), several, within)
         tail = source.tail
         if tail is not None:
             at_tail = going(state, until) & (state.clock == last)
@@ -181,6 +187,33 @@ def run_loop(
         lambda c: going(c[0], until), epoch, (state, order, rows)
     )
     return state, order, rows, status(state)
+
+
+def block_of(state: State, steps: int) -> int:
+    """How many of the steps of an epoch are made without asking whether to go on.
+
+    A CPU asks in no time. An accelerator asks the host, which takes as long as a small step; where
+    the state is large, to keep it through a block would cost more. As few steps as can be are left
+    over at the end of an epoch.
+    """
+    bytes_of_state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    if jax.default_backend() == "cpu" or bytes_of_state > SMALL_STATE:
+        return 1
+    return min(BLOCKS, key=lambda block: -(-steps // block) * block)
+
+
+def _steps(body: Callable[[Carry], Carry], count: int, stop: Int[Array, ""], carry: Carry) -> Carry:
+    """A block of steps; those beyond `stop`, and those that follow a fault, change nothing.
+
+    So every step is of the same program, wherever a chunk ends: a resume has the same bits.
+    """
+
+    def one(carry: Carry, _: None) -> tuple[Carry, None]:
+        going = carry[0].going & (carry[0].clock < stop)
+        after = body(carry)
+        return jax.tree.map(lambda new, old: jnp.where(going, new, old), after, carry), None
+
+    return jax.lax.scan(one, carry, length=count)[0]
 
 
 def _shardings(tree: PyTree) -> PyTree:
