@@ -46,6 +46,7 @@ from etude.engine.criteria import (
 from etude.engine.evaluation import Evaluation as Evaluation, evaluate as evaluate
 from etude.engine.leaf_roles import Carry as Carry, Fixed as Fixed
 from etude.engine.learner import Learner as Learner
+from etude.engine.mesh import mesh as mesh
 from etude.engine.phase import (
     Epochs as Epochs,
     Phase as Phase,
@@ -61,6 +62,7 @@ from etude.engine.rule import (
     Proposal as Proposal,
     Rule as Rule,
 )
+from etude.engine.sharding import Sharded as Sharded
 from etude.engine.source import Source as Source
 from etude.engine.step import Plan as Plan, init_state as init_state, train_step as train_step
 from etude.errors import (

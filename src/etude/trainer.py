@@ -20,11 +20,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
+from etude.engine.layout import Layout
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
+from etude.engine.sharding import Sharding
 from etude.errors import ConfigurationError, memory_explained
 from etude.export.weights import save_weights
 from etude.population import MemberResult, Population
@@ -109,6 +112,12 @@ class Trainer:
         executor: "loop" or "dispatch" instead of the engine's own choice. Under
             `jax.disable_jit()` steps are dispatched one by one in any case.
         on_full_disk: "stop", or "continue" without checkpoints, when one cannot be written.
+        mesh: several devices, `et.mesh(data=4)`, over whose axis `data` the samples of every batch
+            are spread; None: one device, that of the model or the default one.
+        sharding: how the model is spread over the mesh, and with it optimizer states and averages.
+            None: whole on every device. `et.Sharded()`: large arrays over the axis `data`. Rules by
+            path, regular expressions of which the first that matches decides:
+            `{"layers.*weight": PartitionSpec(None, "model")}`.
 
     Raises `ConfigurationError`, `ModelError` or `DataError` before any work starts, with all
     problems in one message.
@@ -129,6 +138,8 @@ class Trainer:
         overwrite: bool = False,
         executor: Executor | None = None,
         on_full_disk: Literal["stop", "continue"] = "stop",
+        mesh: Mesh | None = None,
+        sharding: Sharding = None,
     ):
         if isinstance(nonfinite, str):
             nonfinite = NonFinite(nonfinite)
@@ -140,6 +151,7 @@ class Trainer:
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
             listed.append(ModelCheckpoint())
         phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
+        layout = _layout(mesh, sharding, model, population)
         self._population = None
         if population is not None:
             self._population = _bound(
@@ -156,9 +168,20 @@ class Trainer:
             self.settings = self._population.settings
         else:
             hooks = Hooks(listed)
-            bound, reports = bind(model, phases, hooks, policy=nonfinite.policy, folder=self.folder)
+            bound, reports = bind(
+                model, phases, hooks, policy=nonfinite.policy, folder=self.folder, layout=layout
+            )
             self.settings = Settings(
-                model, phases, bound, reports, hooks, nonfinite, seed, executor, on_full_disk
+                model,
+                phases,
+                bound,
+                reports,
+                hooks,
+                nonfinite,
+                seed,
+                executor,
+                on_full_disk,
+                layout,
             )
         for callback, hook in self.settings.hooks.impatient:
             warnings.warn(
@@ -300,6 +323,22 @@ class Trainer:
             yield
         finally:
             self._free.append(token)
+
+
+def _layout(mesh: Any, sharding: Any, model: PyTree, population: Any) -> Layout | None:
+    if mesh is None:
+        if sharding is not None:
+            raise ConfigurationError(
+                "sharding says how a model is spread over a mesh; got no mesh. Pass "
+                "mesh=et.mesh(data=4), or leave sharding out."
+            )
+        return None
+    if population is not None:
+        raise ConfigurationError(
+            "A population trains on one device; got a mesh. Leave mesh out, or train the members "
+            "one by one: Trainer(model, ..., mesh=...)."
+        )
+    return Layout.of(mesh, sharding, model)
 
 
 def _bound(

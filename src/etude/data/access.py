@@ -120,6 +120,11 @@ class AccessData:
     def __len__(self) -> int:
         return self.length
 
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Samples of a full batch; nothing where the data set makes the batches."""
+        return () if self.batch_size is None else (self.batch_size,)
+
     def fingerprint(self) -> dict[str, Any]:
         """What decides its batches; workers do not."""
         return {

@@ -206,6 +206,12 @@ class CombinedOnHost:
         """The names in the order of their turns."""
         return tuple(name for served in self._schedule.served for name in served)
 
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Samples of the full batches of each source, where they are known."""
+        known = [one for one in self._sources.values() if isinstance(one, AccessData)]
+        return tuple(size for one in known for size in one.batch_sizes)
+
     def fingerprint(self) -> dict[str, Any]:
         """What decides its batches."""
         return _fingerprint(self._sources, self._schedule)

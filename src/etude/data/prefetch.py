@@ -17,6 +17,7 @@ from typing import Any
 
 from jaxtyping import PyTree
 
+from etude.engine.layout import Batches
 from etude.engine.place import Place
 from etude.engine.source import Hosted
 from etude.engine.surroundings import Surroundings
@@ -29,7 +30,7 @@ AHEAD, PATIENCE = 4, 0.1
 class Prefetch:
     """The batches of a hosted source by the numbers of their steps; a jump in these seeks."""
 
-    def __init__(self, source: Hosted, place: Place):
+    def __init__(self, source: Hosted, place: Place | Batches):
         self.source, self.place = source, place
         # Those of the training, not of a chunk, which forbids what a data set may do.
         self._surroundings = Surroundings.here()
@@ -86,9 +87,11 @@ class Prefetch:
 
 
 class _Reader:
-    """A thread that keeps a few batches at a place."""
+    """A thread that keeps a few batches at a place, or spread over several devices."""
 
-    def __init__(self, batches: Iterator[PyTree], place: Place, surroundings: Surroundings):
+    def __init__(
+        self, batches: Iterator[PyTree], place: Place | Batches, surroundings: Surroundings
+    ):
         self._place, self._surroundings = place, surroundings
         self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(AHEAD)
         self._stop = threading.Event()

@@ -1,5 +1,6 @@
 """A batch in micro-batches: the updates of the whole in the memory of a part."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import equinox as eqx
@@ -24,13 +25,15 @@ def accumulated(
     batch: PyTree,
     context: Context,
     unroll: bool = False,
+    spread: Callable[[PyTree], PyTree] = lambda batch: batch,
 ) -> Proposal:
     """The proposal of a rule on `batch`, computed in (at most) `parts` micro-batches.
 
     Updates and metrics are means weighted by what the micro-batches count (`Proposal.weight`, or
     their samples), so that for a loss that is a mean over what is counted they equal those of the
     whole batch, also where the last micro-batch is short. Metric objects are merged. What the
-    rule moves (`Carry`, statistics, counters) goes from one micro-batch to the next.
+    rule moves (`Carry`, statistics, counters) goes from one micro-batch to the next. `spread` puts
+    the samples of each on the devices that compute with them.
     """
     total = _length(batch)
     size = -(-total // parts)
@@ -39,7 +42,7 @@ def accumulated(
     def micro(arrays: PyTree, index: Any, samples: PyTree) -> tuple[PyTree, PyTree, PyTree]:
         key = jax.random.fold_in(context.key, index)
         part = cast(Context, eqx.tree_at(lambda c: c.key, context, key))
-        proposal = call(trainable, eqx.combine(arrays, rest), samples, part)
+        proposal = call(trainable, eqx.combine(arrays, rest), spread(samples), part)
         scalars, objects = metric.split(proposal.metrics)
         weight = widened(_length(samples) if proposal.weight is None else proposal.weight)
         sums = jax.tree.map(lambda x: _weighted(x, weight), (proposal.updates, scalars))

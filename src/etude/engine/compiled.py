@@ -35,10 +35,15 @@ class Compiled:
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
 
     def program(
-        self, function: Callable[..., Any], *arguments: PyTree, donate: tuple[int, ...] = ()
+        self,
+        function: Callable[..., Any],
+        *arguments: PyTree,
+        donate: tuple[int, ...] = (),
+        out_shardings: PyTree = None,
     ) -> Callable[..., Any]:
         """`function`, compiled for arguments like these."""
-        return self.compiled(jax.jit(function, donate_argnums=donate).trace(*arguments), arguments)
+        jitted = jax.jit(function, donate_argnums=donate, out_shardings=out_shardings)
+        return self.compiled(jitted.trace(*arguments), arguments)
 
     def compiled(self, traced: Any, arguments: tuple[PyTree, ...]) -> Callable[..., Any]:
         """The same of what was traced already, with these arguments."""

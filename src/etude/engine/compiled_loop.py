@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from etude.engine.chunk import Chunk, fetched_step, order_of, rows_shape, status, write
-from etude.engine.place import Place
+from etude.engine.place import Place, shardings
 from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
@@ -68,7 +68,7 @@ class TracedLoop:
         order = place.put(undrawn)
         self._arguments = state, order, arrays, steps, total
         # On several devices the state comes back as it went in: it goes in again.
-        outputs = None if place.alone else (_shardings(state), _shardings(order), None, None)
+        outputs = None if place.alone else (shardings(state), shardings(order), None, None)
         jitted = jax.jit(run, donate_argnums=(0, 1), out_shardings=outputs)
         self._traced = jitted.trace(*self._arguments)
         self._kept = plan.learners[0].compiled
@@ -103,6 +103,7 @@ class Loop:
             order = self._place.put(Order.undrawn(self._source, state))
         arguments = state, order, self._arrays, self._steps[1], total
         state, self._order, rows, status = self._compiled(*arguments)
+        self._place.settle(status)
         return state, Chunk(first, rows, status)
 
     def forget_order(self) -> None:
@@ -214,10 +215,6 @@ def _steps(body: Callable[[Carry], Carry], count: int, stop: Int[Array, ""], car
         return jax.tree.map(lambda new, old: jnp.where(going, new, old), after, carry), None
 
     return jax.lax.scan(one, carry, length=count)[0]
-
-
-def _shardings(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
 def _has_convolution(jaxpr: Any) -> bool:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PyTree
 
 from etude.engine.chunk import Chunk, fetched_step, order_of, rows_shape, status, write
 from etude.engine.compiled import Compiled, kind_of
-from etude.engine.place import Place
+from etude.engine.place import Place, shardings
 from etude.engine.precision import float_dtype
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
@@ -54,8 +54,11 @@ class Dispatcher:
                 rows = self.place.put(np.zeros(shape, float_dtype()))
             arguments = leaves, rows, origin, argument
             if kind not in self._programs:
-                self._programs[kind] = self._compiled(_flat(step, treedef), arguments)
+                # On several devices the state comes back as it went in: it goes in again.
+                spread = None if self.place.alone else shardings(leaves)
+                self._programs[kind] = self._compiled(_flat(step, treedef, spread), arguments)
             leaves, rows, reached = self._programs[kind](*arguments)
+            self.place.settle(reached)
             if stop():
                 break
         if rows is None or reached is None:  # stopped while the first batch was waited for
@@ -64,7 +67,7 @@ class Dispatcher:
         return jax.tree.unflatten(treedef, leaves), Chunk(first, rows, reached)
 
     def _compiled(self, jitted: Any, arguments: tuple[Any, ...]) -> Callable[..., Any]:
-        # On several devices the layout of a state may change with its first step.
+        # On several devices batches of one kind may be spread differently.
         if not self.place.alone or setting("disable_jit"):
             return jitted
         return self.kept.compiled(jitted.trace(*arguments), arguments)
@@ -79,13 +82,14 @@ class Dispatcher:
         self.metrics = names
 
 
-def _flat(step: Step, treedef: Any) -> Any:
+def _flat(step: Step, treedef: Any, spread: list[Any] | None) -> Any:
     def run(leaves: list[Array], rows: Array, origin: Array, argument: Any):
         state = jax.tree.unflatten(treedef, leaves)
         after, metrics = step(state, argument)
         return jax.tree.leaves(after), write(rows, metrics, state.clock - origin), status(after)
 
-    return jax.jit(run, donate_argnums=(0, 1))
+    outputs = None if spread is None else (spread, None, None)
+    return jax.jit(run, donate_argnums=(0, 1), out_shardings=outputs)
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from jaxtyping import Array, Key, PyTree
 from etude.engine.compiled import ByKind, Compiled, kind_of
 from etude.engine.explaining import explained
 from etude.engine.hyper import numbers
+from etude.engine.layout import Layout
 from etude.engine.leaf_roles import inference, is_array
 from etude.engine.learner import Learner
 from etude.engine.metric import Metric, checked_metrics, checked_weight
@@ -79,7 +80,12 @@ class Evaluator:
     """
 
     def __init__(
-        self, measure: Measure, static: PyTree, kept: Compiled, name: str = "an evaluation"
+        self,
+        measure: Measure,
+        static: PyTree,
+        kept: Compiled,
+        name: str = "an evaluation",
+        layout: Layout | None = None,
     ):
         def run(arrays: PyTree, batch: PyTree, place: Context, index: Any) -> dict[str, Any]:
             context = replace(place, key=jax.random.fold_in(place.key, index))
@@ -89,10 +95,11 @@ class Evaluator:
             if isinstance(found, tuple) or is_array(found):  # a loss serves as a measure as it is
                 value, metrics, _ = read_loss(found, model)
                 found = {"loss": value, **metrics}
-            return checked_metrics("What a measure returns", found)
+            results = checked_metrics("What a measure returns", found)
+            return results if layout is None else layout.whole(results)
 
-        self._run = ByKind(run, kept)
-        self._made_of = measure, static, kept, name
+        self._run, self._layout = ByKind(run, kept), layout
+        self._made_of = measure, static, kept, name, layout
         self._merge = jax.jit(_merge)
 
     def __call__(
@@ -119,15 +126,16 @@ class Evaluator:
         for index, (batch, size) in enumerate(source.sequential()):
             poll()
             if place is None:
-                place = Place.of(arrays, batch)
+                place = self._layout.place if self._layout else Place.of(arrays, batch)
                 arrays, context = place.put(arrays), place.put_arrays(context)
                 compiled = place.alone and not setting("disable_jit")
                 here = (place, Surroundings.here()) if compiled else None
-            batch = place.put(batch)
+            batch = self._layout.batches.put(batch) if self._layout else place.put(batch)
             kind = None if here is None else (here, kind_of(batch))
             # Numbers of the host go along with the call: to put them takes longer than the call.
             with jax.transfer_guard_host_to_device("allow"):
                 results.append(self._run(kind, arrays, batch, context, np.uint32(index)))
+            place.settle(results[-1])
             sizes.append(size)
         if not results:
             raise ConfigurationError("The validation data are empty. Give them at least a sample.")

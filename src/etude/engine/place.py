@@ -49,6 +49,17 @@ class Place:
         """Whether it is one device."""
         return self.sharding is None or len(self.sharding.device_set) == 1
 
+    def settle(self, tree: PyTree) -> None:
+        """Waits for `tree` where one program at a time may be under way.
+
+        On several CPU devices, programs share a pool of threads: the collectives of one may wait
+        for threads that others hold, for ever.
+        """
+        if self.sharding is None or self.alone:
+            return
+        if next(iter(self.sharding.device_set)).platform == "cpu":
+            jax.block_until_ready(tree)
+
     def put(self, tree: PyTree) -> PyTree:
         """`tree` at this place. Arrays that are there already stay as they are, also sharded."""
         return jax.tree.map(self._put, tree)
@@ -83,6 +94,11 @@ def refuse_scattered(model: PyTree) -> None:
                 f"{_said(devices)}. Put it on one, `jax.device_put(model, device)`, or shard all "
                 "of its arrays over the same devices."
             )
+
+
+def shardings(tree: PyTree) -> PyTree:
+    """Where each array is."""
+    return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
 def _is_committed(leaf: Any) -> bool:

@@ -45,7 +45,11 @@ class Program:
         self._steps: ResidentSteps | HostedSteps
         if isinstance(source, Resident):
             self._columns = columns(plan, state) if metrics is None else metrics
-            arrays = place.put(source.arrays)
+            if plan.layout is None:
+                arrays = place.put(source.arrays)
+            else:  # once for all phases that read them
+                put, held = plan.layout.put_data, source.arrays
+                arrays = plan.once.of(("data", id(source)), lambda: put(held))
             # JAX without compilation, for debugging, has no loop to compile.
             if executor != "dispatch" and not setting("disable_jit"):
                 key = "loop", executor, plan.steps_alike, kind_of(state), places(state)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,10 +13,12 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PyTree
 
 from etude.engine import randomness
+from etude.engine.beginning import first
 from etude.engine.compiled import kind_of, places
 from etude.engine.explaining import explained
 from etude.engine.hyper import numbers
 from etude.engine.inspection import inspect
+from etude.engine.layout import Layout
 from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Learner, Probe
 from etude.engine.metric import merged, split, totals, unstacked
@@ -28,7 +31,7 @@ from etude.engine.rule import Context
 from etude.engine.source import Resident
 from etude.engine.state import Keys, LearnerState, State
 from etude.engine.surroundings import setting
-from etude.engine.turn import first_state, take_turn
+from etude.engine.turn import take_turn
 from etude.errors import ConfigurationError
 
 
@@ -45,6 +48,8 @@ class Plan:
     skip_nonfinite: bool = False
     probes: tuple[Probe, ...] = ()
     unroll: bool = False
+    #: where the arrays are, if on a mesh of devices
+    layout: Layout | None = None
     #: what the plans of one training share
     once: Once = field(default_factory=Once, compare=False)
 
@@ -57,17 +62,19 @@ class Plan:
         skip_nonfinite: bool = False,
         probes: tuple[Probe, ...] = (),
         once: Once | None = None,
+        layout: Layout | None = None,
     ) -> "Plan":
         """Binds a phase to a model.
 
         Raises `ModelError` where a learner has nothing to train, and for what is no model.
         """
         inspect(model)
-        refuse_scattered(model)
+        if layout is None:
+            refuse_scattered(model)
         parts = tuple(Part.of(learner, model) for learner in phase.turns)
         static = eqx.filter(model, is_array, inverse=True)
         once = Once() if once is None else once
-        return cls(phase, parts, static, skip_nonfinite, probes, once=once)
+        return cls(phase, parts, static, skip_nonfinite, probes, layout=layout, once=once)
 
     @property
     def steps_alike(self) -> Hashable:
@@ -92,32 +99,24 @@ class Plan:
         shape of every optimizer's zeros.
         """
 
-        def begin(arrays: PyTree, keys: Keys, hyper: PyTree) -> State:
-            arrays = arrays if donate else jax.tree.map(copied, arrays)
-            learners = tuple(
-                first_state(learner, part, arrays, hyper)
-                for learner, part in zip(self.learners, self.parts, strict=True)
-            )
-            return State(
-                clock=jnp.int32(0),
-                model=arrays,
-                # No buffer may stand twice in what is donated: some optimizers keep the
-                # parameters.
-                learners=jax.tree.map(copied, learners),
-                keys=jax.tree.map(copied, keys),
-                hyper=jax.tree.map(copied, hyper),
-                fault=jnp.int32(0),
-                active=jnp.bool(True),
-            )
-
+        begin = partial(first, self.learners, self.parts, donate=donate)
         arguments = arrays, keys, hyper
         traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
         if traced or setting("disable_jit"):
-            return begin(*arguments)
-        given, kept = (0,) if donate else (), self.learners[0].compiled
+            state = begin(*arguments)
+            return state if traced or self.layout is None else self.layout.put(state)
+
+        def program() -> Callable[..., State]:
+            spread = self.layout and self.layout.shardings(jax.eval_shape(begin, *arguments))
+            given, kept = (0,) if donate else (), self.learners[0].compiled
+            return kept.program(begin, *arguments, donate=given, out_shardings=spread)
+
         key = "begin", self.steps_alike, donate, kind_of(arguments), places(arguments)
-        program = self.once.of(key, lambda: kept.program(begin, *arguments, donate=given))
-        return program(*arguments)
+        return self.once.of(key, program)(*arguments)
+
+    def spread(self, batch: PyTree) -> PyTree:
+        """A batch, traced, with its samples on the devices that compute with them."""
+        return batch if self.layout is None else self.layout.batches.spread(batch)
 
     def unrolled(self) -> "Plan":
         """The same with its short inner loops unrolled, for steps outside a compiled loop."""
@@ -169,24 +168,18 @@ def state_of(
 ) -> State:
     """As `init_state`, of the arrays of a model, which it copies or, with `donate`, gives away.
 
-    The state goes where the model is committed to, or else the data of the phase. `hyper` are the
+    The state goes on the mesh of the plan, if it has one, else where the model is committed to, or
+    else the data of the phase. `hyper` are the
     numbers of a member of a population; those of the phase, if None.
     """
     data = plan.phase.source
-    place = Place.of(arrays, data.arrays if isinstance(data, Resident) else None)
     found = numbers(plan.phase.hyper if hyper is None else hyper)
+    if plan.layout is not None:
+        keys, hyper = plan.layout.place.put((keys, found))
+        return plan.begin(plan.layout.put(arrays), keys, hyper, donate=donate)
+    place = Place.of(arrays, data.arrays if isinstance(data, Resident) else None)
     arrays, keys, hyper = place.put((arrays, keys, found))
     return plan.begin(arrays, keys, hyper, donate=donate)
-
-
-def copied(leaf: Any) -> Array:
-    # Donation must never reach the arrays that the user holds.
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        data = jnp.array(jax.random.key_data(leaf), copy=True)
-        return cast(Array, jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)))
-    if isinstance(leaf, jax.Array):
-        return jnp.array(leaf, copy=True)
-    return jax.device_put(np.array(leaf))
 
 
 def train_step(plan: Plan, state: State, batch: PyTree) -> tuple[State, dict[str, Array]]:
@@ -247,13 +240,15 @@ def step_on(
     )
     # A step that was already on its way when another failed is not counted.
     clock = state.clock + state.going.astype(jnp.int32)
-    return State(clock, model, learners, state.keys, state.hyper, fault, state.active), metrics
+    after = State(clock, model, learners, state.keys, state.hyper, fault, state.active)
+    return (after if plan.layout is None else plan.layout.pin(after)), metrics
 
 
 def _member_step(
     plan: Plan, state: State, batch: PyTree, progress: Float[Array, ""]
 ) -> tuple[PyTree, tuple[LearnerState, ...], Array, dict[str, Array]]:
     """The step of one member: its `(model, learners, fault, metrics)` after it."""
+    batch = plan.spread(batch)
     if plan.phase.augment is not None:
         key = randomness.learner_key(state.keys.step, state.clock, randomness.AUGMENTATION)
         batch = plan.phase.augment(batch, key)
@@ -328,6 +323,7 @@ def _turns(
                 skip=plan.skip_nonfinite,
                 probes=plan.probes,
                 unroll=plan.unroll,
+                spread=plan.spread,
             )
 
     if learner.repeat == 1:

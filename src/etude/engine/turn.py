@@ -59,6 +59,7 @@ def propose(
     context: Context,
     *,
     unroll: bool,
+    spread: Callable[[PyTree], PyTree],
 ) -> Proposal:
     """Calls the rule in the precision of the learner; updates and model come back as stored."""
     parameters, others = eqx.partition(arrays, part.parameters)
@@ -70,7 +71,7 @@ def propose(
     if learner.accumulate == 1:
         return call(trainable, rest, batch, context)
     return accumulated(
-        call, learner.accumulate, trainable, rest, part.moved, batch, context, unroll
+        call, learner.accumulate, trainable, rest, part.moved, batch, context, unroll, spread
     )
 
 
@@ -96,11 +97,13 @@ def take_turn(
     skip: bool,
     probes: tuple[Probe, ...] = (),
     unroll: bool = False,
+    spread: Callable[[PyTree], PyTree] = lambda batch: batch,
 ) -> tuple[PyTree, LearnerState, dict[str, Any], Bool[Array, ""]]:
     """One turn of a learner on a batch: `(arrays, state, metrics, fault)`.
 
     With `skip`, or under float16, a turn whose updates are not finite changes nothing but the
     count of skipped turns (and the loss scale). Otherwise `fault` says that they were not.
+    `spread` puts the samples of a micro-batch on the devices that compute with them.
     """
     if state.loss_scale is not None:
         factor = state.loss_scale.factor
@@ -108,7 +111,7 @@ def take_turn(
             Context,
             eqx.tree_at(lambda c: c.loss_scale, context, factor, is_leaf=lambda x: x is None),
         )
-    proposal = propose(learner, part, arrays, static, batch, context, unroll=unroll)
+    proposal = propose(learner, part, arrays, static, batch, context, unroll=unroll, spread=spread)
     trainable, _ = part.split(arrays)
     metrics = dict(proposal.metrics)
     moved = replaced(arrays, proposal.model)

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from etude.engine.beginning import copied
 from etude.engine.place import Place
 from etude.engine.state import State
-from etude.engine.step import copied
 
 
 def together(states: Sequence[State]) -> State:

@@ -11,9 +11,10 @@ from jaxtyping import PyTree
 
 from etude.callbacks.base import Reason
 from etude.engine import randomness
+from etude.engine.beginning import copied
 from etude.engine.phase import Phase
 from etude.engine.state import State
-from etude.engine.step import copied, state_of
+from etude.engine.step import state_of
 from etude.population.binding import Bound
 from etude.population.boundary import MembersBoundary
 from etude.population.groups import Group, group_of

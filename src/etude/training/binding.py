@@ -11,7 +11,9 @@ from jaxtyping import PyTree
 
 from etude.engine import randomness
 from etude.engine.admission import check_data
+from etude.engine.divisible import check_divisible
 from etude.engine.evaluation import Evaluator, default_measure
+from etude.engine.layout import Layout
 from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Probe
 from etude.engine.once import Once
@@ -70,6 +72,7 @@ def bind(
     *,
     policy: str,
     folder: Path | None,
+    layout: Layout | None = None,
 ) -> tuple[dict[str, Bound], Reports]:
     """Binds all phases, rescues included, by name; and what they are known to report.
 
@@ -97,7 +100,7 @@ def bind(
     reports = Reports(everyone, hooks.callbacks)
     for phase in everyone:
         try:
-            one, measured = _bind_one(model, phase, policy == "skip", hooks.probes, once)
+            one, measured = _bind_one(model, phase, policy == "skip", hooks.probes, once, layout)
         except EtudeError as error:
             problems.append(f"Phase {phase.name!r}: {error}")
             faults.append(type(error))
@@ -126,9 +129,16 @@ def _rescues(phases: Sequence[Phase]) -> list[Phase]:
 
 
 def _bind_one(
-    model: PyTree, phase: Phase, skip: bool, probes: tuple[Probe, ...], once: Once
+    model: PyTree,
+    phase: Phase,
+    skip: bool,
+    probes: tuple[Probe, ...],
+    once: Once,
+    layout: Layout | None,
 ) -> tuple[Bound, list[frozenset[str]]]:
-    plan = Plan.of(phase, model, skip_nonfinite=skip, probes=probes, once=once)
+    plan = Plan.of(phase, model, skip_nonfinite=skip, probes=probes, once=once, layout=layout)
+    if layout is not None:
+        check_divisible(phase, layout.batches.devices)
     arrays = once.of("arrays", lambda: jax.eval_shape(lambda: eqx.filter(model, is_array)))
     steps = None
     if isinstance(phase.source, Resident):
@@ -144,7 +154,8 @@ def _bind_one(
     for validation in phase.validations:
         measure = validation.measure or default_measure(phase.turns[0])
         name = f"phase {phase.name!r}, validation {validation.name!r}"
-        evaluators.append(Evaluator(measure, plan.static, phase.turns[0].compiled, name))
+        kept = phase.turns[0].compiled
+        evaluators.append(Evaluator(measure, plan.static, kept, name, layout))
         measured = evaluators[-1].names(arrays, validation.data, phase.hyper)
         found = frozenset(f"{validation.name}/{name}" for name in measured)
         if twice := sorted(found & frozenset().union(*names)):

@@ -19,8 +19,10 @@ import jax
 import optax
 from jaxtyping import PyTree
 
+from etude.engine.layout import Layout
 from etude.engine.leaf_roles import is_array
 from etude.engine.learner import Learner
+from etude.engine.mesh import said
 from etude.engine.part import Part
 from etude.engine.phase import Phase, Validation
 from etude.engine.source import Fingerprinted
@@ -30,6 +32,9 @@ from etude.training.settings import Settings
 
 #: Stands for a setting that only the other side has.
 ABSENT = "(absent)"
+
+#: The settings whose change changes a training by rounding only.
+DEVICES = "devices"
 
 #: Options of JAX that change numbers.
 NUMERICS = (
@@ -50,6 +55,8 @@ def fingerprint(settings: Settings) -> dict[str, Any]:
         **{name.removeprefix("jax_"): getattr(jax.config, name) for name in NUMERICS},
         "phases": ", ".join(phase.name for phase in settings.phases),
     }
+    if settings.layout is not None:
+        found |= _flat(_devices(settings.layout), DEVICES)
     for name, bound in settings.bound.items():
         found |= _flat(_phase(bound), f"phases.{name}")
     for name, callback in named(settings.hooks.callbacks).items():
@@ -142,10 +149,20 @@ def _trained(part: Part) -> str:
     """Which leaves a learner trains; long lists are told apart by a digest."""
     flags = jax.tree_util.tree_leaves_with_path(part.trained)
     names = [jax.tree_util.keystr(path) or "(the model)" for path, flag in flags if flag]
+    return _digested(names)
+
+
+def _digested(names: list[str]) -> str:
     text = ", ".join(names)
     if len(text) <= 120:
         return text
     return f"{len(names)} leaves ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
+
+
+def _devices(layout: Layout) -> dict[str, Any]:
+    """What decides the rounding of a training on several devices."""
+    spread = [f"{name} {tuple(spec)}" for name, spec in layout.spread.items()]
+    return {"mesh": said(layout.mesh)} | ({"sharding": _digested(spread)} if spread else {})
 
 
 def _validation(phase: Phase, validation: Validation) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import jax
 from jaxtyping import PyTree
 
 from etude.engine import randomness
+from etude.engine.beginning import copied
 from etude.engine.leaf_roles import is_array
 from etude.engine.phase import Phase
-from etude.engine.step import copied, state_of
+from etude.engine.step import state_of
 from etude.run import Run
 from etude.training.boundary import Boundary
 from etude.training.fingerprint import fingerprint

@@ -28,7 +28,9 @@ class Programs:
             return None
         began = time.perf_counter()
         if not isinstance(source, Resident):
-            self._readers[name] = Prefetch(source, Place.of(visit.state.clock))
+            layout = visit.plan.layout
+            place = Place.of(visit.state.clock) if layout is None else layout.batches
+            self._readers[name] = Prefetch(source, place)
         kept = name in self.executors
         executor = self.executors[name] if kept else self.settings.executor
         metrics = self.settings.bound[name].metrics

@@ -19,7 +19,7 @@ from etude.engine.step import state_of
 from etude.errors import OtherSettingsError, ResumeError
 from etude.run import Run, way_on
 from etude.run.checkpoints import Restored
-from etude.training.fingerprint import ABSENT, Changes, compare
+from etude.training.fingerprint import ABSENT, DEVICES, Changes, compare
 from etude.training.phase_visit import Visit
 from etude.training.restoring import known_phase, refuse_first_version, restore_visits
 from etude.training.settings import Settings
@@ -52,7 +52,11 @@ class Restoration:
     @property
     def note(self) -> dict[str, Any]:
         """What the history says of going on, if anything but that it goes on."""
-        return {"changes": self.changes} if self.changes else {}
+        if not self.changes:
+            return {}
+        other = any(map(_only_rounds, self.changes))
+        bits = {"bits": "equal to rounding, on other devices"} if other else {}
+        return {"changes": self.changes, **bits}
 
 
 def restoration(
@@ -88,7 +92,11 @@ def restoration(
         ) from None
     first = [phase.name for phase in settings.phases]
     behind = first[: first.index(root.phase.name)] if root.phase.name in first else []
-    serious = {name: pair for name, pair in changes.items() if not longer(name, pair, behind)}
+    serious = {
+        name: pair
+        for name, pair in changes.items()
+        if not (longer(name, pair, behind) or _only_rounds(name))
+    }
     for visit in _chain(root):
         total = visit.phase.total_steps
         if total is not None and visit.step > total:
@@ -157,6 +165,11 @@ def longer(name: str, pair: tuple[Any, Any], behind: list[str]) -> bool:
     if new is None or old is None:
         return match[2] == "limit" and new is None
     return new > old
+
+
+def _only_rounds(name: str) -> bool:
+    """Whether a setting says on which devices, whose number changes the rounding alone."""
+    return name.startswith(f"{DEVICES}.")
 
 
 def _other_settings(run: Run, changes: Changes, behind: list[str] | None = None) -> ResumeError:

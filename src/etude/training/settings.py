@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from etude.engine.layout import Layout
 from etude.engine.once import Once
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
@@ -25,6 +26,7 @@ class Settings:
     seed: int
     executor: Executor | None
     on_full_disk: Literal["stop", "continue"]
+    layout: Layout | None = None
 
     def anew(self) -> "Settings":
         """The same for another training: what a loss reads from elsewhere may have changed."""

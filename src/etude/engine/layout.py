@@ -1,0 +1,165 @@
+"""Where a training on several devices has its arrays: batches, model, and what follows the model.
+
+>>> from etude.engine.mesh import mesh
+>>> layout = Layout.of(mesh(data=2), None, {"w": jnp.zeros(3)})
+>>> layout.batches.put(np.arange(4.0)).sharding.spec
+PartitionSpec('data',)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, PyTree
+
+from etude.engine.leaf_roles import is_array
+from etude.engine.mesh import DATA, check_mesh
+from etude.engine.place import Place
+from etude.engine.sharding import specs_of
+from etude.engine.state import State
+from etude.kinds import is_a
+
+
+class ByRows(eqx.Module):
+    """Marks data that are stored by rows: the first axis of each array counts the shards."""
+
+    arrays: PyTree
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches spread over the data axis of a mesh, sample by sample.
+
+    An array whose first axis the devices do not divide, as that of a short last batch, is whole on
+    each of them: every device then computes the same, and the result is exact.
+    """
+
+    mesh: Mesh
+
+    @property
+    def devices(self) -> int:
+        """How many parts a batch has."""
+        return self.mesh.shape.get(DATA, 1)
+
+    def put(self, tree: PyTree) -> PyTree:
+        """`tree` on the devices."""
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, self._sharding(leaf)), tree)
+
+    def spread(self, tree: PyTree) -> PyTree:
+        """`tree`, traced, with its samples computed where they belong."""
+
+        def one(leaf: Any) -> Any:
+            if not (is_a(leaf, Tracer) and self._splits(leaf)):
+                return leaf
+            return jax.lax.with_sharding_constraint(leaf, self._sharding(leaf))
+
+        return jax.tree.map(one, tree)
+
+    def _splits(self, leaf: Any) -> bool:
+        if is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+            return False
+        return bool(np.ndim(leaf)) and len(leaf) % self.devices == 0 and self.devices > 1
+
+    def _sharding(self, leaf: Any) -> NamedSharding:
+        spec = PartitionSpec(DATA) if self._splits(leaf) else PartitionSpec()
+        return NamedSharding(self.mesh, spec)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A mesh, and how the arrays of one model are spread over it.
+
+    Attributes:
+        specs: by the path of an array in the model, its shape and how it is spread.
+    """
+
+    mesh: Mesh
+    specs: Mapping[str, tuple[tuple[int, ...], PartitionSpec]]
+
+    @classmethod
+    def of(cls, mesh: Any, sharding: Any, model: PyTree) -> "Layout":
+        """The layout of a model. Raises `ConfigurationError` with all that is wrong."""
+        mesh = check_mesh(mesh)
+        specs = specs_of(mesh, sharding, model)
+        shapes = {
+            jax.tree_util.keystr(path): leaf.shape
+            for path, leaf in jax.tree_util.tree_leaves_with_path(model)
+            if is_array(leaf)
+        }
+        return cls(mesh, {name: (shape, specs[name]) for name, shape in shapes.items()})
+
+    @property
+    def spread(self) -> dict[str, PartitionSpec]:
+        """The arrays of the model that are not whole on every device, by their paths."""
+        return {name: spec for name, (_, spec) in self.specs.items() if any(spec)}
+
+    @cached_property
+    def place(self) -> Place:
+        """All devices, each with the whole of what is put there."""
+        return Place(NamedSharding(self.mesh, PartitionSpec()))
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Where the samples of a batch go."""
+        return Batches(self.mesh)
+
+    def put(self, arrays: PyTree) -> PyTree:
+        """The arrays of the model, spread."""
+
+        def one(leaf: Any, sharding: NamedSharding) -> Any:
+            return leaf if is_a(leaf, Tracer) else jax.device_put(leaf, sharding)
+
+        return jax.tree.map(one, arrays, self.shardings(arrays))
+
+    def put_data(self, arrays: PyTree) -> PyTree:
+        """Resident data: whole on every device, or by rows where they are stored so."""
+        rows = NamedSharding(self.mesh, PartitionSpec(DATA if DATA in self.mesh.shape else None))
+
+        def one(leaf: Any) -> Any:
+            return jax.device_put(leaf, rows) if isinstance(leaf, ByRows) else self.place.put(leaf)
+
+        return jax.tree.map(one, arrays, is_leaf=lambda leaf: isinstance(leaf, ByRows))
+
+    def shardings(self, tree: PyTree) -> PyTree:
+        """How each array of a state or a model is spread.
+
+        What belongs to a parameter, as a moment or an average, has the path of the parameter at
+        the end of its own, and its shape; it is spread as the parameter is.
+        """
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: NamedSharding(self.mesh, self._spec(path, leaf)), tree
+        )
+
+    def pin(self, state: State) -> State:
+        """A state, traced, with model and learners spread as they were at first."""
+
+        def one(leaf: Array, sharding: NamedSharding) -> Array:
+            return jax.lax.with_sharding_constraint(leaf, sharding)
+
+        evolving = state.model, state.learners
+        found = jax.tree.map(one, evolving, self.shardings(evolving))
+        return eqx.tree_at(lambda s: (s.model, s.learners), state, found)
+
+    def whole(self, tree: PyTree) -> PyTree:
+        """Results, traced, whole on every device."""
+
+        def one(leaf: Any) -> Any:
+            if not is_a(leaf, Tracer):
+                return leaf
+            return jax.lax.with_sharding_constraint(leaf, self.place.sharding)
+
+        return jax.tree.map(one, tree)
+
+    def _spec(self, path: Any, leaf: Any) -> PartitionSpec:
+        for start in range(len(path) + 1):  # the longest end first
+            known = self.specs.get(jax.tree_util.keystr(path[start:]))
+            if known is not None and known[0] == leaf.shape:
+                return known[1]
+        return PartitionSpec()
