@@ -1,0 +1,65 @@
+"""Checks on eight fake devices, in a process of their own: those of the tests have two.
+
+A script ends with `eight.main(globals())`, which calls the functions `check_*` that its arguments
+name and prints what failed; `outcome` runs it, once for all tests of a module.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import traceback
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def names_in(script: str) -> list[str]:
+    """The checks of a script."""
+    return re.findall(r"^def check_(\w+)", (HERE / script).read_text(), re.MULTILINE)
+
+
+@cache
+def outcomes(script: str, devices: str = "2,8") -> dict[str, str]:
+    """What failed, by check; nothing where all is well."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
+    found = subprocess.run(
+        [sys.executable, HERE / script, devices],
+        env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=540,
+    )
+    last = found.stdout.strip().rpartition("\n")[2]
+    assert last.startswith("{"), f"{script} has failed:\n{found.stdout}{found.stderr}"
+    return json.loads(last)
+
+
+def prepare() -> None:
+    """What `tests/conftest.py` does for a test; before the first import of etude."""
+    import jax
+    import jaxtyping
+
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    kept = HERE.parents[1] / ".pytest_cache/d/compiled"
+    jax.config.update("jax_compilation_cache_dir", str(kept))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    sys.path[:0] = [str(HERE.parent), str(HERE)]
+    jaxtyping.install_import_hook("etude", "typecheck.checked")
+
+
+def main(script: dict) -> None:
+    """Calls the checks of a script, with the numbers of devices to compare."""
+    devices = tuple(map(int, sys.argv[1].split(",")))
+    chosen = sys.argv[2:] or [name for name in script if name.startswith("check_")]
+    failed = {}
+    for name in chosen:
+        check = script[f"check_{name.removeprefix('check_')}"]
+        try:
+            check(devices)
+        except Exception:
+            failed[name.removeprefix("check_")] = traceback.format_exc()
+    print(json.dumps(failed))
