@@ -1,9 +1,10 @@
 """Checks on eight fake devices, in a process of their own: those of the tests have two.
 
-A script ends with `eight.main(globals())`, which calls the functions `check_*` that its arguments
-name and prints what failed; `outcome` runs it, once for all tests of a module.
+`python eight.py SCRIPT DEVICES [CHECK ...]` calls the functions `check_*` of a script and prints what
+failed; `outcomes` runs it, once for all tests of a module.
 """
 
+import importlib
 import json
 import os
 import re
@@ -26,7 +27,7 @@ def outcomes(script: str, devices: str = "2,8") -> dict[str, str]:
     """What failed, by check; nothing where all is well."""
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     found = subprocess.run(
-        [sys.executable, HERE / script, devices],
+        [sys.executable, __file__, script, devices],
         env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -51,15 +52,19 @@ def prepare() -> None:
     jaxtyping.install_import_hook("etude", "typecheck.checked")
 
 
-def main(script: dict) -> None:
+def main(script: str, devices: str, *chosen: str) -> None:
     """Calls the checks of a script, with the numbers of devices to compare."""
-    devices = tuple(map(int, sys.argv[1].split(",")))
-    chosen = sys.argv[2:] or [name for name in script if name.startswith("check_")]
+    prepare()
+    counts = tuple(map(int, devices.split(",")))
+    checks = importlib.import_module(script.removesuffix(".py"))
     failed = {}
-    for name in chosen:
-        check = script[f"check_{name.removeprefix('check_')}"]
+    for name in chosen or names_in(script):
         try:
-            check(devices)
+            getattr(checks, f"check_{name}")(counts)
         except Exception:
-            failed[name.removeprefix("check_")] = traceback.format_exc()
+            failed[name] = traceback.format_exc()
     print(json.dumps(failed))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

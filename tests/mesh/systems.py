@@ -1,9 +1,5 @@
 """The trainings of the systems on several devices; run by `test_mesh_systems.py`."""
 
-import eight
-
-eight.prepare()
-
 from dataclasses import dataclass
 from functools import partial
 
@@ -162,7 +158,3 @@ def pinn():
 
 def check_pinn(counts):
     in_both_precisions(pinn, counts)
-
-
-if __name__ == "__main__":
-    eight.main(globals())
