@@ -40,10 +40,10 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import jax
-import numpy as np
 
 from etude.callbacks.unfailing import Unfailing
 from etude.compilations import shared_compilations
+from etude.devices import on_one, options_for, recorded
 from etude.errors import ConfigurationError, RunError, suggest
 from etude.export import Exportable
 from etude.run import Run, from_recipe, way_on, write_report
@@ -58,7 +58,7 @@ from etude.run.trials import (
     write_results,
 )
 from etude.side_by_side import Planned, train_side_by_side
-from etude.table import Table
+from etude.table import Table, mean_and_deviation
 from etude.training.signals import Interrupted
 from etude.trial import (
     Configuration as Configuration,
@@ -121,6 +121,7 @@ class Recipe(Generic[C]):
         at: tuple[Path, str] | None = None,
         overwrite: bool = False,
         population: bool = False,
+        devices: int | None = None,
         progress: bool = True,
         say: Callable[[str], None] | None = None,
     ) -> Table:
@@ -129,8 +130,9 @@ class Recipe(Generic[C]):
         With `resume`, trainings that another configuration finished go on with this one: `changes`
         is that of `Trainer.resume`. `at` is the folder of a trial and the checkpoint that it goes
         back to. With `population`, trials of one method that differ in nothing but the seed are
-        trained side by side, and a resume goes on so. `say` is told each step, as a line; None
-        prints, and goes on if nobody reads.
+        trained side by side, and a resume goes on so. `devices` are those that the samples of every
+        batch are spread over; a resume that is not told takes as many as before. `say` is told each
+        step, as a line; None prints, and goes on if nobody reads.
 
         Raises `ConfigurationError` if two trials have one name, `RunError` if there is a run in
         `folder` and neither `resume` nor `overwrite`, and what `Trainer.fit` or `Trainer.resume`
@@ -145,7 +147,15 @@ class Recipe(Generic[C]):
         trials = self._trials(config)
         if at is not None:
             self._number_of(trials, folder, at[0])
-        population = population or (resume and _is_population(folder))
+        before = Run.open(folder, lock=False).config if resume else {}
+        population = population or bool(before.get("population"))
+        devices = recorded(before) if devices is None else devices
+        if population and devices is not None:
+            raise ConfigurationError(
+                f"A population trains on one device; got {devices}. Leave --devices out, or train "
+                "the trials one after another, without --population."
+            )
+        options = options_for(devices)  # before anything is built
         with shared_compilations():
             if population:
                 records = [
@@ -171,7 +181,8 @@ class Recipe(Generic[C]):
                 changes=changes,
                 at=at,
                 overwrite=overwrite,
-                progress=progress,
+                devices=devices,
+                options={**options, "progress": progress},
                 say=say,
             )
             if self.draw is not None:
@@ -192,13 +203,16 @@ class Recipe(Generic[C]):
         changes: Literal["refuse", "allow"],
         at: tuple[Path, str] | None,
         overwrite: bool,
-        progress: bool,
+        devices: int | None,
+        options: Mapping[str, Any],
         say: Callable[[str], None],
     ) -> list[Outcome]:
         outcomes = []
         for number, trial in enumerate(trials):
             place = _place(folder, trials, number)
             record = self._record(config, trials, number)
+            if devices is not None:
+                record["devices"] = devices
             back = at[1] if at is not None and _same(at[0], place) else None
             going = resume or (number > 0 and not overwrite)
             done = None
@@ -209,13 +223,12 @@ class Recipe(Generic[C]):
             if done is None:
                 say(f"[{number + 1}/{len(trials)}] {trial.method}, seed {trial.seed}")
                 fresh = not is_run(place) or not going
-                trainer = trial.build(
-                    run=place, config=record, overwrite=overwrite, progress=progress
-                )
+                trainer = trial.build(run=place, config=record, overwrite=overwrite, **options)
                 result = (
                     trainer.fit() if fresh else trainer.resume(checkpoint=back, changes=changes)
                 )
-                done = write_results(place, _measured(trial, result.model, "test"), "test")
+                measured = _measured(trial, on_one(result.model), "test")
+                done = write_results(place, measured, "test")
                 say("  ".join(f"test {name} {value:.4f}" for name, value in done.items()))
                 # Programs that stay in memory would use up its maps: some 40 trials kill a process.
                 jax.clear_caches()
@@ -321,7 +334,7 @@ class Recipe(Generic[C]):
         rows = []
         for method in dict.fromkeys(trial.method for trial, _ in results):
             mine = [metrics for trial, metrics in results if trial.method == method]
-            cells = [_cell([m[name] for m in mine]) for name in self.columns.values()]
+            cells = [mean_and_deviation([m[name] for m in mine]) for name in self.columns.values()]
             rows.append((method, *cells))
         return Table(("method", *titles), tuple(rows))
 
@@ -373,23 +386,5 @@ def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:
     return place_of(folder, number, trials[number].name)
 
 
-def _is_population(folder: Path) -> bool:
-    """Whether the experiment in a folder was begun as populations."""
-    return bool(Run.open(folder, lock=False).config.get("population"))
-
-
 def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
-
-
-def _cell(values: Sequence[float]) -> str:
-    """Mean ± standard deviation, to four decimals; to two from ten on.
-
-    >>> _cell([0.98765, 0.98777]), _cell([130.61, 130.79]), _cell([-10.5])
-    ('0.9877 ± 0.0001', '130.70 ± 0.13', '-10.50')
-    """
-    mean = np.mean(values)
-    digits = 2 if abs(mean) >= 10 else 4
-    if len(values) == 1:
-        return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"

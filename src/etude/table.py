@@ -7,8 +7,10 @@ ours    0.98
 """
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,18 @@ class Table:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([self.head, *self.rows])
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """Mean ± standard deviation, to four decimals; to two from ten on.
+
+    >>> mean_and_deviation([0.98765, 0.98777]), mean_and_deviation([-10.5])
+    ('0.9877 ± 0.0001', '-10.50')
+    >>> mean_and_deviation([130.61, 130.79])
+    '130.70 ± 0.13'
+    """
+    mean = fmean(values)
+    digits = 2 if abs(mean) >= 10 else 4
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ± {stdev(values):.{digits}f}"

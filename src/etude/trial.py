@@ -52,7 +52,7 @@ class Trial:
         method: the row of the table that it belongs to; trials of one method differ in the seed.
         seed: seed of its randomness.
         build: makes the trainer, when its turn comes; passes its keyword arguments (`run`,
-            `config`, `overwrite`, `progress`) on to `Trainer`.
+            `config`, `overwrite`, `progress`, `mesh`) on to `Trainer`.
         evaluate: `evaluate(model, split) -> {name: value}`; scalars are metrics, anything else
             (a `confusion_matrix`) is for the report.
         skeleton: makes a model like the trained one, whatever the values of its arrays, so that a

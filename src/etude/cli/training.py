@@ -14,6 +14,8 @@ from etude.cli.reading import Opened, one_value
 from etude.config import Config, OutputFolder
 from etude.errors import OtherSettingsError, UsageError
 
+DEVICES = "devices that the samples of each batch are spread over"
+
 
 class TrainOptions(Config, frozen=True):
     """What `etude train` takes beside the fields of a recipe."""
@@ -29,6 +31,7 @@ class TrainOptions(Config, frozen=True):
         ge=2,
         description="train so many seeds of each method side by side; in place of --repeats",
     )
+    devices: int | None = Field(None, ge=1, description=DEVICES)
 
 
 class ResumeOptions(Config, frozen=True):
@@ -40,6 +43,7 @@ class ResumeOptions(Config, frozen=True):
     changes: Literal["refuse", "allow"] = Field(
         "refuse", description="what becomes of settings that are other than the run's"
     )
+    devices: int | None = Field(None, ge=1, description=f"{DEVICES}; none: as before")
     recipe: str | None = Field(None, min_length=1, description=RECIPE)
 
 
@@ -61,7 +65,8 @@ def open_recipe(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
         if own.population is not None:
             config = _repeated(name, config, own.population, line)
         folder = own.run or default
-        _run(recipe, config, folder, overwrite=own.overwrite, population=several)
+        how = {"overwrite": own.overwrite, "population": several, "devices": own.devices}
+        _run(recipe, config, folder, **how)
 
     return Opened(
         name,
@@ -85,7 +90,8 @@ def open_to_resume(run: str, options: Mapping[str, Sequence[str]]) -> Opened:
     def resume(line: Line, own: ResumeOptions, config: Any) -> None:
         at = None if own.checkpoint is None else (Path(run), own.checkpoint)
         try:
-            _run(opened.recipe, config, opened.root, resume=True, changes=own.changes, at=at)
+            how = {"changes": own.changes, "at": at, "devices": own.devices}
+            _run(opened.recipe, config, opened.root, resume=True, **how)
         except OtherSettingsError as error:
             allowed = shlex.join(words(line.inputs, {**line.options, "changes": ["allow"]}))
             raise OtherSettingsError(error.told, f"etude resume {allowed}") from None

@@ -2,8 +2,8 @@
 
 >>> from etude.engine.mesh import mesh
 >>> layout = Layout.of(mesh(data=2), None, {"w": jnp.zeros(3)})
->>> layout.batches.put(np.arange(4.0)).sharding.spec
-PartitionSpec('data',)
+>>> tuple(layout.batches.put(np.arange(4.0)).sharding.spec)
+('data',)
 """
 
 from collections.abc import Mapping

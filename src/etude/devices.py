@@ -1,0 +1,40 @@
+"""The devices that the trainings of an experiment are spread over."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jaxtyping import PyTree
+
+from etude.engine.mesh import DATA, mesh
+
+
+def options_for(devices: int | None) -> dict[str, Any]:
+    """What a trainer takes for so many devices; None: one, as without a mesh.
+
+    Raises `ConfigurationError` if there are not so many.
+
+    >>> options_for(None), options_for(2)["mesh"].shape["data"]
+    ({}, 2)
+    """
+    return {} if devices is None else {"mesh": mesh(**{DATA: devices})}
+
+
+def recorded(config: Mapping[str, Any]) -> int | None:
+    """The devices that the configuration of a run names."""
+    devices = config.get("devices")
+    return devices if isinstance(devices, int) else None
+
+
+def on_one(model: PyTree) -> PyTree:
+    """A model that was trained on several devices, on one of them.
+
+    What is done with a trained model is not spread over a mesh: each device would do all of it.
+    """
+
+    def one(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array) or len(leaf.devices()) == 1:
+            return leaf
+        return jax.device_put(leaf, min(leaf.devices(), key=lambda device: device.id))
+
+    return jax.tree.map(one, model)
