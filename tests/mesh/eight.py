@@ -1,7 +1,7 @@
 """Checks on eight fake devices, in a process of their own: those of the tests have two.
 
-`python eight.py SCRIPT DEVICES [CHECK ...]` calls the functions `check_*` of a script and prints what
-failed; `outcomes` runs it, once for all tests of a module.
+`python eight.py SCRIPT DEVICES [CHECK ...]` calls the functions `check_*` of a script and prints
+what failed; `outcomes` runs it, once for all tests of a module.
 """
 
 import importlib

@@ -57,6 +57,7 @@ from etude.systems.generative.spectral import SpectralNorm
 from etude.systems.generative.training import (
     BaseCallback,
     Batch,
+    DistributedTrainer,
     Logger,
     LossFn,
     Metrics,
@@ -106,6 +107,7 @@ __all__ = [
     "DenoisingScore",
     "Density",
     "Diffusion",
+    "DistributedTrainer",
     "EnergyModel",
     "Estimate",
     "Flow",

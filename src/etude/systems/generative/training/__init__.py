@@ -12,6 +12,7 @@ from etude.systems.generative.training.callbacks import (
     WandbLoggerConfig,
 )
 from etude.systems.generative.training.config import TrainingConfig
+from etude.systems.generative.training.distributed import DistributedTrainer
 from etude.systems.generative.training.models import ModelConfig, create_model
 from etude.systems.generative.training.objective import Batch, LossFn, Metrics
 from etude.systems.generative.training.sampling import NoSamplerError
@@ -21,6 +22,7 @@ from etude.systems.generative.training.trainer import Trainer
 __all__ = [
     "BaseCallback",
     "Batch",
+    "DistributedTrainer",
     "Logger",
     "LossFn",
     "Metrics",

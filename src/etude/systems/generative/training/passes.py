@@ -1,7 +1,7 @@
 """Passes over data: each a phase of one training of the engine, from where a trainer stands."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from jaxtyping import Array
@@ -23,12 +23,14 @@ class Passes:
         learner: of the state.
         measure: of the state, in validations.
         end: steps after which the schedule has ended; None where it never does.
+        options: of `etude.Trainer`, as `mesh`.
     """
 
     standing: Standing
     learner: et.Learner
     measure: Callable[[Evolving, Any, et.Context], Any]
     end: int | None
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def phases(
         self, source: Source, epochs: Any, valid: Source | None, every: et.Steps | None
@@ -58,7 +60,12 @@ class Passes:
         """Trains through the phases. Raises what the engine raises; the standing is then true."""
         standing = self.standing
         training = et.Trainer(
-            standing.evolving, phases, callbacks=callbacks, seed=standing.seed, progress=progress
+            standing.evolving,
+            phases,
+            callbacks=callbacks,
+            seed=standing.seed,
+            progress=progress,
+            **self.options,
         )
         standing.last_loss, standing.start = None, standing.step
         ahead = standing.start + sum(phase.length.count for phase in phases)
