@@ -13,7 +13,9 @@ from jax.sharding import PartitionSpec as P
 from trained import X, Y, assert_equal, distance, fit, mesh, network, phase, same, squares
 
 import etude as et
+from etude.engine.compiled_loop import TracedLoop
 from etude.engine.layout import Layout
+from etude.engine.program import columns
 
 
 def check_supervised(counts):
@@ -179,3 +181,32 @@ def check_bad_input(counts):
     for words, axes in [("needs more", {"data": 9}), ("positive", {"data": 0}), ("none", {})]:
         with pytest.raises(et.ConfigurationError, match=words):
             et.mesh(**axes)
+
+
+def check_data_by_rows(counts):
+    """The batches do not depend on the number of devices, and no device reads another's rows."""
+    samples = X[:96], Y[:96]
+    for shuffle in (True, "exact", False):
+        with jax.enable_x64(True):
+            data = et.ArrayData(samples, 40, shuffle=shuffle, shards=8)
+            one = phase(data, accumulate=1)
+            assert_equal(network(), one, counts)
+    ids = et.ArrayData(np.arange(96), 40, shards=8)
+    order = ids.order(jax.random.key(0))
+    fetches = [*ids.fetches] * 2 + [ids.tail]
+    batches = [f(ids.arrays, order, jnp.int32(n)) for n, f in enumerate(fetches)]
+    assert sorted(np.concatenate(batches).tolist()) == list(range(96))
+    assert [batch.tolist() for batch, _ in ids.sequential()][1] == list(range(40, 80))
+    text = compiled_text(one, et.mesh(data=8))
+    assert "all-reduce" in text
+    assert not re.search(r"= \S* all-gather", text), re.findall(r".*all-gather.*", text)[:3]
+
+
+def compiled_text(phase, devices):
+    layout = Layout.of(devices, None, network())
+    plan = et.Plan.of(phase, network(), layout=layout)
+    state = et.init_state(plan, network())
+    arrays = layout.put_data(phase.data.arrays)
+    names = columns(plan, state)
+    traced = TracedLoop(plan, phase.data, state, arrays, names, layout.place)
+    return traced.compiled().as_text()

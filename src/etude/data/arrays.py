@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
+from etude.data.by_rows import Rows
 from etude.data.checks import (
     check_batch_size,
     check_finite,
@@ -46,10 +47,16 @@ class ArrayData:
         drop_last: leave the short last batch out of training; evaluation never does.
         classes: if given, integer arrays of one axis are checked as labels 0..classes-1.
         allow_nonfinite: accept NaN and infinite values.
+        shards: None: every device of a mesh holds all samples. A number: they are stored in so
+            many equal parts, of which each device holds one or several, and every batch takes as
+            many samples from each part, in an order of the part's own; NumPy arrays then stay on
+            the host until the devices get their parts. The batches depend on `shards` and not on
+            the number of devices, which must divide it.
 
     Raises:
         DataError: arrays of different length, empty, NaN or infinite values, labels outside the
-            classes, a batch larger than the data, 2**32 samples or more ("exact": 2**31).
+            classes, a batch larger than the data, 2**32 samples or more ("exact": 2**31), `shards`
+            that do not divide samples and batch.
 
     >>> data = ArrayData((jnp.arange(5.0), jnp.array([0, 1, 0, 1, 1])), 2, classes=2)
     >>> [samples for batch, samples in data.sequential()]
@@ -65,17 +72,21 @@ class ArrayData:
         drop_last: bool = False,
         classes: int | None = None,
         allow_nonfinite: bool = False,
+        shards: int | None = None,
     ):
         self.length = length_of(arrays)
         check_batch_size(batch_size, self.length)
         check_shuffle(shuffle)
+        self.rows = None if shards is None else Rows(self.length, shards, batch_size, shuffle)
         self.permutations = order_of(shuffle, self.length)
-        leaves = [_on_device(leaf, name) for name, leaf in named_leaves(arrays)]
-        self.arrays = jax.tree.unflatten(jax.tree.structure(arrays), leaves)
+        hold = _on_device if self.rows is None else _where_it_is
+        leaves = [hold(leaf, name) for name, leaf in named_leaves(arrays)]
+        self.whole = jax.tree.unflatten(jax.tree.structure(arrays), leaves)
         if not allow_nonfinite:
-            check_finite(self.arrays)
+            check_finite(self.whole)
         if classes is not None:
-            check_labels_in(self.arrays, classes)
+            check_labels_in(self.whole, classes)
+        self.arrays: PyTree = self.whole if self.rows is None else self.rows.stored(self.whole)
         self.batch_size, self.shuffle = batch_size, shuffle
         full, short = divmod(self.length, batch_size)
         self.fetches = (self._fetch(batch_size),)
@@ -87,7 +98,7 @@ class ArrayData:
 
     def shown(self) -> Iterator[PyTree]:
         """What a loss looks at before the training: all samples, as one batch."""
-        yield self.arrays
+        yield self.whole
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides its batches."""
@@ -95,12 +106,13 @@ class ArrayData:
             "samples": self.length,
             "batch_size": self.batch_size,
             "shuffle": self.permutations.name,
-            "sample": sample_of(self.arrays),
+            "sample": sample_of(self.whole),
+            **({} if self.rows is None else {"shards": self.rows.parts}),
         }
 
     def order(self, key: Key[Array, ""]) -> PyTree:
         """What gives the order of one epoch at any position: a few numbers, or a permutation."""
-        return self.permutations.draw(key[None])
+        return self.permutations.draw(key[None]) if self.rows is None else self.rows.order(key)
 
     def kind(self, position: Int[Array, ""]) -> Int[Array, ""]:
         """There is one kind of full batch."""
@@ -108,6 +120,12 @@ class ArrayData:
 
     def sequential(self) -> Iterator[tuple[PyTree, int]]:
         """Batches in the order of the arrays, the last one short."""
+        if self.rows is not None:  # which are on the host, and never as a whole on a device
+            for start in range(0, self.length, self.batch_size):
+                part = slice(start, start + self.batch_size)
+                batch = jax.tree.map(lambda leaf, part=part: leaf[part], self.whole)
+                yield batch, min(self.batch_size, self.length - start)
+            return
         place = Place.of(self.arrays)
         arrays = place.put(self.arrays)
         for start in range(0, self.length, self.batch_size):
@@ -115,6 +133,9 @@ class ArrayData:
             yield _sliced(arrays, place.put(np.uint32(start)), size), size
 
     def _fetch(self, size: int) -> Any:
+        if self.rows is not None:
+            return self.rows.fetch(size // self.rows.parts)
+
         def fetch(arrays: PyTree, order: PyTree, position: Array) -> PyTree:
             start = position.astype(jnp.uint32) * np.uint32(self.batch_size)
             places = start + jnp.arange(size, dtype=jnp.uint32)
@@ -129,6 +150,10 @@ def _on_device(leaf: Any, name: str) -> Array:
         return leaf
     # A copy, lest JAX share the memory of a NumPy array, which its owner can change.
     return jax.device_put(np.array(to_numpy(leaf, name)))
+
+
+def _where_it_is(leaf: Any, name: str) -> Any:
+    return leaf if isinstance(leaf, jax.Array) else to_numpy(leaf, name)
 
 
 @partial(jax.jit, static_argnums=2)

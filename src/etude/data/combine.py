@@ -294,6 +294,11 @@ def _checked(sources: Mapping[str, Any]) -> list[str]:
                 f"Source {name!r} is a {kinds[name]}. ArrayData, or AccessData and StreamData, "
                 "can be combined; wrap the data in one of them."
             )
+        if isinstance(source, ArrayData) and source.rows is not None:
+            raise DataError(
+                f"Source {name!r} is stored by rows (shards={source.rows.parts}), which cannot be "
+                "combined: sources begin their batches anywhere. Leave shards out."
+            )
     if len({isinstance(source, ArrayData) for source in sources.values()}) > 1:
         raise DataError(
             f"Data on the device and on the host cannot be combined: {kinds}. Wrap arrays as "

@@ -65,7 +65,7 @@ class TracedLoop:
         undrawn = Order.undrawn(source, state)
         # The arrays are arguments, so that XLA does not fold a data set into the program.
         steps, total = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
-        order = place.put(undrawn)
+        order = plan.put_data(undrawn, place)
         self._arguments = state, order, arrays, steps, total
         # On several devices the state comes back as it went in: it goes in again.
         outputs = None if place.alone else (shardings(state), shardings(order), None, None)
@@ -86,8 +86,8 @@ class TracedLoop:
 class Loop:
     """The compiled loop of a phase, with the order of the epoch that it is in."""
 
-    def __init__(self, compiled: Any, source: Resident, arrays: PyTree, place: Place):
-        self._compiled, self._source = compiled, source
+    def __init__(self, compiled: Any, plan: Plan, source: Resident, arrays: PyTree, place: Place):
+        self._compiled, self._plan, self._source = compiled, plan, source
         self._arrays, self._place = arrays, place
         self._order: Order | None = None
         self._steps: tuple[int, Any] = (0, None)
@@ -100,7 +100,7 @@ class Loop:
             self._steps = steps, self._place.put(np.int32(steps))
         order = self._order
         if order is None:
-            order = self._place.put(Order.undrawn(self._source, state))
+            order = self._plan.put_data(Order.undrawn(self._source, state), self._place)
         arguments = state, order, self._arrays, self._steps[1], total
         state, self._order, rows, status = self._compiled(*arguments)
         self._place.settle(status)

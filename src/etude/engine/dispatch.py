@@ -133,7 +133,7 @@ class ResidentSteps:
     """The steps of a resident source, for a `Dispatcher`."""
 
     def __init__(self, plan: Plan, source: Resident, arrays: PyTree, place: Place):
-        self.source, self.arrays, self.place = source, arrays, place
+        self.source, self.arrays, self.place, self._plan = source, arrays, place, plan
         self._kinds = _kinds(source)
 
         def draw(key: Array, epoch: Any) -> PyTree:
@@ -165,7 +165,7 @@ class ResidentSteps:
             if self._order[0] != epoch:
                 order = self._draw(key, self.place.put(np.int32(epoch)))
                 # An order that needs no key is made on the default device.
-                self._order = epoch, self.place.put(order)
+                self._order = epoch, self._plan.put_data(order, self.place)
             kind = int(self._kinds[position])
             yield kind, self._steps[kind], (self.arrays, self._order[1], total)
 

@@ -119,7 +119,7 @@ class Layout:
         return jax.tree.map(one, arrays, self.shardings(arrays))
 
     def put_data(self, arrays: PyTree) -> PyTree:
-        """Resident data: whole on every device, or by rows where they are stored so."""
+        """Resident data, or their order: whole on every device, or by rows where they are so."""
         rows = NamedSharding(self.mesh, PartitionSpec(DATA if DATA in self.mesh.shape else None))
 
         def one(leaf: Any) -> Any:

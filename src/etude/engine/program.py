@@ -45,17 +45,14 @@ class Program:
         self._steps: ResidentSteps | HostedSteps
         if isinstance(source, Resident):
             self._columns = columns(plan, state) if metrics is None else metrics
-            if plan.layout is None:
-                arrays = place.put(source.arrays)
-            else:  # once for all phases that read them
-                put, held = plan.layout.put_data, source.arrays
-                arrays = plan.once.of(("data", id(source)), lambda: put(held))
+            held, key = source.arrays, ("data", id(source))  # once for all phases that read them
+            arrays = plan.once.of(key, lambda: plan.put_data(held, place))
             # JAX without compilation, for debugging, has no loop to compile.
             if executor != "dispatch" and not setting("disable_jit"):
                 key = "loop", executor, plan.steps_alike, kind_of(state), places(state)
                 compiled = plan.once.of(key, lambda: self._compiled(plan, state, arrays, executor))
                 if compiled is not None:
-                    self._loop = Loop(compiled, source, arrays, place)
+                    self._loop = Loop(compiled, plan, source, arrays, place)
                     return
             self._steps = ResidentSteps(plan.unrolled(), source, arrays, place)
         else:

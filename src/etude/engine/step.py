@@ -114,6 +114,10 @@ class Plan:
         key = "begin", self.steps_alike, donate, kind_of(arguments), places(arguments)
         return self.once.of(key, program)(*arguments)
 
+    def put_data(self, tree: PyTree, place: Place) -> PyTree:
+        """Resident data, or their order, at the place of the state."""
+        return place.put(tree) if self.layout is None else self.layout.put_data(tree)
+
     def spread(self, batch: PyTree) -> PyTree:
         """A batch, traced, with its samples on the devices that compute with them."""
         return batch if self.layout is None else self.layout.batches.spread(batch)
