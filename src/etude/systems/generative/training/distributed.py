@@ -1,17 +1,15 @@
 """`DistributedTrainer`: the seed's trainer on several devices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, final
 
 import jax
-from jax.sharding import Mesh
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import etude as et
-from etude.engine.layout import Layout
-from etude.engine.mesh import DATA
-from etude.engine.sharding import Sharding
 from etude.systems.generative.training.state import Evolving
 from etude.systems.generative.training.trainer import Trainer
 
@@ -30,7 +28,8 @@ class DistributedTrainer(Trainer):
         devices: those of the mesh.
 
     Raises:
-        ConfigurationError: what `Trainer` raises; a mesh or a sharding that does not fit.
+        ConfigurationError: what `Trainer` raises; in training, a mesh or a sharding that does not
+            fit the batches or the model.
 
     >>> import jax.numpy as jnp
     >>> from etude.optim import OptimizerConfig
@@ -46,18 +45,28 @@ class DistributedTrainer(Trainer):
     """
 
     def __init__(
-        self, *args: Any, mesh: Mesh | None = None, sharding: Sharding = None, **options: Any
+        self,
+        *args: Any,
+        mesh: Mesh | None = None,
+        sharding: et.Sharded | Mapping[str, PartitionSpec | et.Sharded] | None = None,
+        **options: Any,
     ):
         super().__init__(*args, **options)
-        mesh = et.mesh(**{DATA: len(jax.devices())}) if mesh is None else mesh
-        layout = Layout.of(mesh, sharding, self._standing.evolving)
+        mesh = et.mesh(data=len(jax.devices())) if mesh is None else mesh
         self.devices = list(mesh.devices.flat)
         self._passes = replace(self._passes, options={"mesh": mesh, "sharding": sharding})
-        self._step = partial(_spread, layout, self._step)
+        self._step = partial(_spread, mesh, self._step)
 
 
 def _spread(
-    layout: Layout, step: Callable[[Evolving, Any], Any], evolving: Evolving, batch: Any
+    mesh: Mesh, step: Callable[[Evolving, Any], Any], evolving: Evolving, batch: Any
 ) -> Any:
-    """A step with the state and the batch on the devices."""
-    return step(layout.put(evolving), layout.batches.put(batch))
+    """A step with the samples of the batch on the devices, or all on each if they are too few."""
+
+    def put(leaf: Any) -> Any:
+        parts = mesh.shape.get("data", 1)
+        whole = not np.ndim(leaf) or len(leaf) % parts
+        spec = PartitionSpec() if whole else PartitionSpec("data")
+        return jax.device_put(leaf, NamedSharding(mesh, spec))
+
+    return step(evolving, jax.tree.map(put, batch))
