@@ -20,6 +20,7 @@ from benchmarks import (
     loops,
     machinery,
     memory,
+    mesh,
     orders,
     population,
     reading,
@@ -47,6 +48,7 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "machinery": machinery.report,
     "generative": generative.report,
     "population": population.report,
+    "mesh": mesh.report,
 }
 
 

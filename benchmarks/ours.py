@@ -13,11 +13,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 import etude as et
 from benchmarks import by_hand
 from benchmarks.problems import Problem
 from etude.callbacks.base import Event, StepMetrics
+from etude.engine.layout import Layout
 from etude.engine.program import Program
 
 
@@ -56,8 +58,8 @@ class Ours:
     the time between the first chunk and the last.
     """
 
-    def __init__(self, problem: Problem):
-        self.problem, self.model = problem, by_hand.weights(problem)
+    def __init__(self, problem: Problem, mesh: Mesh | None = None):
+        self.problem, self.model, self.mesh = problem, by_hand.weights(problem), mesh
         self.seeds = count()
 
     def train(self, epochs: int) -> tuple[float, float]:
@@ -69,6 +71,7 @@ class Ours:
                 callbacks=[clock],
                 run=Path(folder) / "run",
                 seed=next(self.seeds),
+                mesh=self.mesh,
             ).fit()
         self.model = result.model
         seconds = (clock.end - clock.begin) / (clock.last - clock.first)
@@ -78,9 +81,10 @@ class Ours:
 class Engine:
     """Chunks of up to 4096 steps, each read when it ends."""
 
-    def __init__(self, problem: Problem):
+    def __init__(self, problem: Problem, mesh: Mesh | None = None):
         model = by_hand.weights(problem)
-        plan = et.Plan.of(phase(problem, 1_000_000), model)
+        layout = None if mesh is None else Layout.of(mesh, None, model)
+        plan = et.Plan.of(phase(problem, 1_000_000), model, layout=layout)
         self.state = et.init_state(plan, model)
         self.program = Program(plan, self.state)
         self.steps, self.step = problem.steps, 0
