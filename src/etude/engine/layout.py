@@ -9,7 +9,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from etude.engine.leaf_roles import is_array
 from etude.engine.mesh import DATA, check_mesh
@@ -58,7 +58,7 @@ class Batches:
         def one(leaf: Any) -> Any:
             if not (is_a(leaf, Tracer) and self._splits(leaf)):
                 return leaf
-            return jax.lax.with_sharding_constraint(leaf, self._sharding(leaf))
+            return _constrained(leaf, self._sharding(leaf))
 
         return jax.tree.map(one, tree)
 
@@ -133,27 +133,24 @@ class Layout:
         What belongs to a parameter, as a moment or an average, has the path of the parameter at
         the end of its own, and its shape; it is spread as the parameter is.
         """
-        return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: NamedSharding(self.mesh, self._spec(path, leaf)), tree
-        )
+
+        def one(path: Any, leaf: Any) -> NamedSharding:
+            return NamedSharding(self.mesh, self._spec(path, leaf))
+
+        return jax.tree_util.tree_map_with_path(one, tree)
 
     def pin(self, state: State) -> State:
         """A state, traced, with model and learners spread as they were at first."""
 
-        def one(leaf: Array, sharding: NamedSharding) -> Array:
-            return jax.lax.with_sharding_constraint(leaf, sharding)
-
         evolving = state.model, state.learners
-        found = jax.tree.map(one, evolving, self.shardings(evolving))
-        return eqx.tree_at(lambda s: (s.model, s.learners), state, found)
+        found = jax.tree.map(_constrained, evolving, self.shardings(evolving))
+        return cast(State, eqx.tree_at(lambda s: (s.model, s.learners), state, found))
 
     def whole(self, tree: PyTree) -> PyTree:
         """Results, traced, whole on every device."""
 
         def one(leaf: Any) -> Any:
-            if not is_a(leaf, Tracer):
-                return leaf
-            return jax.lax.with_sharding_constraint(leaf, self.place.sharding)
+            return _constrained(leaf, self.place.sharding) if is_a(leaf, Tracer) else leaf
 
         return jax.tree.map(one, tree)
 
@@ -163,3 +160,8 @@ class Layout:
             if known is not None and known[0] == leaf.shape:
                 return known[1]
         return PartitionSpec()
+
+
+def _constrained(leaf: Any, sharding: Any) -> Any:
+    # JAX says no types of its arguments.
+    return jax.lax.with_sharding_constraint(leaf, sharding)  # pyright: ignore[reportUnknownMemberType]

@@ -58,7 +58,7 @@ class Place:
         if self.sharding is None or self.alone:
             return
         if next(iter(self.sharding.device_set)).platform == "cpu":
-            jax.block_until_ready(tree)
+            jax.block_until_ready(tree)  # pyright: ignore[reportUnknownMemberType]
 
     def put(self, tree: PyTree) -> PyTree:
         """`tree` at this place. Arrays that are there already stay as they are, also sharded."""

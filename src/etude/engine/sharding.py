@@ -122,7 +122,7 @@ def specs_of(mesh: Mesh, sharding: Any, model: PyTree) -> dict[str, PartitionSpe
             specs |= found
         else:
             problems += [one for name in mine for one in _unfit(mesh, rule, name, leaves[name])]
-            specs |= dict.fromkeys(mine, rule)
+            specs |= {name: rule for name in mine}  # noqa: C420 (of one type)
     if problems:
         raise ConfigurationError("\n".join(dict.fromkeys(problems)))
     return specs
@@ -180,9 +180,9 @@ def _too_small(mesh: Mesh, rule: Sharded, leaves: list[Any]) -> str:
 
 
 def _axes(entry: Any) -> tuple[str, ...]:
-    if entry is None:
-        return ()
-    return entry if is_a(entry, tuple) else (entry,)
+    """The axes of one dimension of a spec: none, one, or several."""
+    axes: list[str] = jax.tree.leaves(entry)
+    return tuple(axes)
 
 
 def _bytes(leaf: Any) -> int:
