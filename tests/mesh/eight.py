@@ -23,11 +23,11 @@ def names_in(script: str) -> list[str]:
 
 
 @cache
-def outcomes(script: str, devices: str = "2,8") -> dict[str, str]:
-    """What failed, by check; nothing where all is well."""
+def outcomes(script: str, devices: str, chosen: tuple[str, ...] = ()) -> dict[str, str]:
+    """What failed, by check, of the chosen ones or all; nothing where all is well."""
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     found = subprocess.run(
-        [sys.executable, __file__, script, devices],
+        [sys.executable, __file__, script, devices, *chosen],
         env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

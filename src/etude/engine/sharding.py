@@ -1,5 +1,6 @@
 """How the arrays of a model are spread over a mesh: by their size, or by rules for their paths.
 
+>>> import numpy as np
 >>> from etude.engine.mesh import mesh
 >>> model = {"w": np.zeros((6, 4), np.float32), "b": np.zeros(4, np.float32)}
 >>> tuple(specs_of(mesh(data=2), Sharded(at_least=64), model)["['w']"])
@@ -13,7 +14,6 @@ from math import prod
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import PyTree
 
@@ -188,4 +188,4 @@ def _axes(entry: Any) -> tuple[str, ...]:
 def _bytes(leaf: Any) -> int:
     if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.extended):
         return 0
-    return int(np.prod(leaf.shape)) * leaf.dtype.itemsize
+    return prod(leaf.shape) * leaf.dtype.itemsize
