@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
-from etude.engine.layout import Layout
+from etude.engine.layout import layout_of
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.engine.sharding import Sharding
@@ -151,7 +151,6 @@ class Trainer:
         if not any(isinstance(callback, ModelCheckpoint) for callback in listed):
             listed.append(ModelCheckpoint())
         phases = (phases,) if isinstance(phases, Phase) else tuple(phases)
-        layout = _layout(mesh, sharding, model, population)
         self._population = None
         if population is not None:
             self._population = _bound(
@@ -159,6 +158,7 @@ class Trainer:
                 model,
                 phases,
                 listed,
+                mesh or sharding,
                 nonfinite=nonfinite,
                 folder=self.folder,
                 seed=seed,
@@ -167,7 +167,7 @@ class Trainer:
             )
             self.settings = self._population.settings
         else:
-            hooks = Hooks(listed)
+            hooks, layout = Hooks(listed), layout_of(mesh, sharding, model)
             bound, reports = bind(
                 model, phases, hooks, policy=nonfinite.policy, folder=self.folder, layout=layout
             )
@@ -325,29 +325,19 @@ class Trainer:
             self._free.append(token)
 
 
-def _layout(mesh: Any, sharding: Any, model: PyTree, population: Any) -> Layout | None:
-    if mesh is None:
-        if sharding is not None:
-            raise ConfigurationError(
-                "sharding says how a model is spread over a mesh; got no mesh. Pass "
-                "mesh=et.mesh(data=4), or leave sharding out."
-            )
-        return None
-    if population is not None:
-        raise ConfigurationError(
-            "A population trains on one device; got a mesh. Leave mesh out, or train the members "
-            "one by one: Trainer(model, ..., mesh=...)."
-        )
-    return Layout.of(mesh, sharding, model)
-
-
 def _bound(
     population: Population | Given,
     model: PyTree,
     phases: tuple[Phase, ...],
     listed: list[Callback],
+    mesh: Any,
     **options: Any,
 ) -> Bound:
+    if mesh is not None:
+        raise ConfigurationError(
+            "A population trains on one device; got a mesh. Leave mesh and sharding out, or train "
+            "the members one by one: Trainer(model, ..., mesh=...)."
+        )
     if not isinstance(population, Population | Given):
         raise ConfigurationError(
             f"population is a Population; got {type(population).__name__}. Pass "

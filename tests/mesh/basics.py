@@ -174,6 +174,9 @@ def check_bad_input(counts):
     refused("splits dimension 1 in 4", mesh=four, sharding={"weight": P(None, "data")})
     refused("fewer dimensions", mesh=four, sharding={"bias": P("data", None)})
     refused("no regular expression", mesh=four, sharding={"(": P()})
+    several = et.Population(lambda key: network(), 2)
+    with pytest.raises(et.ConfigurationError, match="A population trains on one device"):
+        et.Trainer(phases=phase(), population=several, mesh=four)
     wrong = [(4, None, "got int. Pass et.mesh"), (four, {"weight": "data"}, "got str")]
     for devices, sharding, words in [*wrong, (four, 0.5, "got float")]:
         with pytest.raises(et.ConfigurationError, match=words):

@@ -24,6 +24,7 @@ from etude.engine.mesh import DATA, check_mesh
 from etude.engine.place import Place
 from etude.engine.sharding import specs_of
 from etude.engine.state import State
+from etude.errors import ConfigurationError
 from etude.kinds import is_a
 
 
@@ -160,6 +161,18 @@ class Layout:
             if known is not None and known[0] == leaf.shape:
                 return known[1]
         return PartitionSpec()
+
+
+def layout_of(mesh: Any, sharding: Any, model: PyTree) -> Layout | None:
+    """The layout that a trainer is asked for; None without a mesh. Raises as `Layout.of`."""
+    if mesh is not None:
+        return Layout.of(mesh, sharding, model)
+    if sharding is not None:
+        raise ConfigurationError(
+            "sharding says how a model is spread over a mesh; got no mesh. Pass "
+            "mesh=et.mesh(data=4), or leave sharding out."
+        )
+    return None
 
 
 def _constrained(leaf: Any, sharding: Any) -> Any:
