@@ -221,3 +221,11 @@ def check_many_dispatches_and_a_guard_against_transfers(counts):
     trainer = et.Trainer(model, one, mesh=mesh(8), executor="dispatch", progress=False)
     with jax.transfer_guard("disallow"):
         assert trainer.fit().reason is et.Reason.LENGTH
+
+
+def check_one_reduction_a_step(counts):
+    """That of the gradients; none to find out whether the places of all samples are computed."""
+    samples = np.zeros((960, 6)), np.zeros(960)
+    one = phase(et.ArrayData(samples, 24), accumulate=1)
+    text = compiled_text(one, et.mesh(data=8))
+    assert len(re.findall(r"= .* all-reduce(?:-start)?\(", text)) == 1

@@ -17,6 +17,7 @@ QUICK = (
     "sharded_and_rules",
     "bad_input",
     "data_by_rows",
+    "one_reduction_a_step",
 )
 
 

@@ -27,6 +27,7 @@ from etude.data.checks import (
     to_numpy,
 )
 from etude.data.shuffle import check_shuffle, order_of, rows
+from etude.engine.mesh import whole
 from etude.engine.place import Place
 
 
@@ -139,7 +140,7 @@ class ArrayData:
         def fetch(arrays: PyTree, order: PyTree, position: Array) -> PyTree:
             start = position.astype(jnp.uint32) * np.uint32(self.batch_size)
             places = start + jnp.arange(size, dtype=jnp.uint32)
-            index = self.permutations.at(order, places)
+            index = whole(self.permutations.at(order, places))
             return jax.tree.map(lambda leaf: rows(leaf, index), arrays)
 
         return fetch

@@ -56,7 +56,10 @@ def fetched_step(
     position = state.clock % per_epoch
 
     def batch(order: PyTree) -> PyTree:
-        return fetch(arrays, order, position)
+        if plan.layout is None:
+            return fetch(arrays, order, position)
+        with jax.sharding.use_abstract_mesh(plan.layout.mesh.abstract_mesh):
+            return fetch(arrays, order, position)
 
     return step_on(plan, state, batch, order, total, all_move=all_move)
 

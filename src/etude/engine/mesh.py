@@ -5,9 +5,10 @@
 """
 
 from math import prod
+from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from etude.errors import ConfigurationError
 from etude.kinds import is_a
@@ -77,6 +78,20 @@ def check_mesh(mesh: object) -> Mesh:
             f"{len(mesh.axis_names)}."
         )
     return mesh
+
+
+def whole(index: Any) -> Any:
+    """The places of samples, traced, computed whole on every device of the mesh in use, if any.
+
+    Otherwise the compiler spreads their computation as it spreads the batch, and where it is a
+    loop, the devices must agree at each turn whether all are done.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return index
+    # JAX says no types of its arguments.
+    return jax.lax.with_sharding_constraint(  # pyright: ignore[reportUnknownMemberType]
+        index, PartitionSpec()
+    )
 
 
 def said(mesh: Mesh) -> str:
