@@ -16,7 +16,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from etude.errors import ConfigurationError
+from etude.errors import ConfigurationError, RunError
+from etude.kinds import is_mapping
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -26,6 +27,10 @@ BEAT, GRACE = 30, 120
 #: Seconds to wait for a proxy.
 WAIT = 10
 JOURNAL = "journal.log"
+CURE = (
+    "Remove what does not belong there, or put back a copy; without its last lines as well, the "
+    "search goes on from those before."
+)
 
 
 def optuna_or_refuse() -> ModuleType:
@@ -60,14 +65,20 @@ def quiet() -> Generator[None, None, None]:
 def open_storage(url: str | None, folder: Path | None) -> "BaseStorage":
     """The database at `url`, or the journal in a folder, or, without either, the memory.
 
-    Raises `ConfigurationError` if it cannot be reached.
+    Raises `ConfigurationError` if it cannot be reached, `RunError` if the journal is damaged.
     """
     optuna = optuna_or_refuse()
     if url is not None:
         return _database(optuna, url)
     if folder is None:
         return optuna.storages.InMemoryStorage()
-    return optuna.storages.JournalStorage(_journal(optuna, folder / JOURNAL))
+    path = folder / JOURNAL
+    try:
+        return optuna.storages.JournalStorage(_journal(path))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{path} is damaged: a line says what cannot be. {CURE}") from error
 
 
 def shown(url: str) -> str:
@@ -114,7 +125,7 @@ def _proxy(optuna: ModuleType, url: str) -> "BaseStorage":
     return proxy
 
 
-def _journal(optuna: ModuleType, path: Path) -> Any:
+def _journal(path: Path) -> Any:
     from optuna.storages.journal import BaseJournalBackend
 
     class Journal(BaseJournalBackend):
@@ -133,7 +144,7 @@ def _journal(optuna: ModuleType, path: Path) -> Any:
                     number += 1
                     offsets[number] = place
                     if number > log_number_from:
-                        yield json.loads(line)
+                        yield _log(path, number, line)
 
         def append_logs(self, logs: list[dict[str, Any]]) -> None:
             text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
@@ -149,6 +160,19 @@ def _journal(optuna: ModuleType, path: Path) -> Any:
     if not path.exists():
         path.touch()
     return Journal()
+
+
+def _log(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """What a line of a journal says. Raises `RunError` if it says nothing."""
+    try:
+        log = json.loads(line)
+    except ValueError:  # also of bytes that are no text
+        log = None
+    if not is_mapping(log) or not {"op_code", "worker_id"} <= set(log):
+        raise RunError(
+            f"{path} is damaged: line {number} is no entry of a journal; got {line[:40]!r}. {CURE}"
+        )
+    return dict(log)
 
 
 @contextlib.contextmanager

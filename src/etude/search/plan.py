@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.engine.direction import Mode
+from etude.errors import RunError
 from etude.search.backend import open_storage, optuna_or_refuse, shown
 from etude.search.constraints import Constraint, Expression, allowed
 from etude.search.ledger import Ledger
 from etude.search.proposing import Method, Setting, Tried
+from etude.search.record import RECORD
 from etude.search.space import Space
 from etude.search.targets import Target, Training
 
@@ -76,9 +78,18 @@ class Plan:
         return replace(self, study=study)
 
     def ledger(self) -> Ledger:
-        """The trials, for one worker. Raises `ConfigurationError` if they cannot be reached."""
+        """The trials, for one worker. Raises `ConfigurationError` if they cannot be reached.
+
+        And `RunError` if the journal is damaged, or is not that of the record.
+        """
         optuna = optuna_or_refuse()
         storage = open_storage(self.storage, self.folder)
+        studies = [one.study_name for one in storage.get_all_studies()]
+        if self.storage is None and studies and self.study not in studies:
+            raise RunError(
+                f"The journal in {self.folder} holds the study {studies[0]!r}, the record "
+                f"{RECORD} names {self.study!r}: put the name back, or give another folder (--run)."
+            )
         optuna.create_study(
             study_name=self.study,
             storage=storage,

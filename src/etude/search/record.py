@@ -2,18 +2,23 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
+from etude.engine.direction import Mode
 from etude.errors import ConfigurationError, RunError
+from etude.kinds import is_mapping
 from etude.search.backend import JOURNAL, locked
+from etude.search.space import read_space
 from etude.yaml_reader import YamlError, read_yaml
 
 #: The record of a search, which makes a folder one.
 RECORD, BEST = "search.yaml", "best.yaml"
+#: What every record has, the study last: it is missing where a record was cut off.
+NEEDED = ("metric", "mode", "method", "seeds", "prune", "storage", "space", "study")
 
 
 def is_search(folder: Path) -> bool:
@@ -32,11 +37,17 @@ def recorded(folder: Path) -> dict[str, Any]:
     """
     try:
         found = read_yaml((folder / RECORD).read_text(encoding="utf-8"))
-        return dict(found)
+        wrong = _wrong_in(found)
     except OSError:
         raise RunError(f"{folder} is not a search: it has no {RECORD}.") from None
-    except (YamlError, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise RunError(f"{folder / RECORD} is damaged: {error}. Put back what was there.") from None
+    except (YamlError, ValueError) as error:
+        found, wrong = {}, str(error).rstrip(".")
+    if wrong:
+        raise RunError(
+            f"{folder / RECORD} is damaged: {wrong}. Put back what was there, from a copy, or give "
+            "the search another folder (--run)."
+        )
+    return dict(found)
 
 
 def entered(folder: Path, record: Mapping[str, Any]) -> str:
@@ -89,14 +100,41 @@ def _yaml(content: Mapping[str, Any]) -> str:
 
 
 def _refuse_other(folder: Path, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    now = read_yaml(_yaml(record))
-    differ = [
-        f"{name}: got {now.get(name)!r}, recorded {found.get(name)!r}"
-        for name in dict.fromkeys([*now, *found])
-        if name != "study" and now.get(name) != found.get(name)
-    ]
+    now = read_yaml(_yaml({**record, "study": found["study"]}))
+    differ = list(_differing(now, found))
     if differ:
         raise RunError(
             f"{folder} holds a search with other settings. {'; '.join(differ)}. Go on with the "
             "recorded ones, or give the new search another folder (--run)."
         )
+
+
+def _differing(now: Any, found: Any, name: str = "") -> Iterator[str]:
+    """What is not the same, and of the same type: 1 draws other numbers than 1.0."""
+    if is_mapping(now) and is_mapping(found):
+        for part in dict.fromkeys([*now, *found]):
+            inner = f"{name}.{part}" if name else str(part)
+            if part not in found:
+                yield f"{inner}: got {now[part]!r}, recorded nothing"
+            elif part not in now:
+                yield f"{inner}: got nothing, recorded {found[part]!r}"
+            else:
+                yield from _differing(now[part], found[part], inner)
+    elif repr(now) != repr(found):
+        yield f"{name}: got {now!r}, recorded {found!r}"
+
+
+def _wrong_in(found: Any) -> str:
+    """What is wrong with a record, as part of a sentence; empty if nothing is."""
+    if not is_mapping(found):
+        return "it holds no names and values"
+    missing = [name for name in NEEDED if name not in found]
+    if missing:
+        return f"it has no {', '.join(missing)}"
+    if not all(isinstance(found[name], str) for name in ("study", "metric")):
+        return "study and metric are texts"
+    if found["mode"] not in get_args(Mode):
+        return f"mode is {found['mode']!r}"
+    if not isinstance(found["storage"], str | None):
+        return f"storage is {found['storage']!r}"
+    return "; ".join(read_space(found["space"])[1]).rstrip(".")
