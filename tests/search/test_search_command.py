@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from etude.cli.main import main
-from etude.search import Results
+from etude.search import GridSearch, Results
 
 RECIPE = "little_recipe:recipe"
 
@@ -94,7 +94,27 @@ def test_what_cannot_be_searched_is_said_before_any_work(text, options, told, et
     for line in told:
         assert line in err
     assert "Traceback" not in err
-    assert not list(Path(".").glob("runs/s/*.yaml"))
+    assert not Path("runs/s").exists()
+
+
+def test_a_search_is_told_from_a_run(etude):
+    search = GridSearch(target=float, space={"x": [1, 2]}, mode="min", folder="runs/s")
+    plan = search.plan(None)
+    assert plan.folder == Path("runs/s").absolute()
+    for line in (
+        ("cite", "runs/s"),
+        ("history", "runs/s"),
+        ("export", "runs/s"),
+        ("resume", "runs/s"),
+        ("evaluate", "runs/s"),
+        ("report", "runs/other", "runs/s"),
+        ("report", "runs/s", "runs/other"),
+    ):
+        code, _, err = etude(*line)
+        assert code == 2
+        if "runs/other" not in line:
+            assert "runs/s is a search, not a run: its best setting is in " in err
+            assert "runs/s/best.yaml, its trials are runs in " in err
 
 
 def test_a_space_is_needed(etude):

@@ -5,7 +5,14 @@ import pytest
 from little_recipe import Little
 
 from etude.errors import ConfigurationError
-from etude.search import Expression, Range, Space
+from etude.search import (
+    BayesianSearch,
+    Expression,
+    GridSearch,
+    RandomSearch,
+    Range,
+    Space,
+)
 from etude.search.fields import fitted
 from etude.search.space import read_space
 
@@ -35,6 +42,18 @@ def problems(given, model=None):
         ({}, "The space varies nothing"),
         ({"state": [1, 2]}, "state: the results have a column of this name"),
         ({3: [1, 2]}, "A field is named by text; got 3."),
+        ({"a": {"b": [1, 2]}, "a.b": [3, 4]}, "a.b is given twice, as a group and with a dot"),
+        ({"a": 3, "a.b": [3, 4]}, "a.b: a is given as well."),
+        ({"x": {"low": 8, "high": 10**30}}, "x: whole numbers are drawn up to 1000000000000000"),
+        ({"x": {"low": 8, "high": 10**400}}, "x: high is a finite number"),
+        (
+            {"x": {"low": 0, "high": 1, "step": 1e-300}},
+            "x: a range has at most 10000",
+        ),
+        ({"x": {"low": 0, "high": 1, "step": 5e-324}}, "x: a range has at most"),
+        ({"x": {"low": 1000.0, "high": 1000.1, "step": 1e-7}}, "x: low and high are at most"),
+        ({"x": {"low": -1e308, "high": 1e308}}, "x: the range is too wide"),
+        ({"x": range(10**9)}, "x: at most 100000 choices are listed; give a range"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
@@ -97,6 +116,25 @@ def test_a_range_ends_where_its_step_leads():
     assert space.distributions()["x"].high == 0.9
     assert space.size == len(list(space.points())) == 4 * 3 * 2
     assert space.record()["n"] == {"low": 0, "high": 7, "step": 3}
+
+
+def test_a_range_of_many_values_is_not_listed():
+    space = Space.of({"x": Range(0, 10**9), "n": Range(0, 10**11), "y": Range(0.0, 1.0, step=1e-7)})
+    points = space.points()
+    assert [next(points)["y"] for _ in range(3)] == [0.0, 1e-7, 2e-7]
+    target = lambda x, n: float(x - n)  # noqa: E731
+    for kind, more in ((GridSearch, {}), (RandomSearch, {}), (BayesianSearch, {"start": 1})):
+        wide = {"x": Range(0, 10**9), "n": Range(10**15 - 10**12 + 1, 10**15)}
+        results = kind(target=target, space=wide, mode="min", **more).run(3, say=lambda line: None)
+        assert [type(one) for one in (*results["x"], *results["n"])] == [int] * 6
+
+
+def test_draws_are_what_decimals_say():
+    space = {"x": Range(0.0, 1.0, step=0.3), "n": Range(1, 9)}
+    search = RandomSearch(target=lambda x, n: x, space=space, mode="min")
+    results = search.run(30, say=lambda line: None)
+    assert set(results["x"]) == {0.0, 0.3, 0.6, 0.9}
+    assert {type(n) for n in results["n"]} == {int}
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,11 @@ def not_a_run(folder: Path) -> str:
     siblings = folder.parent.iterdir() if folder.parent.is_dir() else ()
     names = sorted(path.name for path in siblings if is_run(path))
     close = difflib.get_close_matches(folder.name, names) or names[:5]
+    if (folder / "search.yaml").is_file():
+        return (
+            f"{folder} is a search, not a run: its best setting is in {folder / 'best.yaml'}, its "
+            f"trials are runs in {folder / 'trials'}, and etude report {folder} shows it."
+        )
     state = "is not a run (it lacks environment.json)" if folder.exists() else "is not there"
     there = f"Runs beside it: {', '.join(close)}." if close else "No runs are beside it."
     return f"{folder} {state}. {there}"

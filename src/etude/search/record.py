@@ -1,5 +1,6 @@
 """`search.yaml`: what a search is, by which the same one goes on, and which a report reads."""
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -80,9 +81,12 @@ def entered(folder: Path, record: Mapping[str, Any]) -> str:
 
 
 def forget(folder: Path) -> None:
-    """Removes the record of a search that has no trials."""
-    for name in (RECORD, JOURNAL):
+    """Removes what a search without trials has made, and its folder if nothing else is there."""
+    for name in (RECORD, JOURNAL, "workers/lock"):
         (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something is there, or another worker
+        (folder / "workers").rmdir()
+        folder.rmdir()
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -5,78 +5,26 @@
 ((32, 64), {'steps': 100}, None)
 """
 
-import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from etude.config import near_match
-from etude.engine.numbers import is_real
 from etude.errors import ConfigurationError
 from etude.kinds import is_mapping
+from etude.search.ranges import PARTS, Range as Range, wrong_in
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-#: What a range consists of, in a file.
-PARTS = ("low", "high", "log", "step")
 #: What the results have beside settings and the metric.
 COLUMNS = ("trial", "state", "spread", "same_as")
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`, both included.
-
-    Where both (and `step`) are whole numbers, so are all values, unless the field takes others.
-
-    Attributes:
-        low: the least value.
-        high: the largest; if `step` does not lead there, the last value before it.
-        log: draw the logarithm evenly, as for a learning rate.
-        step: distance of the values; None: any number between, or any whole one.
-
-    Raises `ConfigurationError` if it is empty, or if `log` and `step` are combined.
-
-    >>> list(Range(0.1, 0.5, step=0.2).values())
-    [0.1, 0.3, 0.5]
-    """
-
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-
-    def __post_init__(self):
-        if found := _wrong_in(self.low, self.high, self.log, self.step):
-            raise ConfigurationError(f"Range: {found}.")
-
-    @property
-    def whole(self) -> bool:
-        """Whether it holds whole numbers alone."""
-        return all(isinstance(part, int) for part in (self.low, self.high, self.step or 1))
-
-    @property
-    def count(self) -> int | None:
-        """How many values there are; None if they cannot be counted."""
-        if self.step is None and not self.whole:
-            return None
-        return int((Decimal(str(self.high)) - Decimal(str(self.low))) // self._stride) + 1
-
-    def values(self) -> Iterator[float]:
-        """All values of a range that can be counted, in order; none of any other."""
-        for number in range(self.count or 0):
-            value = Decimal(str(self.low)) + number * self._stride
-            yield int(value) if self.whole else float(value)
-
-    @property
-    def _stride(self) -> Decimal:
-        return Decimal(str(self.step or 1))
+#: So many choices may be listed.
+LISTED = 100_000
 
 
 Choices = tuple[Any, ...]
@@ -117,11 +65,7 @@ class Space:
 
     def points(self) -> Iterator[dict[str, Any]]:
         """All settings of a space that can be counted; the last name varies fastest."""
-        axes = [
-            list(one.values()) if isinstance(one, Range) else list(one)
-            for one in self.varied.values()
-        ]
-        for point in itertools.product(*axes):
+        for point in _product(list(self.varied.values())):
             yield dict(zip(self.varied, point, strict=True))
 
     def distributions(self) -> "dict[str, BaseDistribution]":
@@ -140,7 +84,7 @@ class Space:
         setting: dict[str, Any] = {}
         for name, one in self.varied.items():
             if isinstance(one, Range):
-                setting[name] = params[name]
+                setting[name] = one.nearest(params[name])
             else:
                 setting[name] = next(choice for choice in one if _scalar(choice) == params[name])
         return setting
@@ -174,7 +118,15 @@ def read_space(given: Any) -> tuple[Space, list[str]]:
     problems: list[str] = []
     if not is_mapping(given):
         return Space({}, {}), [f"The space is a mapping of names; got {given!r}."]
-    for name, one in _flat(given, problems):
+    fields = list(_flat(given, problems))
+    names = [name for name, _ in fields]
+    problems += _overlapping(names)
+    for name, one in fields:
+        if isinstance(one, Sequence | np.ndarray) and len(cast("Any", one)) > LISTED:
+            problems.append(
+                f"{name}: at most {LISTED} choices are listed; give a range, {{low: 1, high: 9}}."
+            )
+            continue
         one = _of_python(one)
         if isinstance(one, list | tuple):
             _choose(name, cast("Sequence[Any]", one), varied, constants, problems)
@@ -208,6 +160,30 @@ def _flat(given: Mapping[Any, Any], problems: list[str]) -> Iterator[tuple[str, 
             yield name, one
 
 
+def _overlapping(names: Sequence[str]) -> list[str]:
+    """Sentences about names that are given twice, or that are inside another one."""
+    found = [
+        f"{name} is given twice, as a group and with a dot: leave one out."
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
+    for name in names:
+        groups = [name[:place] for place, letter in enumerate(name) if letter == "."]
+        found += [f"{name}: {group} is given as well." for group in groups if group in names]
+    return found
+
+
+def _product(axes: Sequence[Range | Choices]) -> Iterator[tuple[Any, ...]]:
+    """All combinations, none before it is asked for; the last varies fastest."""
+    if not axes:
+        yield ()
+        return
+    first, *others = axes
+    for value in first.values() if isinstance(first, Range) else first:
+        for rest in _product(others):
+            yield (value, *rest)
+
+
 def _choose(
     name: str,
     one: Sequence[Any],
@@ -223,9 +199,10 @@ def _choose(
         constants[name] = one[0]
     else:
         scalars = [_scalar(choice) for choice in one]
-        twice = [c for place, c in enumerate(scalars) if c in scalars[:place]]
-        if twice:
-            problems.append(f"{name}: the choice {twice[0]!r} is given twice.")
+        seen = set[Any]()
+        twice = next((c for c in scalars if c in seen or seen.add(c)), seen)
+        if twice is not seen:
+            problems.append(f"{name}: the choice {twice!r} is given twice.")
         varied[name] = tuple(one)
 
 
@@ -242,33 +219,10 @@ def _measure(
     if unknown or missing:
         return
     parts = {part: _number(value) if part != "log" else value for part, value in one.items()}
-    if found := _wrong_in(**parts):
+    if found := wrong_in(**parts):
         problems.append(f"{name}: {found}.")
     else:
         varied[name] = Range(**parts)
-
-
-def _wrong_in(low: Any, high: Any, log: Any = False, step: Any = None) -> str:
-    """What is wrong with a range, as part of a sentence; empty if nothing is."""
-    numbers = {"low": low, "high": high} | ({} if step is None else {"step": step})
-    found = [
-        f"{part} is a finite number; got {value!r}"
-        for part, value in numbers.items()
-        if not is_real(value) or not math.isfinite(value)
-    ]
-    if not isinstance(log, bool):
-        found.append(f"log is true or false; got {log!r}")
-    if found:
-        return "; ".join(found)
-    if low >= high:
-        found.append(f"the range is empty: low {low} is not below high {high}")
-    elif log and low <= 0:
-        found.append(f"a logarithmic range begins above 0; got low {low}")
-    if step is not None and log:
-        found.append("log and step cannot be combined: list the values instead")
-    elif step is not None and step <= 0:
-        found.append(f"step is above 0; got {step}")
-    return "; ".join(found)
 
 
 def _number(value: Any) -> Any:
@@ -312,14 +266,5 @@ def _distribution(one: Range | Choices) -> "BaseDistribution":
         return CategoricalDistribution([_scalar(choice) for choice in one])
     if one.whole:
         # What the step does not lead to is left out, which Optuna would say as a warning.
-        return IntDistribution(
-            int(one.low), int([*_ends(one)][-1]), log=one.log, step=int(one.step or 1)
-        )
-    return FloatDistribution(one.low, [*_ends(one)][-1], log=one.log, step=one.step)
-
-
-def _ends(one: Range) -> tuple[float, float]:
-    if one.step is None or one.count is None:
-        return one.low, one.high
-    last = Decimal(str(one.low)) + (one.count - 1) * Decimal(str(one.step))
-    return one.low, float(last)
+        return IntDistribution(int(one.low), int(one.last), log=one.log, step=int(one.step or 1))
+    return FloatDistribution(one.low, one.last, log=one.log, step=one.step)
