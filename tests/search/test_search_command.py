@@ -98,7 +98,7 @@ def test_what_cannot_be_searched_is_said_before_any_work(text, options, told, et
 
 
 def test_a_search_is_told_from_a_run(etude):
-    search = GridSearch(target=float, space={"x": [1, 2]}, mode="min", folder="runs/s")
+    search = GridSearch(target=lambda x: x, space={"x": [1, 2]}, mode="min", folder="runs/s")
     plan = search.plan(None)
     assert plan.folder == Path("runs/s").absolute()
     for line in (

@@ -23,7 +23,9 @@ from etude.catalogue import find_recipe
 from etude.engine.direction import Mode, mode_of
 from etude.engine.numbers import is_count
 from etude.errors import ConfigurationError, suggest
+from etude.kinds import is_mapping
 from etude.recipe import Configuration, Recipe
+from etude.search.arguments import wrong_arguments
 from etude.search.backend import open_storage, optuna_or_refuse, quiet
 from etude.search.constraints import Constraint, Expression, unreadable
 from etude.search.estimators import CrossValidation
@@ -92,8 +94,9 @@ class AbstractSearch(abc.ABC):
         that another process can import. `say` is told of each trial, as a line; None prints.
 
         Raises `ConfigurationError` with all that is wrong with the search before any work, and if
-        its first trials all fail; `RunError` for a folder that holds something else; and
-        `KeyboardInterrupt` after Ctrl-C, when the trials under way are saved.
+        its first trials all fail, or no trial has a value in the end; `RunError` for a folder that
+        holds something else; and `KeyboardInterrupt` after Ctrl-C, when the trials under way are
+        saved.
         """
         say = say or Unfailing(sys.stdout).line
         plan = self.plan(trials, workers)
@@ -115,7 +118,7 @@ class AbstractSearch(abc.ABC):
                 way = "" if plan.folder is None else f" The same search on {plan.folder} goes on."
                 raise KeyboardInterrupt(stands + way) from None
             teller.tell()
-            return teller.results()
+            return _valued(teller.results())
 
     def plan(self, trials: int | None, workers: int = 1) -> Plan:
         """The search, checked, and its folder made. Raises what `run` raises before any work."""
@@ -196,6 +199,10 @@ class AbstractSearch(abc.ABC):
             problems.append("config is for a recipe; the target is a function.")
         if isinstance(self.target, CrossValidation):
             problems += self.target.problems(space, self.seeds)
+        elif is_count(self.seeds):
+            given = self.space if is_mapping(self.space) else ()
+            names = (*space.varied, *space.constants)
+            problems += wrong_arguments(self.target, names, given, self.seeds)
         metric = "score" if isinstance(self.target, CrossValidation) else "value"
         return Function(self.target, self.metric or metric, self.seeds), space
 
@@ -288,6 +295,18 @@ class BayesianSearch(AbstractSearch):
     def method(self) -> Method:
         """A tree-structured Parzen estimator."""
         return Bayesian(self.seed, self.start)
+
+
+def _valued(results: Results) -> Results:
+    """The results, unless no trial has a value, and none is under way that may have one."""
+    ended = [found for found in results.trials if found.state != "running"]
+    if ended and len(ended) == len(results.trials) and not results.has_best:
+        last = ended[-1]
+        raise ConfigurationError(
+            f"No trial of the search has a value: {results.stands}. The last one, of "
+            f"{dict(last.setting)}: {last.why or last.state}"
+        )
+    return results
 
 
 def _refuse_unpicklable(plan: Plan) -> None:

@@ -91,7 +91,8 @@ class Training:
                 ": ".join([*map(str, item["loc"]), item["msg"]])
                 for item in error.errors(include_url=False)
             )
-            raise ConfigurationError(f"It is no configuration of {self.name}: {told}.") from None
+            told += "" if told.endswith("?") else "."
+            raise ConfigurationError(f"It is no configuration of {self.name}: {told}") from None
 
     def context(self, setting: Setting) -> Mapping[str, Any]:
         """All fields of the configuration, by dotted names."""
@@ -173,12 +174,19 @@ class Function:
         """What the function returns."""
         for seed in range(self.seeds):
             more = {"seed": seed} if self.seeds > 1 else {}
-            found = np.asarray(self.function(**setting, **more))
-            if found.dtype.kind not in "fiub" or found.ndim > 1 or not found.size:
-                raise ConfigurationError(
-                    f"{self.name} returned {found!r}; expected a number, or several in a list."
-                )
-            yield from map(float, np.atleast_1d(found))
+            yield from self._numbers(self.function(**setting, **more))
+
+    def _numbers(self, returned: Any) -> list[float]:
+        try:
+            found = np.asarray(returned)
+        except ValueError:  # lists of different lengths
+            found = np.asarray(None)
+        if found.dtype.kind not in "fiub" or found.ndim > 1 or not found.size:
+            raise ConfigurationError(
+                f"{self.name} returned {repr(returned)[:80]}; expected a number, or several in a "
+                "list."
+            )
+        return [float(value) for value in np.atleast_1d(found)]
 
 
 #: What a search evaluates.

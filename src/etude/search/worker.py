@@ -98,7 +98,7 @@ def evaluate(plan: Plan, ledger: Ledger, taken: Taken) -> None:
         if all(map(math.isfinite, values)):
             ledger.done(taken, values)
         else:
-            ledger.ended(taken, "diverged", f"{plan.target.metric} is {values}")
+            ledger.ended(taken, "diverged", f"{plan.target.metric} is {_numbers(values)}")
 
 
 @contextlib.contextmanager
@@ -134,6 +134,10 @@ def _keep_traceback(plan: Plan, taken: Taken, error: Exception) -> None:
 def _line(error: Exception) -> str:
     """The first line of what an error says."""
     return (str(error).splitlines() or ["no message"])[0][:300]
+
+
+def _numbers(values: list[float]) -> str:
+    return str(values[0] if len(values) == 1 else values)
 
 
 def _short(value: object) -> str:
