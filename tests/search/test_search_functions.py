@@ -15,7 +15,12 @@ def silent(line):
     [
         (lambda rate: rate, {"rat": [1, 2]}, 1, "takes no 'rat'. Did you mean 'rate'?"),
         (lambda rate, depth: rate, {"rate": [1, 2]}, 1, "The space gives no 'depth'."),
-        (lambda rate: rate, {"rate": [1, 2]}, 2, "it takes no seed"),
+        (
+            lambda rate: rate,
+            {"rate": [1, 2]},
+            2,
+            "gives the function an argument seed, which",
+        ),
         (lambda **more: 1, {"seed": [1, 2]}, 2, "seed: it is in the space, and seeds=2 gives"),
         (lambda rate, /: rate, {"rate": [1, 2]}, 1, "takes no 'rate'. It takes no argument by"),
         (lambda *all: 1, {"rate": [1, 2]}, 1, "takes no 'rate'"),

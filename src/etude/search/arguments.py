@@ -40,7 +40,7 @@ def wrong_arguments(
         ]
         if seeds > 1 and "seed" not in known:
             problems.append(
-                f"seeds={seeds} calls the function with seed=0, 1...; it takes no seed."
+                f"seeds={seeds} gives the function an argument seed, which it does not take."
             )
     if seeds > 1 and "seed" in names:
         problems.append(f"seed: it is in the space, and seeds={seeds} gives it as well.")

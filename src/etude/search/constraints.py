@@ -108,12 +108,25 @@ def unreadable(constraints: Iterable[Constraint], known: Mapping[str, Any]) -> l
 def allowed(constraints: Iterable[Constraint], setting: Mapping[str, Any]) -> bool:
     """Whether a setting satisfies all constraints.
 
+    Raises `ConfigurationError` if one cannot be computed.
+
     >>> allowed(["a < b", lambda setting: setting["b"] > 0], {"a": 1, "b": 2})
     True
     """
     for one in constraints:
         if isinstance(one, str):
             one = Expression(one)
-        if not (one.holds(setting) if isinstance(one, Expression) else one(setting)):
+        if not (one.holds(setting) if isinstance(one, Expression) else _called(one, setting)):
             return False
     return True
+
+
+def _called(function: Callable[[Mapping[str, Any]], bool], setting: Mapping[str, Any]) -> bool:
+    try:
+        return bool(function(setting))
+    except Exception as error:
+        name = getattr(function, "__qualname__", repr(function))
+        raise ConfigurationError(
+            f"The constraint {name} cannot be computed of {dict(setting)}: "
+            f"{type(error).__name__}: {error}."
+        ) from error

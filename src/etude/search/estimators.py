@@ -1,5 +1,6 @@
 """Estimators of scikit-learn, measured by cross-validation."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,8 +64,7 @@ class CrossValidation:
         return self._with(setting).fit(self.x, self.y)
 
     def problems(self, space: Space, seeds: int) -> list[str]:
-        """Sentences about names that are no parameters of the estimator."""
-        self._folds  # noqa: B018, made here, so that all workers have the same
+        """Sentences about names that are no parameters, the folds and the score."""
         known = self.estimator.get_params()
         kind = type(self.estimator).__name__
         found = [
@@ -77,7 +77,30 @@ class CrossValidation:
                 f"seeds repeats a training; of {kind}, give a splitter that repeats, as "
                 "cv=RepeatedStratifiedKFold()."
             )
-        return found
+        try:
+            self._folds  # noqa: B018, made here, so that all workers have the same
+        except (TypeError, ValueError) as error:
+            found.append(f"cv={self.cv!r} makes no folds of the samples: {error}")
+        return found + self._wrong_scoring()
+
+    def _wrong_scoring(self) -> list[str]:
+        from sklearn.metrics import check_scoring, get_scorer_names
+
+        scoring, names = self.scoring, get_scorer_names()
+        if isinstance(scoring, str) and scoring not in names:
+            # An abbreviation, as mae, has its name's initials.
+            short = [name for name in names if _initials(name) == scoring.lower().strip("_")]
+            near = short or difflib.get_close_matches(scoring, names)
+            told = f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            way = told or "sklearn.metrics.get_scorer_names() has all of them."
+            return [f"scoring: scikit-learn has no score {scoring!r}. {way}"]
+        if scoring is not None and not isinstance(scoring, str) and not callable(scoring):
+            return [f"scoring is the name of a score, or a scorer; got {scoring!r}."]
+        try:
+            check_scoring(self.estimator, scoring)
+        except (TypeError, ValueError) as error:
+            return [f"scoring={scoring!r}: {error}"]
+        return []
 
     def _with(self, setting: Mapping[str, Any]) -> Any:
         from sklearn.base import clone
@@ -91,3 +114,8 @@ class CrossValidation:
 
         folds = check_cv(self.cv, self.y, classifier=is_classifier(self.estimator))
         return list(folds.split(self.x, self.y))
+
+
+def _initials(name: str) -> str:
+    """Of `neg_mean_absolute_error`, mae."""
+    return "".join(part[0] for part in name.removeprefix("neg_").split("_"))

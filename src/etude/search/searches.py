@@ -11,7 +11,7 @@
 import abc
 import pickle
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,15 @@ from etude.callbacks.unfailing import Unfailing
 from etude.catalogue import find_recipe
 from etude.engine.direction import Mode, mode_of
 from etude.engine.numbers import is_count
-from etude.errors import ConfigurationError, suggest
-from etude.kinds import is_mapping
+from etude.errors import ConfigurationError
+from etude.kinds import is_a, is_mapping
 from etude.recipe import Configuration, Recipe
 from etude.search.arguments import wrong_arguments
 from etude.search.backend import open_storage, optuna_or_refuse, quiet
 from etude.search.constraints import Constraint, Expression, unreadable
 from etude.search.estimators import CrossValidation
 from etude.search.fields import fitted
+from etude.search.options import wrong_options
 from etude.search.plan import PRUNERS, Plan
 from etude.search.processes import Workers
 from etude.search.proposing import COUNTED, Bayesian, Grid, Method, Random, untried
@@ -67,6 +68,8 @@ class AbstractSearch(abc.ABC):
             folder.
         config: of a recipe, the configuration of which a setting replaces fields; None is its
             defaults.
+
+    Raises `ConfigurationError` for a mode that is none.
     """
 
     target: Any
@@ -79,6 +82,10 @@ class AbstractSearch(abc.ABC):
     prune: str | None = None
     storage: str | None = None
     config: Configuration | None = None
+
+    def __post_init__(self):
+        if self.mode is not None:
+            mode_of(type(self).__name__, "value", self.mode)
 
     @property
     @abc.abstractmethod
@@ -123,7 +130,7 @@ class AbstractSearch(abc.ABC):
     def plan(self, trials: int | None, workers: int = 1) -> Plan:
         """The search, checked, and its folder made. Raises what `run` raises before any work."""
         optuna_or_refuse()
-        problems = self._wrong_numbers(trials, workers)
+        problems = self._wrong_options(trials, workers)
         space, found = read_space(self.space)
         problems += found
         target, space = self._target(space, problems)
@@ -160,7 +167,7 @@ class AbstractSearch(abc.ABC):
             problems.append(str(error))
             return None
 
-    def _wrong_numbers(self, trials: int | None, workers: int) -> list[str]:
+    def _wrong_options(self, trials: int | None, workers: int) -> list[str]:
         found: list[str] = []
         endless = trials is None and isinstance(self.method, Grid)
         if not endless and not is_count(trials):
@@ -169,16 +176,14 @@ class AbstractSearch(abc.ABC):
             found.append(f"workers is a whole number from 1; got {workers!r}.")
         elif workers > 1 and self.folder is None:
             found.append("Several workers need a folder that they share; got folder=None.")
-        if not is_count(self.seeds):
-            found.append(f"seeds is a whole number from 1; got {self.seeds!r}.")
-        if self.storage is not None and self.folder is None:
-            found.append("A storage needs a folder for the search as well; got folder=None.")
-        if self.prune is not None and self.prune not in PRUNERS:
-            found.append(
-                f"prune is one of {', '.join(PRUNERS)}; got {self.prune!r}. "
-                f"{suggest(str(self.prune), PRUNERS)}"
-            )
-        return found
+        return found + wrong_options(
+            metric=self.metric,
+            folder=self.folder,
+            seeds=self.seeds,
+            constraints=self.constraints,
+            prune=self.prune,
+            storage=self.storage,
+        )
 
     def _target(self, space: Space, problems: list[str]) -> tuple[Target | None, Space]:
         """What is evaluated, and the space as it takes it."""
@@ -191,7 +196,7 @@ class AbstractSearch(abc.ABC):
                 f"got {self.target!r}."
             )
             return None, space
-        if self.prune not in (None, "never"):
+        if self.prune in tuple(PRUNERS) and self.prune != "never":
             problems.append(
                 f"A function reports nothing on its way, so it is not pruned; got {self.prune!r}."
             )
@@ -240,7 +245,7 @@ class AbstractSearch(abc.ABC):
         given = self.constraints
         if isinstance(given, str | Expression) or callable(given):
             return [given]
-        return list(given)
+        return list(given) if is_a(given, Iterable) else []
 
 
 @dataclass(frozen=True, kw_only=True)
