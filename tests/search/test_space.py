@@ -28,6 +28,7 @@ def problems(given, model=None):
         ({"x": {"low": 3, "high": 3}}, "x: the range is empty: low 3 is not below high 3."),
         ({"x": {"low": 0, "high": 1.0, "log": True}}, "a logarithmic range begins above 0"),
         ({"x": {"low": 1, "hihg": 3}}, "a range has low, high, log, step; got 'hihg'; did you"),
+        ({"x": {"low": 1, "zzzz": 3}}, "a range has low, high, log, step; got 'zzzz'."),
         ({"x": {"low": 1}}, "x: the range has no high."),
         ({"x": {"low": "a", "high": 2}}, "low is a finite number; got 'a'"),
         ({"x": {"low": float("nan"), "high": 2}}, "low is a finite number; got nan"),
@@ -59,6 +60,7 @@ def problems(given, model=None):
 )
 def test_a_space_that_is_none_is_refused(given, told):
     assert any(told in line for line in problems(given)), problems(given)
+    assert not any("?." in line for line in problems(given))
     if 3 not in given:
         with pytest.raises(ConfigurationError):
             Space.of(given)

@@ -86,7 +86,8 @@ class CrossValidation:
     def _wrong_scoring(self) -> list[str]:
         from sklearn.metrics import check_scoring, get_scorer_names
 
-        scoring, names = self.scoring, get_scorer_names()
+        scoring: Any = self.scoring
+        names: list[str] = list(get_scorer_names())
         if isinstance(scoring, str) and scoring not in names:
             # An abbreviation, as mae, has its name's initials.
             short = [name for name in names if _initials(name) == scoring.lower().strip("_")]

@@ -42,7 +42,7 @@ def recorded(folder: Path) -> dict[str, Any]:
     except OSError:
         raise RunError(f"{folder} is not a search: it has no {RECORD}.") from None
     except (YamlError, ValueError) as error:
-        found, wrong = {}, str(error).rstrip(".")
+        found, wrong = None, str(error).rstrip(".")
     if wrong:
         raise RunError(
             f"{folder / RECORD} is damaged: {wrong}. Put back what was there, from a copy, or give "

@@ -211,7 +211,8 @@ def _measure(
 ) -> None:
     unknown = [part for part in one if part not in PARTS]
     problems += [
-        f"{name}: a range has {', '.join(PARTS)}; got {part!r}{near_match(str(part), list(PARTS))}."
+        f"{name}: a range has {', '.join(PARTS)}; got {part!r}"
+        + (near_match(str(part), list(PARTS)) or ".")
         for part in unknown
     ]
     missing = [part for part in ("low", "high") if part not in one]
