@@ -66,6 +66,12 @@ def test_a_constraint_that_raises_is_named():
     assert "small cannot be computed of {'x': 1}: KeyError: 'y'" in message
 
 
+@pytest.mark.parametrize("estimator", [SVC, 3], ids=["class", "number"])
+def test_what_is_no_estimator_is_refused(estimator):
+    message = refused(target=CrossValidation(estimator, [[1]], [1]), mode=None)
+    assert message.startswith("estimator is one of scikit-learn, as SVC(); got ")
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -101,6 +101,12 @@ def test_values_become_those_of_the_fields():
     assert Space.of(space.record()) == space
 
 
+def test_a_range_of_numpy_is_one_of_python():
+    one = Range(np.float64(0.5), np.float64(1.5))
+    assert {type(end) for end in (one.low, one.high)} == {float}
+    assert Space.of({"x": {"low": np.int64(1), "high": np.int64(3)}}).size == 3
+
+
 def test_arrays_and_ranges_are_lists_of_choices():
     space = Space.of({"x": np.geomspace(0.01, 1, 3), "n": range(2), "k": np.int64(3)})
     assert space.varied == {"x": (0.01, 0.1, 1.0), "n": (0, 1)}

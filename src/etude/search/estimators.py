@@ -65,7 +65,10 @@ class CrossValidation:
 
     def problems(self, space: Space, seeds: int) -> list[str]:
         """Sentences about names that are no parameters, the folds and the score."""
-        known = self.estimator.get_params()
+        try:
+            known = self.estimator.get_params()
+        except (AttributeError, TypeError):  # of a class, which is no estimator yet
+            return [f"estimator is one of scikit-learn, as SVC(); got {self.estimator!r}."]
         kind = type(self.estimator).__name__
         found = [
             f"{name}: {kind} has no such parameter. {suggest(name, known)}"

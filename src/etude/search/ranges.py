@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from etude.engine.numbers import is_real
 from etude.errors import ConfigurationError
 
@@ -48,6 +50,10 @@ class Range:
     step: float | None = None
 
     def __post_init__(self):
+        for part in PARTS:
+            value: Any = getattr(self, part)
+            if isinstance(value, np.generic):  # which no file holds
+                object.__setattr__(self, part, value.item())
         if found := wrong_in(self.low, self.high, self.log, self.step):
             raise ConfigurationError(f"Range: {found}.")
 

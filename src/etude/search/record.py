@@ -36,13 +36,14 @@ def recorded(folder: Path) -> dict[str, Any]:
 
     Raises `RunError` if there is none, or if it is damaged.
     """
+    found: Any = None
     try:
         found = read_yaml((folder / RECORD).read_text(encoding="utf-8"))
         wrong = _wrong_in(found)
     except OSError:
         raise RunError(f"{folder} is not a search: it has no {RECORD}.") from None
     except (YamlError, ValueError) as error:
-        found, wrong = None, str(error).rstrip(".")
+        wrong = str(error).rstrip(".")
     if wrong:
         raise RunError(
             f"{folder / RECORD} is damaged: {wrong}. Put back what was there, from a copy, or give "

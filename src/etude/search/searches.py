@@ -204,10 +204,9 @@ class AbstractSearch(abc.ABC):
             problems.append("config is for a recipe; the target is a function.")
         if isinstance(self.target, CrossValidation):
             problems += self.target.problems(space, self.seeds)
-        elif is_count(self.seeds):
-            given = self.space if is_mapping(self.space) else ()
+        elif is_count(self.seeds) and is_mapping(self.space):
             names = (*space.varied, *space.constants)
-            problems += wrong_arguments(self.target, names, given, self.seeds)
+            problems += wrong_arguments(self.target, names, self.space, self.seeds)
         metric = "score" if isinstance(self.target, CrossValidation) else "value"
         return Function(self.target, self.metric or metric, self.seeds), space
 

@@ -219,7 +219,9 @@ def _measure(
     problems += [f"{name}: the range has no {part}." for part in missing]
     if unknown or missing:
         return
-    parts = {part: _number(value) if part != "log" else value for part, value in one.items()}
+    parts = {
+        part: _number(_of_python(value)) if part != "log" else value for part, value in one.items()
+    }
     if found := wrong_in(**parts):
         problems.append(f"{name}: {found}.")
     else:
