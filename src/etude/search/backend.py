@@ -28,8 +28,8 @@ BEAT, GRACE = 30, 120
 WAIT = 10
 JOURNAL = "journal.log"
 CURE = (
-    "Remove what does not belong there, or put back a copy; without its last lines as well, the "
-    "search goes on from those before."
+    "Remove what does not belong there, or put back a copy; a journal that ends before it is no "
+    "harm, the search goes on from there."
 )
 
 
