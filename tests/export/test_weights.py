@@ -1,5 +1,6 @@
 """safetensors files: what the library alone reads is what the model has, and nothing is lost."""
 
+import json
 import sys
 from collections import namedtuple
 
@@ -112,7 +113,22 @@ def test_what_the_format_lacks_is_refused_by_name_and_nothing_is_written(tmp_pat
         et.save_weights(wrong, tmp_path / "m.safetensors")
     with pytest.raises(et.ModelError, match=r"one name: 'a\.b'"):
         et.save_weights({"a.b": np.zeros(1), "a": {"b": np.ones(1)}}, tmp_path / "m.safetensors")
+    for name in ("__metadata__", "w\udc80"):
+        with pytest.raises(et.ModelError, match="rename the array"):
+            et.save_weights({name: np.zeros(1)}, tmp_path / "m.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scalars_of_numpy_stay_what_they_are(tmp_path):
+    like = {"a": np.int64(0), "b": np.float64(0), "c": np.zeros((), np.int64)}
+    et.save_weights(
+        {"a": np.int64(2**40), "b": np.float64(1 / 3), "c": np.array(3)}, tmp_path / "m.safetensors"
+    )
+    found = et.load_weights(like, tmp_path / "m.safetensors")
+    assert {name: type(one) for name, one in found.items()} == {
+        name: type(one) for name, one in like.items()
+    }
+    assert found == {"a": 2**40, "b": 1 / 3, "c": 3}
 
 
 def test_64_bits_are_never_rounded_in_silence(tmp_path):
@@ -141,13 +157,39 @@ def test_what_the_header_has_already_is_not_replaced(tmp_path):
     safetensors.numpy.save_file({"w": np.zeros(1)}, tmp_path / "m.safetensors", metadata)
     with pytest.raises(et.DataError, match=r"etude\.keys in its header is damaged"):
         et.load_weights({"w": np.zeros(1)}, tmp_path / "m.safetensors")
+    for about in ({"n": "\udc80"}, {"\udc80": "n"}):
+        with pytest.raises(et.ConfigurationError, match="about has names and texts"):
+            et.save_weights({"w": np.zeros(1)}, tmp_path / "m.safetensors", about=about)
 
 
-def test_an_error_of_the_disk_names_the_file(tmp_path):
-    for path in (tmp_path, tmp_path / "no/m.safetensors"):
-        with pytest.raises(OSError, match=str(path)) as caught:
-            et.save_weights({"w": np.zeros(1)}, path)
-        assert caught.value.filename == str(path)
+@pytest.mark.parametrize("kind", ["nix", 3])
+def test_keys_of_an_implementation_that_is_not_there_are_refused(kind, tmp_path):
+    numbers = {"key": np.zeros(2, np.uint32)}
+    metadata = {"etude.keys": json.dumps({"key": kind})}
+    safetensors.numpy.save_file(numbers, tmp_path / "m.safetensors", metadata)
+    with pytest.raises(et.DataError, match=f"'key' are random keys of {kind!r}"):
+        et.load_weights(numbers, tmp_path / "m.safetensors")
+
+
+def test_a_header_without_texts_is_damaged(tmp_path):
+    head = json.dumps(
+        {"__metadata__": None, "w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}
+    ).encode()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(len(head).to_bytes(8, "little") + head + b"a")
+    with pytest.raises(et.DataError, match="__metadata__ is no table"):
+        et.load_weights({"w": np.zeros(1, np.uint8)}, path)
+
+
+def test_a_file_or_folder_that_is_not_there_is_named(tmp_path):
+    for path in (tmp_path / "nix", tmp_path):
+        with pytest.raises(et.DataError, match=f"{path} is (not there|a folder)"):
+            et.load_export(path)
+    with pytest.raises(et.ConfigurationError, match=f"its folder {tmp_path / 'no'} is not there"):
+        et.save_weights({"w": np.zeros(1)}, tmp_path / "no/m.safetensors")
+    with pytest.raises(OSError, match=str(tmp_path)) as caught:
+        et.save_weights({"w": np.zeros(1)}, tmp_path)
+    assert caught.value.filename == str(tmp_path)
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch, tmp_path):

@@ -3,9 +3,13 @@
 from contextlib import suppress
 from pathlib import Path
 
+from etude.errors import ConfigurationError
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put a file in its place at once. OSError, about that place, leaves what was there.
+
+    Raises `ConfigurationError` if the folder of the file is not there.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -13,6 +17,10 @@ def write_whole(path: Path, content: bytes) -> None:
     >>> [path.name for path in folder.iterdir()]
     ['a']
     """
+    if not path.parent.is_dir():
+        raise ConfigurationError(
+            f"{path}: its folder {path.parent} is not there. Make it first, or name another."
+        )
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         temporary.write_bytes(content)

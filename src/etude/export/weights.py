@@ -51,6 +51,8 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 
 #: In the header of a file: which names are random keys, with their implementation, as JSON.
 KEYS = "etude.keys"
+#: What the format calls the texts of its header, among the names of arrays.
+METADATA = "__metadata__"
 
 
 def save_weights(
@@ -70,9 +72,10 @@ def save_weights(
 
     Raises:
         ModelError: arrays that the format cannot hold, each by its name: of a dtype that it
-            lacks, or whose name another array has as well.
-        ConfigurationError: `about` has a name that is taken, or the package safetensors is not
-            installed.
+            lacks, or of a name that another array has as well, that the format keeps for itself
+            or that is no text in UTF-8.
+        ConfigurationError: `about` has a name that is taken, or what is no text; the folder of
+            the file is not there; or the package safetensors is not installed.
         OSError: the file cannot be written.
 
     >>> save_weights({"z": np.zeros(2, np.complex128)}, "model.safetensors")
@@ -91,6 +94,16 @@ def save_weights(
         for name, array in arrays.items()
         if array.dtype not in DTYPES.values()
     ]
+    problems += [
+        f"{name!r}: the format keeps this name for its header; rename the array"
+        for name in arrays
+        if name == METADATA
+    ]
+    problems += [
+        f"{name!r}: the name is no text in UTF-8; rename the array"
+        for name in arrays
+        if not _is_text(name)
+    ]
     kinds = {name: jax.random.key_impl(leaf) for name, leaf in leaves.items() if _is_key(leaf)}
     problems += [
         f"{name!r}: random keys of an implementation without a name: {kind}"
@@ -102,7 +115,13 @@ def save_weights(
     header = {"etude": version("etude"), "jax": version("jax"), KEYS: json.dumps(kinds)}
     if taken := sorted(header.keys() & (about or {}).keys()):
         raise ConfigurationError(f"save_weights: about has {', '.join(taken)}, which is taken.")
-    header |= about or {}
+    for name, text in (about or {}).items():
+        if not _is_text(name) or not _is_text(text):
+            raise ConfigurationError(
+                f"save_weights: about has names and texts in UTF-8; got {name!r}: {text!r}. "
+                "Write a value as text, json.dumps(value)."
+            )
+        header[name] = text
     write_whole(Path(path), numpy.save(arrays, header))
 
 
@@ -119,8 +138,8 @@ def load_weights(model_like: PyTree, path: str | Path) -> PyTree:
         ModelError: names, shapes or dtypes differ; every difference is listed, with what the
             model has and what the file has. Or an array of 64 bits would be rounded, because
             JAX's 64-bit mode is off.
-        DataError: the file is no safetensors file, or holds an array of a dtype without a name.
-        FileNotFoundError: there is no such file.
+        DataError: there is no such file; it is no safetensors file, holds an array of a dtype
+            without a name, or says of a random key what is not so.
         ConfigurationError: the package safetensors is not installed.
     """
     found, header = read_weights(path)
@@ -139,7 +158,7 @@ def load_weights(model_like: PyTree, path: str | Path) -> PyTree:
         f"{name!r}: {leaf.dtype} would become {jax.dtypes.canonicalize_dtype(leaf.dtype)}"
         for name, leaf in wanted.items()
         if not _is_key(leaf)
-        and not isinstance(leaf, np.ndarray)
+        and not isinstance(leaf, np.ndarray | np.generic)
         and jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype
     ]
     if rounded:
@@ -147,9 +166,8 @@ def load_weights(model_like: PyTree, path: str | Path) -> PyTree:
         raise ModelError(_lines(head, rounded))
     paths = _paths(arrays)
     placed = from_named(arrays, {paths[name]: array for name, array in found.items()})
-    # What was a NumPy array stays one: JAX would round 64 bits.
     kept = jax.tree_util.tree_map(
-        lambda leaf, name, new: found[name].copy() if isinstance(leaf, np.ndarray) else new,
+        lambda leaf, name, new: _as_it_was(leaf, found[name], new),
         arrays,
         jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(arrays), list(wanted)),
         placed,
@@ -163,11 +181,17 @@ def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
     Raises what `load_weights` raises for a file.
     """
     library = needed("safetensors", "A file of weights")
-    content = Path(path).read_bytes()
+    try:
+        content = Path(path).read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        state = "is a folder" if isinstance(error, IsADirectoryError) else "is not there"
+        raise DataError(f"{path} {state}: name a safetensors file, as model.safetensors.") from None
     try:
         tensors = library.deserialize(content)
         length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        header = json.loads(content[8 : 8 + length]).get(METADATA, {})
+        if not is_dict(header):
+            raise ValueError(f"{METADATA} is no table of texts")
     except (library.SafetensorError, ValueError) as error:
         raise DataError(
             f"{path} is no whole safetensors file: {error}. Write it again, or fetch it again."
@@ -191,7 +215,23 @@ def _kinds(path: str | Path, header: Mapping[str, str]) -> Mapping[str, Any]:
         found = None
     if not is_dict(found):
         raise DataError(f"{path}: {KEYS} in its header is damaged. Write the file again.")
+    for name, kind in found.items():
+        if not _is_implementation(kind):
+            raise DataError(
+                f"{path}: {KEYS} in its header says that {name!r} are random keys of {kind!r}, an "
+                "implementation that JAX has not here. Register it, or write the file again."
+            )
     return found
+
+
+def _is_implementation(kind: Any) -> bool:
+    if not isinstance(kind, str):
+        return False
+    try:
+        jax.eval_shape(lambda: jax.random.key(0, impl=kind))
+    except ValueError:
+        return False
+    return True
 
 
 def _named(arrays: PyTree) -> dict[str, Any]:
@@ -225,8 +265,26 @@ def _shape_of(array: np.ndarray, kind: Any) -> jax.ShapeDtypeStruct:
         return plain
     try:
         return jax.eval_shape(lambda x: jax.random.wrap_key_data(x, impl=kind), plain)
-    except (ValueError, TypeError):  # of no implementation that is known here
+    except (ValueError, TypeError):  # no numbers of such keys
         return plain
+
+
+def _as_it_was(leaf: Any, found: np.ndarray, placed: Any) -> Any:
+    """What was of NumPy, an array or a scalar, stays so: JAX would round 64 bits."""
+    if isinstance(leaf, np.generic):
+        return found[()]
+    return found.copy() if isinstance(leaf, np.ndarray) else placed
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a file can have it: UTF-8 has no lone surrogates."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_key(leaf: Any) -> bool:
