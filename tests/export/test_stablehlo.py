@@ -44,6 +44,10 @@ FAST = {
 }
 
 
+SINGLE = jax.ShapeDtypeStruct((), "float32")
+SWAPPED = one_by_one(lambda a, b: a)
+
+
 def untrained(name, fields):
     """What a recipe exports of its first model before the training; the model and configuration."""
     recipe = find_recipe(name)
@@ -131,6 +135,8 @@ def test_the_platforms_are_those_that_were_asked_for(tmp_path):
     assert write_stablehlo(exportable, tmp_path / "m.stablehlo", platforms=("tpu",))
     loaded = jax.export.deserialize(bytearray((tmp_path / "m.stablehlo").read_bytes()))
     assert loaded.platforms == ("tpu",)
+    said = json.loads((tmp_path / "m.json").read_text())
+    assert said["preparation"].startswith("It is not said")
     with pytest.raises(ValueError, match="platforms"):
         loaded.call(np.ones(3, np.float32))
 
@@ -158,13 +164,24 @@ def test_a_function_that_cannot_be_exported_is_refused_and_leaves_nothing(tmp_pa
         ({"inputs": {"k": jax.eval_shape(lambda: jax.random.key(0))}}, {}, "got random keys: k"),
         ({"inputs": {"x": jax.ShapeDtypeStruct((), "float64")}}, {}, "'x' is float64"),
         ({"function": lambda x: x.sum()}, {}, "each as long as the inputs; got float32"),
-        ({"function": lambda x: (x, x)}, {}, "gives a batch, or a dict of batches"),
+        ({"function": lambda x: (x, x)}, {}, "gives a batch of numbers, or a dict"),
         ({"function": lambda x: jax.pure_callback(np.sin, x, x)}, {}, "cannot be exported for"),
+        ({"function": lambda x: {}[len(x.shape)]}, {}, "exported for cpu, cuda: KeyError"),
+        ({"function": lambda x: x * len(x)}, {}, r"write x\.shape\[0\] for len"),
+        ({"function": jax.vmap(lambda x: jax.random.key(0))}, {}, r"batch of numbers.*key<fry>"),
+        ({"inputs": {"a b": SINGLE}}, {}, "names of Python, which the card writes; got 'a b'"),
+        ({"inputs": {"b": SINGLE, "a": SINGLE}, "function": lambda a, b: a}, {}, "takes a, b"),
+        ({"inputs": {"b": SINGLE, "a": SINGLE}, "function": SWAPPED}, {}, "takes a, b"),
+        ({}, {"about": {"inputs": 3}}, "about has inputs, which is taken"),
+        ({}, {"about": {"classes": []}}, "about has classes, which is taken"),
+        ({}, {"about": {"z": object()}}, "about has 'z', which JSON cannot hold"),
+        ({}, {"about": {"z": float("nan")}}, "about has 'z', which JSON cannot hold"),
+        ({}, {"name": "no/m.stablehlo"}, "its folder .*no is not there"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_cannot_be_deployed_is_refused_by_name(given, how, said, tmp_path):
-    arguments = {"function": jnp.sin, "inputs": {"x": jax.ShapeDtypeStruct((), "float32")}}
+    arguments = {"function": jnp.sin, "inputs": {"x": SINGLE}}
 
     def write(name="m.stablehlo", **options):
         exportable = Exportable(**(arguments | given), takes="x", gives="y")

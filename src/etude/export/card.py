@@ -111,7 +111,8 @@ class Card:
         ]
         return [
             f"`{DEPLOYED}` is the deployment: one function, as StableHLO, for batches of any "
-            "length, which needs JAX and flatbuffers alone. It is no archive: see the versions.",
+            "length from 1 on, which needs JAX and flatbuffers alone. It is no archive: see the "
+            "versions.",
             "```python\n" + "\n".join(code) + "\n```",
             _list(rows),
         ]

@@ -17,10 +17,7 @@ def write_whole(path: Path, content: bytes) -> None:
     >>> [path.name for path in folder.iterdir()]
     ['a']
     """
-    if not path.parent.is_dir():
-        raise ConfigurationError(
-            f"{path}: its folder {path.parent} is not there. Make it first, or name another."
-        )
+    refuse_missing_folder(path)
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         temporary.write_bytes(content)
@@ -30,3 +27,11 @@ def write_whole(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def refuse_missing_folder(path: Path) -> None:
+    """Raises `ConfigurationError` if the folder of a file is not there."""
+    if not path.parent.is_dir():
+        raise ConfigurationError(
+            f"{path}: its folder {path.parent} is not there. Make it first, or name another."
+        )

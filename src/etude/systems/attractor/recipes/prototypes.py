@@ -161,7 +161,8 @@ def export_prototypes(
         {"samples": jax.ShapeDtypeStruct((entries,), jnp.float32)},
         "noisy prototypes, of entries -1 and 1",
         "scores of the classes, the largest for the one that is recalled; no probabilities",
-        classes=tuple(f"score {label}" for label in range(classes)),
+        "None is needed.",
+        tuple(f"score {label}" for label in range(classes)),
     )
 
 

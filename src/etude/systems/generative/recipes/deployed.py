@@ -29,7 +29,7 @@ def sampler(
     if classes:
         inputs["labels"] = jax.ShapeDtypeStruct((), jnp.int32)
         takes += f"; and its class, counted from 0 to {classes - 1}"
-    return Exportable(one_by_one(function), inputs, takes, gives)
+    return Exportable(one_by_one(function), inputs, takes, gives, "None is needed.")
 
 
 def likelihood(
