@@ -202,6 +202,24 @@ def test_recurrent_layers(module):
     assert len(et.torch_module(module, x).evaluation.operations) < 20
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU], ids=["lstm", "gru"])
+def test_recurrent_outputs_and_states_both_ways_in_two_layers(kind):
+    """From a start of the caller's, with the gradients of both."""
+    torch.manual_seed(0)
+    part = kind(4, 3, num_layers=2, bidirectional=True)
+    start, cells, x = torch.randn(4, 2, 3), torch.randn(4, 2, 3), torch.randn(5, 2, 4)
+
+    def forward(self, x):
+        outputs, states = self.part(x, (start, cells) if kind is nn.LSTM else start)
+        states = states if kind is nn.LSTM else (states,)
+        return torch.cat([one.flatten() for one in (outputs, *states)])
+
+    module = Net(forward, part=part)
+    ours = et.torch_module(module, x)(x.numpy())
+    np.testing.assert_allclose(ours, module(x).detach(), 1e-5, 1e-6)
+    same_gradients(module, x)
+
+
 def test_recurrent_layers_drop_between_layers():
     x = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
     model = et.torch_module(Recurrent(nn.LSTM, 0.5, batch_first=True), x)
@@ -360,7 +378,7 @@ def clamped(self, x):
         (lambda: Net(clamped, f=nn.Linear(3, 2)), "parameter mutation of 'f.weight'"),
         (lambda: Net(by_autocast, f=nn.Linear(3, 2)), "autocast"),
         (lambda: nn.Linear(4, 2), "fails on the examples: RuntimeError"),
-        (lambda: nn.Linear(3, 2).double(), "fails on the examples"),
+        (lambda: nn.Linear(3, 2).double(), "weight is float64, which does not fit"),
         (lambda: Net(lambda self, x: (x, 3)), "returns ConstantArgument"),
         (lambda: Net(lambda self, x: F.max_pool1d(x, 2, return_indices=True)), "not supported"),
         (lambda: nn.MaxPool1d(2, dilation=2, padding=1), "max-pooling has no dilation"),
@@ -393,6 +411,33 @@ def test_types_that_do_not_fit_are_named():
     module.seen = torch.tensor(2**40)
     with pytest.raises(et.ModelError, match="seen is int64, which does not fit int32"):
         et.torch_module(module, torch.arange(3))
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda self, x: (self.f(x).double() * 2).float(),
+        lambda self, x: self.f(x).sum(0, dtype=torch.float64),
+        lambda self, x: self.f(x).to(torch.complex128).abs(),
+    ],
+    ids=["between", "sum", "complex"],
+)
+def test_64_bits_within_the_forward_pass_are_not_rounded_in_silence(forward):
+    with pytest.raises(
+        et.ModelError, match=r"in 64 bits, which would lose digits: aten\..*(128|64)\."
+    ):
+        et.torch_module(Net(forward, f=nn.Linear(3, 2)), X)
+
+
+def test_integers_of_64_bits_within_the_forward_pass_are_taken():
+    model = et.torch_module(Net(lambda self, x: x * x.argmax(1)[:, None].long()), X)
+    np.testing.assert_allclose(model(X.numpy()), X * X.argmax(1)[:, None], 1e-6)
+
+
+def test_torch_prints_no_graph_beside_the_error(capfd):
+    with pytest.raises(et.ModelError, match="decides by values"):
+        et.torch_module(Net(by_values), X)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

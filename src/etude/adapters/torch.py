@@ -136,7 +136,8 @@ def torch_module(module: Any, *examples: Any) -> TorchModule:
     Raises:
         ModelError: torch is not installed; something that is no module, that fails on the
             examples, or whose training would not be torch's: operations that we have none of,
-            backward passes of its own, state that no `state_dict` holds. The message names it.
+            backward passes of its own, state that no `state_dict` holds, floats of 64 bits without
+            `jax_enable_x64`. The message names it.
 
     >>> import torch  # doctest: +SKIP
     >>> net = torch.nn.Linear(3, 2)  # doctest: +SKIP
@@ -157,6 +158,7 @@ def torch_module(module: Any, *examples: Any) -> TorchModule:
     if not tensors:
         raise ModelError("torch_module: no example. Pass the inputs of a call: (module, x).")
     entries = _entries(module)
+    arrays = _arrays(module, entries)
     evaluation, training = programs(module, tensors, _array)
     lost = [one for one in entries if training and one.name in training.moved and not one.saved]
     if lost:
@@ -165,14 +167,12 @@ def torch_module(module: Any, *examples: Any) -> TorchModule:
             "that it could not be written back. Register it as persistent."
         )
     params, buffers, fixed = {}, {}, {}
-    tensors_of = dict(module.named_parameters()) | dict(module.named_buffers())
     learning = {name for name, one in module.named_parameters() if one.requires_grad}
     moving = {name for name, _ in module.named_buffers()}
     for one in entries:
         if one.name == one.kept_as:
-            array = jnp.asarray(_array(one.name, tensors_of[one.name]))
             kind = buffers if one.name in moving and one.saved else fixed
-            (params if one.name in learning else kind)[one.name] = array
+            (params if one.name in learning else kind)[one.name] = arrays[one.name]
     model = TorchModule(params, Carry(buffers), Fixed(fixed), evaluation, training, entries)
     _try(model, tensors)
     return model
@@ -225,6 +225,13 @@ def _entries(module: Any) -> tuple[Entry, ...]:
         )
         for name, one in named.items()
     )
+
+
+def _arrays(module: Any, entries: tuple[Entry, ...]) -> dict[str, Array]:
+    """The values of parameters and buffers, tied ones once."""
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    names = [one.name for one in entries if one.name == one.kept_as]
+    return {name: jnp.asarray(_array(name, tensors[name])) for name in names}
 
 
 def _refuse_shared_memory(named: Mapping[str, Any]) -> None:

@@ -1,10 +1,12 @@
 """A module of torch as programs; what a program cannot hold is refused by name."""
 
 import copy
+import logging
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from functools import cache
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -50,7 +52,7 @@ def _program(module: Any, examples: Sequence[Any], array: Callable[..., Any]) ->
     ours = OPERATIONS | RANDOM
     table = {op: how for op, how in default_decompositions().items() if str(op) not in ours}
     try:
-        with _cumulative_averages(module), _recurrent_layers():
+        with _cumulative_averages(module), _recurrent_layers(), _quiet():
             exported = export(module, tuple(examples), dynamic_shapes=axes)
         _stop_gradients(exported.graph_module)
         exported = exported.run_decompositions(table)
@@ -170,6 +172,19 @@ def _called(module: Any, examples: Sequence[Any]) -> Any:
                     "first call, call the module before: module(x)."
                 )
     return outputs
+
+
+@contextmanager
+def _quiet() -> Generator[None, None, None]:
+    """Without what torch logs and prints of a graph that it cannot write: the error says it."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager

@@ -160,11 +160,12 @@ def _filled(value: Any, results: Mapping[str, Any]) -> Any:
 def program_of(exported: Any, constants: Mapping[str, np.ndarray]) -> Program:
     """The program of an exported module (`torch.export.ExportedProgram`), taken apart already.
 
-    Raises `ModelError`, in one message, for all operations that there are none of here, and for
-    what it changes besides its buffers.
+    Raises `ModelError`, in one message, for all operations that there are none of here; for
+    results of 64 bits that would lose digits; and for what it changes besides its buffers.
     """
     signature = exported.graph_signature
     strangers: dict[str, list[str]] = {}
+    rounded: list[str] = []
     operations: list[Operation] = []
     inputs: list[Input] = []
     held = dict(signature.inputs_to_parameters) | dict(signature.inputs_to_buffers)
@@ -186,6 +187,7 @@ def program_of(exported: Any, constants: Mapping[str, np.ndarray]) -> Program:
             if name in NEW and kwargs.get("dtype") is None:
                 kwargs["dtype"] = dtype_of(node.meta["val"].dtype)
             said = f"{name} in {place}" if place else name
+            rounded += [f"{said} gives {wide}" for wide in _rounded(node.meta.get("val"))]
             args = tuple(_plain(one) for one in node.args)
             operations.append(Operation(node.name, said, function, args, kwargs, name in RANDOM))
     if strangers:
@@ -196,6 +198,13 @@ def program_of(exported: Any, constants: Mapping[str, np.ndarray]) -> Program:
         raise ModelError(
             f"The module uses operations of torch that there are none of here: {listed}. Write "
             "that part with others, or in JAX."
+        )
+    if rounded:
+        more = f" and {len(rounded) - 3} more" if len(rounded) > 3 else ""
+        raise ModelError(
+            "The module computes in 64 bits, which would lose digits: "
+            f"{'; '.join(rounded[:3])}{more}. Set jax_enable_x64, or write that part in "
+            "torch.float32."
         )
     moved, outputs = _outputs(exported)
     return Program(
@@ -217,6 +226,17 @@ def _bounds(ranges: Mapping[Any, Any]) -> dict[str, tuple[float, float]]:
         most = int(one.upper) if one.upper < 2**60 else float("inf")
         if least or most < float("inf"):
             found[str(symbol)] = least, most
+    return found
+
+
+def _rounded(results: Any) -> list[str]:
+    """The types of an operation's results that JAX would round; integers overflow, or are exact."""
+    found = []
+    for one in results if isinstance(results, list | tuple) else [results]:
+        if type(one).__module__.startswith("torch._subclasses"):  # a tensor, not a size
+            wide = dtype_of(one.dtype)
+            if jnp.issubdtype(wide, jnp.inexact) and jax.dtypes.canonicalize_dtype(wide) != wide:
+                found.append(str(wide))
     return found
 
 
