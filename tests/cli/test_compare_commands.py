@@ -174,7 +174,8 @@ def test_cite_prints_each_work_once(in_finished, tmp_path_factory, monkeypatch):
     assert code == 0
     assert re.findall(r"@misc\{(\w+)", out) == ["one", "two", "three"]
     monkeypatch.setattr(tiny, "recipe", replace(tiny.recipe, citations=()))
-    assert "The recipe tiny of runs/a names no works." in in_finished("cite", "runs/a")[1]
+    out = in_finished("cite", "runs/a")[1]
+    assert out == "The recipe tiny of runs/a names no works.\n"
 
 
 def test_a_run_of_no_recipe_is_not_cited(many):

@@ -64,8 +64,9 @@ class TorchModule(eqx.Module):
         """Outputs in training, and the model with its buffers as they are then.
 
         Every part is in the mode that it was in when the module was passed. Random numbers come
-        from `context.key`. Raises `RuleError` as a call does, and for a module that was passed in
-        evaluation.
+        from `context.key`. Buffers move where the loss returns this model as its third value; of a
+        loss that returns its value alone they stay, and nothing says so. Raises `RuleError` as a
+        call does, and for a module that was passed in evaluation.
         """
         if self.training is None:
             raise RuleError(
@@ -123,8 +124,9 @@ def torch_module(module: Any, *examples: Any) -> TorchModule:
     """A module of torch as a model: its parameters learn, its buffers move.
 
     In a loss, `outputs, model = model.moved(context, x)`, and the new model is returned as the
-    third value; in a measure, `model(x)`. The trained weights go back by
-    `module.load_state_dict(result.model.state_dict())`.
+    third value; in a measure, `model(x)`. A loss that calls `model(x)`, or does not return the
+    model, trains without error, but batch statistics stay as they were. The trained weights go
+    back by `module.load_state_dict(result.model.state_dict())`.
 
     Args:
         module: a `torch.nn.Module`, in training mode, with parts in evaluation whose statistics

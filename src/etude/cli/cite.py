@@ -23,6 +23,7 @@ def cite(inputs: Sequence[str], options: CiteOptions) -> None:
     from etude.catalogue import open_run
     from etude.run import Run, from_recipe
 
+    notes: list[str] = []
     entries: dict[str, str] = {}
     for run in map(Path, inputs):
         if not from_recipe(Run.open(run, lock=False).config):
@@ -33,7 +34,7 @@ def cite(inputs: Sequence[str], options: CiteOptions) -> None:
         recipe = open_run(run, options.recipe).recipe
         if not recipe.citations:
             # What stands between entries is no part of BibTeX.
-            print(f"The recipe {recipe.name} of {run} names no works.\n")
+            notes.append(f"The recipe {recipe.name} of {run} names no works.")
         for entry in recipe.citations:
             entries.setdefault(" ".join(entry.split()), entry)
-    print("\n\n".join(entries.values()))
+    print("\n\n".join([*notes, *entries.values()]))
