@@ -172,6 +172,7 @@ def test_a_function_that_cannot_be_exported_is_refused_and_leaves_nothing(tmp_pa
         ({"inputs": {"a b": SINGLE}}, {}, "names of Python, which the card writes; got 'a b'"),
         ({"inputs": {"b": SINGLE, "a": SINGLE}, "function": lambda a, b: a}, {}, "takes a, b"),
         ({"inputs": {"b": SINGLE, "a": SINGLE}, "function": SWAPPED}, {}, "takes a, b"),
+        ({"takes": "x\udc80"}, {}, "takes is a text in UTF-8"),
         ({}, {"about": {"inputs": 3}}, "about has inputs, which is taken"),
         ({}, {"about": {"classes": []}}, "about has classes, which is taken"),
         ({}, {"about": {"z": object()}}, "about has 'z', which JSON cannot hold"),
@@ -184,7 +185,7 @@ def test_what_cannot_be_deployed_is_refused_by_name(given, how, said, tmp_path):
     arguments = {"function": jnp.sin, "inputs": {"x": SINGLE}}
 
     def write(name="m.stablehlo", **options):
-        exportable = Exportable(**(arguments | given), takes="x", gives="y")
+        exportable = Exportable(**({"takes": "x", "gives": "y"} | arguments | given))
         write_stablehlo(exportable, tmp_path / name, **options)
 
     with pytest.raises((et.ModelError, et.ConfigurationError), match=said):

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeGuard
 
 from etude.errors import ConfigurationError
 
@@ -35,3 +36,18 @@ def refuse_missing_folder(path: Path) -> None:
         raise ConfigurationError(
             f"{path}: its folder {path.parent} is not there. Make it first, or name another."
         )
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether a file can have it as text: UTF-8 has no lone surrogates.
+
+    >>> is_text("a"), is_text(3), is_text("\\udc80")
+    (True, False, False)
+    """
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -27,7 +27,7 @@ import numpy as np
 
 from etude.errors import ConfigurationError, EtudeError, ModelError, memory_explained, suggest
 from etude.export.extra import needed
-from etude.export.files import refuse_missing_folder, write_whole
+from etude.export.files import is_text, refuse_missing_folder, write_whole
 from etude.kinds import is_a, is_mapping
 
 #: What JAX can lower for.
@@ -100,9 +100,9 @@ class Exportable:
             got = f"random keys: {', '.join(keys)}" if keys else "none"
             raise ConfigurationError(f"Exportable: inputs are arrays, one or more; got {got}.")
         for name in ("takes", "gives", "preparation"):
-            if not is_a(getattr(self, name), str):
-                raise _wrong(f"{name} is a text", getattr(self, name))
-        if not is_a(self.classes, tuple) or not all(is_a(name, str) for name in self.classes):
+            if not is_text(getattr(self, name)):
+                raise _wrong(f"{name} is a text in UTF-8", getattr(self, name))
+        if not is_a(self.classes, tuple) or not all(map(is_text, self.classes)):
             raise _wrong("classes are names, as ('cat', 'dog')", self.classes)
         _refuse_other_order(self.function, list(self.inputs))
 

@@ -26,7 +26,7 @@ from etude.engine.leaf_roles import is_array
 from etude.engine.named_arrays import from_named
 from etude.errors import ConfigurationError, DataError, ModelError
 from etude.export.extra import needed
-from etude.export.files import write_whole
+from etude.export.files import is_text, write_whole
 from etude.kinds import is_dict
 from etude.run import compare_leaves
 
@@ -102,7 +102,7 @@ def save_weights(
     problems += [
         f"{name!r}: the name is no text in UTF-8; rename the array"
         for name in arrays
-        if not _is_text(name)
+        if not is_text(name)
     ]
     kinds = {name: jax.random.key_impl(leaf) for name, leaf in leaves.items() if _is_key(leaf)}
     problems += [
@@ -116,7 +116,7 @@ def save_weights(
     if taken := sorted(header.keys() & (about or {}).keys()):
         raise ConfigurationError(f"save_weights: about has {', '.join(taken)}, which is taken.")
     for name, text in (about or {}).items():
-        if not _is_text(name) or not _is_text(text):
+        if not is_text(name) or not is_text(text):
             raise ConfigurationError(
                 f"save_weights: about has names and texts in UTF-8; got {name!r}: {text!r}. "
                 "Write a value as text, json.dumps(value)."
@@ -274,17 +274,6 @@ def _as_it_was(leaf: Any, found: np.ndarray, placed: Any) -> Any:
     if isinstance(leaf, np.generic):
         return found[()]
     return found.copy() if isinstance(leaf, np.ndarray) else placed
-
-
-def _is_text(value: Any) -> bool:
-    """Whether a file can have it: UTF-8 has no lone surrogates."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_key(leaf: Any) -> bool:
