@@ -37,8 +37,10 @@ class Chunk(NamedTuple):
         with jax.transfer_guard_device_to_host("allow"):  # what `device_get` is, in less time
             rows, status = np.asarray(self.rows), np.asarray(self.status)
         reached = int(status[0])
+        # One that began after a fault stands at an earlier step than its first, and made none.
+        made = max(0, reached - self.first)
         # Copied: a view would keep the whole buffer for as long as the metrics are kept.
-        return rows[: reached - self.first].copy(), reached, status[1:]
+        return rows[:made].copy(), reached, status[1:]
 
 
 def fetched_step(

@@ -168,19 +168,21 @@ class TeamChunk(NamedTuple):
         A member whose loss or update was not finite has ended; its metrics are NaN from then on.
         """
         found = [None if chunk is None else chunk.read_all() for chunk in self.chunks]
-        reached = max([one[1] for one in found if one is not None], default=self.visit.step)
+        # A team of which all members are at fault stays behind, and so may all of them.
+        reached = max(self.visit.step, *(one[1] for one in found if one is not None))
         length = max(0, reached - self.first)
         columns: list[np.ndarray] = []
         for place, (one, program) in enumerate(zip(found, self.program.programs, strict=True)):
             team = self.program.teams[place]
             rows = np.full((length, len(program.metrics), len(team)), np.nan, float_dtype())
             if one is not None:
-                rows[: len(one[0])] = one[0].reshape(-1, *rows.shape[1:])
+                made = len(one[0])
+                rows[:made] = one[0].reshape(made, *rows.shape[1:])
                 for index, fault in enumerate(one[2].tolist()):
                     member = self.visit.members[team[index]]
                     if fault and member.reason is None:
                         self._end(member, place, index, fault, program.metrics, rows)
-            columns.append(rows.reshape(length, -1))
+            columns.append(rows.reshape(length, len(program.metrics) * len(team)))
         for member in self.visit.members:
             if member.reason is None:
                 member.step = reached

@@ -86,6 +86,11 @@ class Visit:
         return total is not None and self.step >= total
 
     @property
+    def stands_still(self) -> bool:
+        """Whether every member of a population has ended here."""
+        return bool(self.members) and all(one.reason is not None for one in self.members)
+
+    @property
     def late(self) -> bool:
         """Whether the time limit of the phase is over."""
         limit = self.phase.limit

@@ -39,7 +39,7 @@ class Stepping:
             self._begin_epoch(visit)
             self._begin_batch(visit)
         self.pace.start()
-        while ahead < target and not self.hooks.requested and not self._interrupts(visit):
+        while ahead < target and not visit.stands_still and not self._asked(visit):
             steps = min(self.pace.steps(), target - ahead)
             program = self.programs.of(visit)
             with _guard():
@@ -67,6 +67,10 @@ class Stepping:
             ends += [] if end is None else [end]
         return min(ends)
 
+    def _asked(self, visit: Visit) -> bool:
+        """Whether a callback, a signal or the time limit asks for a boundary."""
+        return self.hooks.requested or self._interrupts(visit)
+
     def _interrupts(self, visit: Visit) -> bool:
         """Whether a signal or the time limit asks for the end of the chunk."""
         return self.signals.name is not None or visit.late
@@ -81,6 +85,8 @@ class Stepping:
         self.telling.took(visit, "train", seconds, len(rows))
         if waited := self.programs.take_waited(visit):
             self.telling.took(visit, "data", waited)
+        if not len(rows):
+            return  # all members were at fault before it began
         if fault:
             raise FaultError(visit, fault, metrics)
         event = self.telling.event(visit)
