@@ -6,13 +6,13 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from etude.engine.leaf_roles import is_array
 from etude.engine.phase import Phase
 from etude.errors import ModelError
 from etude.population.given import Given
+from etude.population.sameness import difference, same
 from etude.population.spec import Member, Population
 from etude.training.settings import Settings
 
@@ -44,7 +44,7 @@ def grouped(members: Sequence[Member]) -> list[list[Member]]:
     found: list[list[Member]] = []
     for member in members:
         for group in found:
-            if group[0].settings == member.settings:
+            if same(group[0].settings, member.settings):
                 group.append(member)
                 break
         else:
@@ -58,17 +58,17 @@ def models_of(population: Population | Given, group: Sequence[Member]) -> list[P
     Raises `ModelError` for one that is another than those of the same settings.
     """
     models = [population.model(member) for member in group]
-    first = _layout(models[0])
+    if isinstance(population, Given):
+        return models  # their programs were compared
     for member, model in zip(group, models, strict=True):
-        if (layout := _layout(model)) != first:
-            differ = [name for name in {**first, **layout} if first.get(name) != layout.get(name)]
-            name = differ[0]
+        if found := difference(models[0], model):
+            place, expected, got = found
             raise ModelError(
                 f"Population: init makes another model for member {member.number} (seed "
-                f"{member.seed}) than for member {group[0].number}, of equal settings: got "
-                f"{layout.get(name, 'nothing')} at {name or 'its only leaf'}, expected "
-                f"{first.get(name, 'nothing')}. Let only values of arrays depend on the key, and "
-                'pass what changes shapes as a setting: vary={"width": [...]}.'
+                f"{member.seed}) than for member {group[0].number}, of equal settings: got {got} "
+                f"at {place}, expected {expected}. Let only values of arrays depend on the key, "
+                "make functions and objects once, outside init, and pass what else differs as a "
+                'setting: vary={"width": [...]}.'
             )
     return models
 
@@ -78,20 +78,6 @@ def phases_of(phases: Sequence[Phase], hyper: Mapping[str, Any]) -> tuple[Phase,
     if not hyper:
         return tuple(phases)
     return tuple(replace(phase, hyper={**phase.hyper, **hyper}) for phase in phases)
-
-
-def _layout(model: PyTree) -> dict[str, str]:
-    """The arrays of a model by name, and its plain values; functions count as that alone."""
-    found: dict[str, str] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(model):
-        if is_array(leaf):
-            told = f"{leaf.dtype}{list(np.shape(leaf))}"
-        elif isinstance(leaf, bool | int | float | complex | str | None):
-            told = repr(leaf)
-        else:
-            told = type(leaf).__name__
-        found[jax.tree_util.keystr(path)] = told
-    return found
 
 
 def arrays_like(template: PyTree, model: PyTree) -> PyTree:
