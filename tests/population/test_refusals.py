@@ -3,6 +3,7 @@
 import threading
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from crowd import LEARNER, RATES, X, init, loss, phase, trainer
@@ -29,13 +30,48 @@ def refused(match, *phases, error=et.ConfigurationError, **options):
         ({"vary": {"rate": []}}, r"vary\['rate'\] is empty"),
         ({"vary": {"rate": [1.0], "seed": [1, 2]}}, r"got 1 of 'rate', 2 of 'seed', expected 1"),
         ({"members": 3, "vary": {"rate": [0.1, 0.2]}}, r"got 2 of 'rate', expected 3"),
-        ({"vary": {"seed": [0, 1.5]}}, r"a seed is a whole number from 0; got 0.0"),
-        ({"vary": {"seed": [-1]}}, r"a seed is a whole number from 0; got -1"),
+        ({"vary": {"seed": [0, 1.5]}}, r"a seed is a whole number from 0, below .*; got 0.0"),
+        ({"vary": {"seed": [-1]}}, r"a seed is a whole number from 0, below 2\*\*63; got -1"),
+        ({"vary": {"seed": [0, 2**63]}}, r"below 2\*\*63; got 9223372036854775808"),
+        (
+            {"vary": {"rate": [0.1, float("nan")]}},
+            r"vary\['rate'\] has nan for member 1. NaN",
+        ),
+        (
+            {"vary": {"rate": [0.1, "b"]}},
+            r"\['rate'\] has 'b' for member 1. What init",
+        ),
+        ({"vary": {"rate": [0.1, None]}}, r"\['rate'\] has None for member 1"),
+        ({"vary": {"rate": [0.1, jnp.tanh]}}, r"\['rate'\] has .*tanh.* for member 1"),
+        ({"vary": {"rate": np.ones((2, 2))}}, r"\['rate'\] has array\(\[1., 1.\]\) for member 0"),
+        ({"vary": {"rate": [0.1, 1j]}}, r"has 1j for member 1. Its kind is complex, .* 0 is float"),
+        ({"vary": {"rate": [1, True]}}, r"has True for member 1. Its kind is bool, .* 0 is int"),
+        ({"vary": {"rate": [1, 2**40]}}, r"has 1099511627776 for member 1. It does not fit"),
+        ({"vary": {"rate": [0.1, 10**400]}}, r"has 1000.* for member 1. It does not fit"),
+        ({"vary": {"rate": [0.1, 1e300]}}, r"has 1e\+300 for member 1. It does not fit"),
+        ({"vary": {"width": np.ones((2, 2))}}, r"\['width'\] has .* for member 0. A setting is a"),
+        ({"init": lambda: 1, "members": 2}, r"called as init\(key\), which init\(\) does not take"),
+        (
+            {"init": lambda key, a, b: 1, "vary": {"b": [1]}},
+            r"init\(key, b=...\), .* 'a'",
+        ),
     ],
 )
 def test_what_is_no_population(options, match):
     with pytest.raises(et.ConfigurationError, match=match):
         et.Population(**{"init": init, **options})
+
+
+def test_all_wrong_values_are_named_at_once():
+    vary = {"rate": [0.1, None], "decay": ["a", 0.1]}
+    with pytest.raises(et.ConfigurationError, match=r"'rate'\] has None .*'decay'\] has 'a'"):
+        et.Population(init, vary=vary)
+
+
+def test_values_that_are_numbers():
+    found = et.Population(init, vary={"rate": [1, 2.5, np.float32(3), jnp.array(2**40, float)]})
+    assert found.vary == {"rate": (1.0, 2.5, 3.0, float(2**40))}
+    assert et.Population(init, vary={"a": [jnp.inf, -jnp.inf], "b": [1j, 2j], "c": [True, False]})
 
 
 def test_a_number_that_nothing_reads():
@@ -57,8 +93,6 @@ def test_a_name_with_two_places_or_none():
     refused(r"'width' varies, and is both an argument of init and a number",
             phase(hyper={"width": 2, "rate": 0.1}), vary={"width": [2, 3]})  # fmt: skip
     refused(r"so hyper is a dict of numbers; got float", phase(hyper=0.1))
-    refused(r"hyper must be a pytree of numbers; got 'a'", vary={"rate": ["a", "b", "c"]})
-    refused(r"hyper must be a pytree of numbers; got NaN", vary={"rate": [float("nan"), 0.1]})
 
 
 def test_members_of_equal_settings_have_equal_shapes():

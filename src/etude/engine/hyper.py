@@ -34,7 +34,7 @@ def unusable(hyper: PyTree) -> Iterator[str]:
                 f"hyper must be a pytree of numbers; got {leaf!r} at {place}. Texts, arrays and "
                 "functions belong into the rule or the loss itself."
             )
-        elif _overflows(leaf):
+        elif overflows(leaf):
             yield f"hyper at {place} does not fit the integers of JAX; got {leaf!r}. Scale it."
         elif is_a(leaf, float | np.floating) and np.isnan(leaf):
             yield f"hyper must be a pytree of numbers; got NaN at {place}. Pass a number."
@@ -44,7 +44,8 @@ def _is_scalar(leaf: Any) -> bool:
     return is_array(leaf) and np.shape(leaf) == () and jnp.issubdtype(leaf.dtype, np.number)
 
 
-def _overflows(leaf: Any) -> bool:
+def overflows(leaf: Any) -> bool:
+    """Whether a whole number does not fit the integers of JAX."""
     if not is_a(leaf, int | np.integer) or isinstance(leaf, bool):
         return False
     dtype = leaf.dtype if is_a(leaf, np.integer) else np.dtype(np.int64)

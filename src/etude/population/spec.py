@@ -9,14 +9,20 @@
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import dtypes
 
+from etude.engine.hyper import overflows
 from etude.engine.leaf_roles import is_array
 from etude.engine.numbers import is_count
+from etude.engine.precision import float_dtype
 from etude.errors import ConfigurationError
 from etude.kinds import is_a, is_mapping
 
@@ -144,10 +150,18 @@ def _listed(vary: Any) -> Any:
 
 
 def _alike(values: Iterable[Any]) -> tuple[Any, ...]:
-    found = tuple(one.item() if is_array(one) and one.ndim == 0 else one for one in values)
+    found = tuple(one.item() if _is_scalar(one) else one for one in values)
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in found)
-    floats = numbers and any(isinstance(one, float) for one in found)
-    return tuple(map(float, found)) if floats else found
+    if not (numbers and any(isinstance(one, float) for one in found)):
+        return found
+    try:
+        return tuple(map(float, found))
+    except OverflowError:  # `_problems` names it
+        return found
+
+
+def _is_scalar(value: Any) -> bool:
+    return is_array(value) and value.ndim == 0 and not jnp.issubdtype(value.dtype, dtypes.prng_key)
 
 
 def _is_list(values: Any) -> bool:
@@ -198,6 +212,61 @@ def _wrong_values(population: Population) -> Iterable[str]:
             "rates, seeds = zip(*itertools.product(rates, seeds))."
         )
     for seed in vary.get(SEED, ()) if isinstance(vary.get(SEED), tuple) else ():
-        if not is_count(seed, least=0):
-            yield f"a seed is a whole number from 0; got {seed!r}."
+        if not (is_count(seed, least=0) and seed < 2**63):
+            yield f"a seed is a whole number from 0, below 2**63; got {seed!r}."
             break
+    named = [name for name in vary if is_a(name, str) and name != SEED]
+    taken = arguments(population.init)
+    yield from _uncallable(population.init, [name for name in named if name in taken])
+    for name in named:
+        if not isinstance(vary[name], tuple):
+            continue
+        for number, value in enumerate(vary[name]):
+            cure = _cure_of_setting(value) if name in taken else _cure(value, vary[name])
+            if cure:
+                yield f"vary[{name!r}] has {value!r} for member {number}. {cure}"
+                break
+
+
+def _uncallable(init: Callable[..., Any], names: Iterable[str]) -> Iterable[str]:
+    """A sentence if `init` cannot be called with a key and these arguments."""
+    try:
+        signature = inspect.signature(init)
+    except ValueError:
+        return
+    try:
+        signature.bind(None, **dict.fromkeys(names))
+    except TypeError as error:
+        call = ", ".join(["key", *(f"{name}=..." for name in names)])
+        yield (
+            f"init is called as init({call}), which init{signature} does not take: {error}. Let it "
+            "take the key first, and give any other argument a value in vary or a default."
+        )
+
+
+def _cure_of_setting(value: Any) -> str | None:
+    """What to pass in place of a value that cannot be an argument of `init`."""
+    if is_array(value):
+        return (
+            "A setting is a number, a name or another plain value, by which a resume knows it. Let "
+            "init make the array of one."
+        )
+    return None
+
+
+def _cure(value: Any, column: tuple[Any, ...]) -> str | None:
+    """What to pass in place of a value that rules and optimizers cannot read as a number."""
+    if not isinstance(value, bool | int | float | complex):
+        return "What init does not take is a number. Pass one, or let init take that argument."
+    if value != value:
+        return "NaN is no number. Pass one, or leave the member out."
+    if overflows(value) or (
+        isinstance(value, float) and float(np.finfo(float_dtype()).max) < abs(value) < math.inf
+    ):
+        return "It does not fit the numbers of JAX. Scale it."
+    if type(value) is not type(column[0]):
+        return (
+            f"Its kind is {type(value).__name__}, and that of member 0 is "
+            f"{type(column[0]).__name__}. Pass numbers of one kind."
+        )
+    return None
