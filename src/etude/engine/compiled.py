@@ -52,7 +52,9 @@ class Compiled:
             return lowered.compile()
         trees = jax.tree.structure(arguments), traced.out_tree
         # Equal structures may be of different constants (1 and True): their text tells them apart.
-        key = lowered.as_text(), trees, str(trees), places(arguments), Surroundings.here()
+        # The text does not have the arguments that nothing reads, which the program checks.
+        taken = tuple(traced.jaxpr.in_avals)
+        key = lowered.as_text(), taken, trees, str(trees), places(arguments), Surroundings.here()
         try:
             found = self._kept.pop(key, None)
         except (TypeError, ValueError):  # something static in the model that cannot be compared
