@@ -2,11 +2,12 @@
 
 import threading
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from crowd import LEARNER, RATES, X, init, loss, phase, trainer
+from crowd import DATA, LEARNER, RATES, X, init, loss, phase, trainer
 
 import etude as et
 
@@ -87,6 +88,34 @@ def test_a_number_that_nothing_reads():
 
     refused(r"'width' varies, and nothing reads it", phase(hyper={"rate": 0.1}),
             vary={"width": [2, 3]}, make=made_of)  # fmt: skip
+
+
+@jax.jit
+def whole(model, batch, hyper):
+    """It takes all numbers, and reads one."""
+    x, y = batch
+    return jnp.mean((jnp.tanh(x @ model["body"]) @ model["head"] - y) ** 2) * hyper["rate"]
+
+
+def test_a_number_that_is_handed_on_and_not_read():
+    learner = et.Learner(et.Gradient(lambda *one: whole(*one[:2], one[2].hyper)), optax.sgd(0.1))
+    trainer(phase(learner), vary=RATE)
+    both = {**RATE, "decay": RATES}
+    refused(r"^Population: 'decay' varies, and nothing reads it", phase(learner), vary=both)
+    twice = et.Learner(learner.rule, optax.sgd(0.1), repeat=2)
+    refused(r"^Population: 'decay' varies, and nothing reads it", phase(twice), vary=both)
+
+
+def test_a_number_that_a_measure_alone_reads():
+    def measure(model, batch, context):
+        return {"scaled": context.hyper["scale"]}
+
+    validation = et.Validation(DATA, measure)
+    vary = {**RATE, "scale": [1.0, 2.0, 3.0]}
+    result = trainer(phase(steps=2, validation=validation), vary).fit()
+    assert [result.metrics[f"valid/scaled.{number}"] for number in range(3)] == [1.0, 2.0, 3.0]
+    refused(r"'other' varies, and nothing reads it", phase(validation=validation),
+            vary={**vary, "other": RATES})  # fmt: skip
 
 
 def test_a_name_with_two_places_or_none():

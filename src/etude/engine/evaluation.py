@@ -152,18 +152,23 @@ class Evaluator:
 
     def names(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> frozenset[str]:
         """The names of the metrics, found by tracing the measure on the first batch."""
-        batch, _ = next(iter(source.sequential()))
-        shapes = self._run.jitted.eval_shape(
-            arrays, batch, Context.at(root_key(0), hyper=hyper), np.uint32(0)
-        )
+        shapes = self.measured.eval_shape(*self.example(arrays, source, hyper))
         merged = {name for name, value in shapes.items() if isinstance(value, Metric)}
         return frozenset(shapes) | {f"{name}/*" for name in merged}
 
     def text(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> str:
         """The program of the measure on the first batch, before it is compiled."""
+        return self.measured.lower(*self.example(arrays, source, hyper)).as_text()
+
+    @property
+    def measured(self) -> Any:
+        """The measure of one batch as a jitted function of what `example` gives."""
+        return self._run.jitted
+
+    def example(self, arrays: PyTree, source: Source, hyper: PyTree = None) -> tuple[Any, ...]:
+        """The arrays, the first batch, a context and the number of the batch."""
         batch, _ = next(iter(source.sequential()))
-        context = Context.at(root_key(0), hyper=hyper)
-        return self._run.jitted.lower(arrays, batch, context, np.uint32(0)).as_text()
+        return arrays, batch, Context.at(root_key(0), hyper=hyper), np.uint32(0)
 
     def _total(self, name: str, values: list[Any], counts: np.ndarray) -> dict[str, Any]:
         if not isinstance(values[0], Metric):

@@ -13,16 +13,18 @@ from jaxtyping import PyTree
 
 from etude.callbacks.base import Callback
 from etude.engine import randomness
+from etude.engine.chunk import fetched_step, order_of
 from etude.engine.leaf_roles import is_array
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
-from etude.engine.source import Fetch, Resident
-from etude.engine.step import Plan, state_of, step_on
+from etude.engine.source import Resident
+from etude.engine.step import Plan, state_of
 from etude.errors import ConfigurationError, EtudeError, suggest
 from etude.kinds import is_mapping
 from etude.population.each import EachMember
 from etude.population.given import Given
 from etude.population.groups import Group, arrays_like, grouped, models_of, phases_of
+from etude.population.reading import reads
 from etude.population.spec import SEED, Member, Population, arguments
 from etude.training.binding import bind
 from etude.training.hooks import Hooks
@@ -175,7 +177,7 @@ def _unread(
             "numbers cannot vary: pass a function of them, Learner(rule, lambda hyper: "
             f"optax.adam(hyper[{name!r}]))"
             if built
-            else f"read it in a rule or a loss as context.hyper[{name!r}]"
+            else f"read it in a rule, a loss or a measure as context.hyper[{name!r}]"
         )
         known = sorted({*_hyper_names(phases), *_taken(population), SEED} - {name})
         near = f" {suggest(name, known)}" if suggest(name, known).startswith("Did") else ""
@@ -191,29 +193,27 @@ def _hyper_names(phases: Sequence[Phase]) -> set[str]:
 
 
 def _reads(group: Group, phase: Phase, name: str) -> bool:
-    """Whether the step of a phase depends on a number of `context.hyper`."""
-    plan = group.settings.bound[phase.name].plan
-    state = abstract_state(plan, group.settings.model)
-    source = phase.source
+    """Whether a step or a measure of a phase depends on a number of `context.hyper`."""
+    bound, model = group.settings.bound[phase.name], group.settings.model
+    plan, source = bound.plan, phase.source
+    state = abstract_state(plan, model)
     assert isinstance(source, Resident)
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    place = [jax.tree_util.keystr(path) for path, _ in leaves].index(f".hyper[{name!r}]")
-
-    def step(state: Any, arrays: Any, order: Any, total: Any, fetch: Fetch) -> Any:
-        def batch(order: Any) -> Any:
-            return fetch(arrays, order, state.clock)
-
-        return step_on(plan, state, batch, order, total)
-
-    order = jax.eval_shape(source.order, state.keys.order)
-    fetches = [*source.fetches, *([] if source.tail is None else [source.tail])]
-    for fetch in fetches:
-        arguments = state, source.arrays, order, plan.total
-        traced = jax.make_jaxpr(partial(step, fetch=fetch))(*arguments)
-        wanted = traced.jaxpr.invars[place]
-        if any(one is wanted for equation in traced.jaxpr.eqns for one in equation.invars):
+    order = jax.eval_shape(partial(order_of, source, epoch=0), state.keys.order)
+    for fetch in [*source.fetches, *([] if source.tail is None else [source.tail])]:
+        step = partial(_stepped, plan, source.steps_per_epoch, fetch)
+        if reads(step, f"[0].hyper[{name!r}]", state, source.arrays, order, plan.total):
             return True
-    return False
+    return any(
+        reads(evaluator.measured, f"[2].hyper[{name!r}]", *example)
+        for evaluator, validation in zip(bound.evaluators, phase.validations, strict=True)
+        for example in [evaluator.example(state.model, validation.data, phase.hyper)]
+    )
+
+
+def _stepped(*arguments: Any) -> Any:
+    """What a step makes: the numbers of `context.hyper` are in its state before and after."""
+    after, metrics = fetched_step(*arguments)
+    return after.model, after.learners, metrics
 
 
 def abstract_state(plan: Plan, model: PyTree) -> Any:
