@@ -293,10 +293,10 @@ class Trainer:
         # A training closes its run itself; here it is freed if it cannot even be begun.
         with contextlib.nullcontext() if run is None else run, self._alone(), memory_explained():
             population = self._population
-            subject = Members(population.anew()) if population else OneModel(self.settings.anew())
-            training = Training(subject, run)
+            crowd = Members(population.anew()) if population else None
+            training = Training(crowd or OneModel(self.settings.anew()), run)
             training.run_through(how)
-        members = member_results(population, training) if population else ()
+        members = member_results(crowd, training) if crowd else ()
         if members and run is not None:
             write_table(run.path, members)
         return Result(

@@ -48,6 +48,10 @@ def test_a_schedule_that_is_found_beats_every_constant_rate():
     assert len(exchanges) == 19 * 2
     rates = [one["rate"] for one in exchanges]
     assert max(rates[:4]) > 4 * max(rates[-4:])
+    last = {one["member"]: one["rate"] for one in exchanges}
+    present = {number: one.varied["rate"] for number, one in enumerate(found.members)}
+    wanted = {number: last.get(number, RATE["rate"][number]) for number in range(8)}
+    assert present == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.slow
@@ -102,11 +106,17 @@ def test_one_model_has_nothing_to_select_from():
     train = et.Trainer(jnp.zeros(16), one, callbacks=[selection()], progress=False)
     with pytest.raises(et.ConfigurationError, match=r"Selection is between the members"):
         train.fit()
+    bare = et.Learner(et.Gradient(squared), optax.sgd(0.1))
+    one = et.Phase("fit", bare, DATA, et.Steps(2), FAR)
+    message = r"perturbs 'rate', which does not vary. Nothing does: .* vary={'rate': \[...\]}\)\)"
+    with pytest.raises(et.ConfigurationError, match=message):
+        et.Trainer(jnp.zeros(16), one, callbacks=[selection()], progress=False)
 
 
 def test_wrong_selections_are_refused():
     for options, message in (
         ({"perturb": "rate"}, "perturb lists the names"),
+        ({"perturb": []}, r"perturb lists the names of varied numbers; got \[\]"),
         ({"every": 0}, "every is a whole number from 1; got 0"),
         ({"share": 0.6}, r"share is a part of the members in \(0, 0.5\]; got 0.6"),
         ({"factors": (0.0,)}, "factors are positive numbers"),

@@ -55,7 +55,7 @@ class Selection(Callback):
         phase: str | None = None,
     ):
         self.mode: Mode = mode_of("Selection", monitor, mode)
-        if isinstance(perturb, str) or not all(is_a(name, str) for name in perturb):
+        if isinstance(perturb, str) or not perturb or not all(is_a(n, str) for n in perturb):
             raise ConfigurationError(
                 f"Selection: perturb lists the names of varied numbers; got {perturb!r}. Pass "
                 'perturb=["learning_rate"].'
@@ -147,7 +147,8 @@ class Selection(Callback):
         return [
             *unknown_metric("Selection", self.monitor, phases, self.phase),
             *(
-                f"Selection perturbs {name!r}, which does not vary. {suggest(name, hyper)}"
+                f"Selection perturbs {name!r}, which does not vary. "
+                + (suggest(name, hyper) if hyper else _nothing(name))
                 for name in unknown
             ),
         ]
@@ -169,3 +170,10 @@ class Selection(Callback):
 
     def restore(self, state: dict[str, Any]) -> None:
         self._count = state["count"]
+
+
+def _nothing(name: str) -> str:
+    return (
+        "Nothing does: pass Trainer(phases=..., "
+        f"population=Population(init, vary={{{name!r}: [...]}})), or leave the selection out."
+    )

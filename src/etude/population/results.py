@@ -10,7 +10,8 @@ import numpy as np
 
 from etude.callbacks.base import Reason
 from etude.callbacks.members import of_member
-from etude.population.binding import Bound
+from etude.population.spec import Member
+from etude.population.subject import Members
 from etude.run.trials import TABLE
 from etude.training.loop import Training
 
@@ -21,7 +22,8 @@ class MemberResult:
 
     Attributes:
         seed: its own.
-        varied: its values, as `Population(vary=...)` names them, at the beginning.
+        varied: its values, as `Population(vary=...)` names them; of a number that an exchange has
+            changed in the last phase, that at the end.
         reason: why its last phase ended, with `detail`.
         step: steps that it made in that phase.
         metrics: what the validations of the last phase give for its model.
@@ -35,18 +37,28 @@ class MemberResult:
     metrics: Mapping[str, Any]
 
 
-def member_results(bound: Bound, training: Training) -> tuple[MemberResult, ...]:
+def member_results(subject: Members, training: Training) -> tuple[MemberResult, ...]:
     """Of each member, in their order; the training is over."""
     found: list[MemberResult] = []
-    for member, visit in zip(bound.members, training.session.root.members, strict=True):
+    root = training.session.root
+    for member, visit in zip(subject.bound.members, root.members, strict=True):
         assert visit.reason is not None
+        varied = _present(member, subject.state(root, member.number).hyper)
         metrics = of_member(training.metrics, member.number)
         found.append(
-            MemberResult(
-                member.seed, member.varied, visit.reason, visit.detail, visit.step, metrics
-            )
+            MemberResult(member.seed, varied, visit.reason, visit.detail, visit.step, metrics)
         )
     return tuple(found)
+
+
+def _present(member: Member, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a member, with the numbers that its state has; as they were given, if equal."""
+    found = dict(member.varied)
+    for name, first in member.hyper.items():
+        now = np.asarray(hyper[name])
+        if now != np.asarray(first).astype(now.dtype):
+            found[name] = now.item()
+    return found
 
 
 def write_table(folder: Path, members: Sequence[MemberResult]) -> None:
@@ -61,7 +73,7 @@ def write_table(folder: Path, members: Sequence[MemberResult]) -> None:
         [
             str(number),
             str(one.seed),
-            *(f"{one.varied[name]}" for name in varied),
+            *(_told(one.varied[name]) for name in varied),
             one.reason.name,
             str(one.step),
             *(f"{metrics[name]:.5g}" if name in metrics else "" for name in names),
@@ -70,3 +82,7 @@ def write_table(folder: Path, members: Sequence[MemberResult]) -> None:
     ]
     head = ["member", "seed", *varied, "ended", "step", *names]
     (folder / TABLE).write_text(json.dumps({"head": head, "rows": rows}), encoding="utf-8")
+
+
+def _told(value: Any) -> str:
+    return f"{value:.7g}" if isinstance(value, float) else f"{value}"
