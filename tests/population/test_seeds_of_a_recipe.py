@@ -9,6 +9,7 @@ from seeded import Lines
 import etude as et
 from etude.cli.main import main
 from etude.run import History, Run, Status
+from etude.run.listing import listed
 
 
 def go(folder, said=None, **options):
@@ -71,6 +72,27 @@ def test_interrupted_and_resumed(tmp_path, monkeypatch):
     table = go(folder, said, config=two, resume=True)
     assert "slow: 2 trials side by side, seeds 0, 1" in said
     assert table == go(tmp_path / "other", config=two, population=True)
+
+
+def test_an_interrupted_population_is_listed_as_such(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+
+    def failing(*arguments):
+        raise RuntimeError("pulled the plug")
+
+    monkeypatch.setattr("etude.population.handing_out.FinishedPopulation.hand_out", failing)
+    with pytest.raises(RuntimeError, match="plug"):
+        go(folder, config=Lines(steps=2), population=True)
+    crowd = folder / "populations/fast"
+    for stands, told in (
+        ("finished", "interrupted"),  # and not handed out
+        ("interrupted", "interrupted"),
+        ("failed", "failed"),
+        ("training", "killed"),
+    ):
+        Status(stands).write(crowd)
+        found = listed(folder)
+        assert (found.state, found.trials) == (told, "0 of 2")
 
 
 def test_what_differs_is_refused(tmp_path):

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 from etude.errors import RunError
 from etude.kinds import is_list
 from etude.run.directory import Run
-from etude.run.folder import LOCK, TRIALS, from_recipe, is_run
+from etude.run.folder import LOCK, POPULATIONS, TRIALS, from_recipe, is_run
 from etude.run.history import History
 from etude.run.lock import is_held
 from etude.run.status import Status
@@ -25,6 +25,8 @@ from etude.run.trials import is_trained, place_of, results_of
 #: "damaged" cannot be read.
 State = Literal["training", "finished", "interrupted", "failed", "killed", "unknown", "damaged"]
 STATES: tuple[State, ...] = get_args(State)
+#: Those of a population that an experiment has as well.
+_UNFINISHED: tuple[State, ...] = ("killed", "failed", "interrupted")
 
 
 @dataclass(frozen=True)
@@ -86,23 +88,38 @@ def listed(run: Path) -> Listed:
 def _listed(run: Path) -> Listed:
     opened = Run.open(run, lock=False)
     config, status = opened.config, Status.read(run)
-    state: State = "unknown" if status is None else status.state
-    if state == "training" and not is_held(run / LOCK):
-        state = "killed"
+    state = _state(run, status)
     trials = ""
     names = config.get("trials") if from_recipe(config) else None
     if is_list(names) and len(names) > 1:
         places = [place_of(run, number, str(name)) for number, name in enumerate(names)]
         done = sum(is_trained(place, config["configuration"]) for place in places)
         trials = f"{done} of {len(names)}"
-        if any(is_held(place / LOCK) for place in places):
+        crowds = _populations(run)
+        if any(is_held(place / LOCK) for place in [*places, *crowds]):
             state = "training"
-        elif state == "finished" and done < len(names):
-            state = "interrupted"
+        elif state in ("finished", "unknown") and done < len(names):
+            # Before a population has ended, none of its trials has a word of its own.
+            told = {_state(place, Status.read(place)) for place in crowds}
+            unfinished = (one for one in _UNFINISHED if one in told)
+            state = next(unfinished, "interrupted" if told or state == "finished" else state)
     metric, shown, value = _metric(run, status)
     when = str(opened.environment.get("created", "")) if status is None else status.when
     recipe = str(config["recipe"]) if from_recipe(config) else ""
     return Listed(run, recipe, state, trials, metric, shown, value, when)
+
+
+def _state(run: Path, status: Status | None) -> State:
+    """That of the training in a folder, of which the status may be out of date."""
+    if status is None:
+        return "unknown"
+    return "killed" if status.state == "training" and not is_held(run / LOCK) else status.state
+
+
+def _populations(run: Path) -> list[Path]:
+    """The runs of the populations in which the trials of an experiment are trained."""
+    place = run / POPULATIONS
+    return [one for one in sorted(place.iterdir()) if is_run(one)] if place.is_dir() else []
 
 
 def _metric(run: Path, status: Status | None) -> tuple[str, str, float]:
