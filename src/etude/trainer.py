@@ -25,6 +25,7 @@ from jaxtyping import PyTree
 
 from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
 from etude.engine.layout import layout_of
+from etude.engine.numbers import is_count
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
 from etude.engine.sharding import Sharding
@@ -76,7 +77,7 @@ class Result:
 
         Raises `ConfigurationError` if there is no such member.
         """
-        if number not in range(len(self.members)):
+        if not (is_count(number, least=0) and number < len(self.members)):
             raise ConfigurationError(
                 f"There is no member {number!r}: "
                 + (

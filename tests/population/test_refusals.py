@@ -1,5 +1,6 @@
 """What cannot be a population is refused by name, before anything is trained."""
 
+import re
 import threading
 
 import jax
@@ -116,6 +117,20 @@ def test_a_number_that_a_measure_alone_reads():
     assert [result.metrics[f"valid/scaled.{number}"] for number in range(3)] == [1.0, 2.0, 3.0]
     refused(r"'other' varies, and nothing reads it", phase(validation=validation),
             vary={**vary, "other": RATES})  # fmt: skip
+
+
+def test_a_number_that_is_not_there_is_named():
+    def decayed(model, batch, context):
+        return loss(model, batch, context) * context.hyper["raet"]
+
+    told = r"'raet' is meant to be a number of context.hyper: Did you mean 'rate'\? .*vary={'raet'"
+    for one in (
+        phase(et.Learner(et.Gradient(decayed), LEARNER.optimizer)),
+        phase(validation=et.Validation(DATA, decayed)),
+    ):
+        with pytest.raises(KeyError) as caught:
+            trainer(one, vary=RATE)
+        assert re.search(told, caught.value.__notes__[0])
 
 
 def test_a_name_with_two_places_or_none():

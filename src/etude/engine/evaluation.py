@@ -90,7 +90,7 @@ class Evaluator:
         def run(arrays: PyTree, batch: PyTree, place: Context, index: Any) -> dict[str, Any]:
             context = replace(place, key=jax.random.fold_in(place.key, index))
             model = inference(eqx.combine(arrays, static))
-            with explained(name, batch):
+            with explained(name, batch, context.hyper):
                 found = measure(model, batch, context)
             if isinstance(found, tuple) or is_array(found):  # a loss serves as a measure as it is
                 value, metrics, _ = read_loss(found, model)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import equinox as eqx
 from jaxtyping import PyTree
 
-from etude.errors import EtudeError
+from etude.errors import EtudeError, suggest
+from etude.kinds import is_mapping
 
 
 @contextmanager
@@ -29,5 +30,16 @@ def explained(where: str, batch: PyTree, hyper: PyTree = None) -> Generator[None
     except Exception as error:
         given = f", with hyper {eqx.tree_pformat(hyper, width=10**6)}" if hyper else ""
         shown = eqx.tree_pformat(batch, width=10**6)
-        error.add_note(f"In {where}, on the batch {shown}{given}.")
+        error.add_note(f"In {where}, on the batch {shown}{given}.{_missing(error, hyper)}")
         raise
+
+
+def _missing(error: Exception, hyper: PyTree) -> str:
+    """What to do about a number that is not there: a key alone does not say what it is a key of."""
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    if not isinstance(key, str) or not is_mapping(hyper) or not hyper or key in hyper:
+        return ""
+    return (
+        f" If {key!r} is meant to be a number of context.hyper: {suggest(key, hyper)} Give it in "
+        f"Phase(hyper={{{key!r}: ...}}), or in Population(vary={{{key!r}: [...]}})."
+    )
