@@ -83,10 +83,10 @@ def _same(one: Any, other: Any, under: frozenset[tuple[int, int]]) -> bool:
         return True
     if type(one) is not type(other):
         return False
-    parts = _parts(one), _parts(other)
-    if parts[0] is not None and parts[1] is not None:
-        return len(parts[0]) == len(parts[1]) and all(
-            _same(a, b, under | {pair}) for a, b in zip(*parts, strict=True)
+    mine, theirs = _parts(one), _parts(other)
+    if mine is not None and theirs is not None:
+        return len(mine) == len(theirs) and all(
+            _same(a, b, under | {pair}) for a, b in zip(mine, theirs, strict=True)
         )
     if is_array(one):
         numbers = np.issubdtype(one.dtype, np.inexact)

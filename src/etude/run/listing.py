@@ -88,7 +88,7 @@ def listed(run: Path) -> Listed:
 def _listed(run: Path) -> Listed:
     opened = Run.open(run, lock=False)
     config, status = opened.config, Status.read(run)
-    state = _state(run, status)
+    state: State = _state(run, status)
     trials = ""
     names = config.get("trials") if from_recipe(config) else None
     if is_list(names) and len(names) > 1:
@@ -101,8 +101,9 @@ def _listed(run: Path) -> Listed:
         elif state in ("finished", "unknown") and done < len(names):
             # Before a population has ended, none of its trials has a word of its own.
             told = {_state(place, Status.read(place)) for place in crowds}
-            unfinished = (one for one in _UNFINISHED if one in told)
-            state = next(unfinished, "interrupted" if told or state == "finished" else state)
+            unfinished = [one for one in _UNFINISHED if one in told]
+            if told or state == "finished":
+                state = unfinished[0] if unfinished else "interrupted"
     metric, shown, value = _metric(run, status)
     when = str(opened.environment.get("created", "")) if status is None else status.when
     recipe = str(config["recipe"]) if from_recipe(config) else ""
