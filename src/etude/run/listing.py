@@ -101,7 +101,7 @@ def _listed(run: Path) -> Listed:
         elif state in ("finished", "unknown") and done < len(names):
             # Before a population has ended, none of its trials has a word of its own.
             told = {_state(place, Status.read(place)) for place in crowds}
-            unfinished = [one for one in _UNFINISHED if one in told]
+            unfinished: list[State] = [one for one in _UNFINISHED if one in told]
             if told or state == "finished":
                 state = unfinished[0] if unfinished else "interrupted"
     metric, shown, value = _metric(run, status)
@@ -114,7 +114,9 @@ def _state(run: Path, status: Status | None) -> State:
     """That of the training in a folder, of which the status may be out of date."""
     if status is None:
         return "unknown"
-    return "killed" if status.state == "training" and not is_held(run / LOCK) else status.state
+    if status.state == "training" and not is_held(run / LOCK):
+        return "killed"
+    return status.state
 
 
 def _populations(run: Path) -> list[Path]:
