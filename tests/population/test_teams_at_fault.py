@@ -58,6 +58,12 @@ def test_the_others_go_on(at, team):
         assert np.isfinite(losses).sum() == min(40, one - 1)
 
 
+def test_steps_that_are_dispatched_after_a_fault_do_not_count():
+    result = trainer([6, NEVER], 1, executor="dispatch").fit()
+    assert [one.step for one in result.members] == [6, 40]
+    assert np.isnan(result.history["train/loss.0"].value[6:]).all()
+
+
 def test_groups_of_which_one_is_at_fault(tmp_path):
     result = trainer([6, 6, NEVER], 2, vary={"width": [4, 4, 5]}, run=tmp_path / "run").fit()
     assert [one.step for one in result.members] == [6, 6, 40]

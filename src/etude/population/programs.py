@@ -205,7 +205,12 @@ class TeamChunk(NamedTuple):
 
 
 def _steps(member: Visit, team: State, index: int) -> int:
-    """The steps that a member that stands still has made: the turns of its first learner say it."""
+    """The steps that a member that stands still has made: the turns of its first learner say it.
+
+    A lone member has the clock to itself, which steps dispatched after the fault do not move.
+    """
+    if not team.fault.ndim:
+        return int(team.clock)
     first = team.learners[0]
     turns = np.atleast_1d(first.updates) + np.atleast_1d(first.skipped)
     return int(turns[index]) // member.plan.learners[0].repeat
