@@ -4,9 +4,9 @@
 kind, which is what a refusal looks after, and forgets what a container holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import UnionType
-from typing import Any, TypeGuard
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
 
 
 def is_a(value: object, kind: type | UnionType) -> bool:
@@ -27,3 +27,19 @@ def is_dict(value: object) -> TypeGuard[dict[str, Any]]:
 def is_list(value: object) -> TypeGuard[list[Any]]:
     """Whether `value` is a list."""
     return isinstance(value, list)
+
+
+def parts_of(annotation: Any) -> Iterator[Any]:
+    """The members of a union of types, or the annotation itself.
+
+    >>> list(parts_of(int | None))
+    [<class 'int'>, <class 'NoneType'>]
+    """
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from parts_of(part)
+    elif origin is Annotated:
+        yield from parts_of(get_args(annotation)[0])
+    else:
+        yield annotation

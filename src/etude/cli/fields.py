@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from etude.cli.options import Takes
+from etude.kinds import parts_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> dict[str, Leaf]:
     """All fields of a model by name, nested ones with dotted names."""
     found: dict[str, Leaf] = {}
     for name, field in model.model_fields.items():
-        parts = list(_parts(field.annotation))
+        parts = list(parts_of(field.annotation))
         nested = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
         for part in nested:
             found |= leaves(part, f"{prefix}{name}.")
@@ -86,21 +87,9 @@ def _leaf(name: str, field: FieldInfo, parts: list[Any]) -> Leaf:
     )
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
-    """The members of a union, or the annotation itself."""
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        for part in typing.get_args(annotation):
-            yield from _parts(part)
-    elif origin is typing.Annotated:
-        yield from _parts(typing.get_args(annotation)[0])
-    else:
-        yield annotation
-
-
 def _members(annotation: Any) -> Iterator[Any]:
     """The plain types of an annotation, those inside containers included."""
-    for part in _parts(annotation):
+    for part in parts_of(annotation):
         if isinstance(part, type) and not typing.get_origin(part):
             yield part
         else:
@@ -110,7 +99,7 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 def _choices(annotation: Any) -> Iterator[str]:
     """The values of the `Literal`s in an annotation."""
-    for part in _parts(annotation):
+    for part in parts_of(annotation):
         if typing.get_origin(part) is typing.Literal:
             yield from map(str, typing.get_args(part))
         elif typing.get_origin(part) in (list, tuple, set, frozenset):

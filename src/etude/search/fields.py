@@ -9,14 +9,13 @@
 ['rate: should be greater than 0; got 0.0.', "stesp: unknown field; did you mean 'steps'?"]
 """
 
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from etude.kinds import is_mapping
+from etude.kinds import is_mapping, parts_of
 from etude.search.space import Choices, Range, Space
 
 
@@ -120,29 +119,17 @@ def _read(name: str, value: Any, model: type[BaseModel], problems: list[str]) ->
 
 def _annotation(model: Any, path: list[str]) -> Any:
     """What a field may be; None for an unknown one."""
-    for part in _parts(model):
+    for part in parts_of(model):
         if isinstance(part, type) and issubclass(part, BaseModel) and path[0] in part.model_fields:
             inner = part.model_fields[path[0]].annotation
             return inner if len(path) == 1 else _annotation(inner, path[1:])
     return None
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
-    """The members of a union, or the annotation itself."""
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        for part in typing.get_args(annotation):
-            yield from _parts(part)
-    elif origin is typing.Annotated:
-        yield from _parts(typing.get_args(annotation)[0])
-    else:
-        yield annotation
-
-
 def _kinds(annotation: Any) -> Iterator[Any]:
     """The kinds of one value of a field; nothing of an unknown field."""
     if annotation is not None:
-        yield from (typing.get_origin(part) or part for part in _parts(annotation))
+        yield from (typing.get_origin(part) or part for part in parts_of(annotation))
 
 
 def _shown(one: Range) -> str:
