@@ -39,19 +39,28 @@ def _followed(jaxpr: Jaxpr, places: Iterable[int]) -> tuple[bool, list[bool]]:
         ]
         if not taken:
             continue
-        inner = _called(equation.params)
-        if inner is None or len(inner.invars) != len(equation.invars):
+        inner, before = _called(equation.params)
+        own = len(equation.invars) - before
+        if min(taken) < before or not inner or any(len(one.invars) != own for one in inner):
             return True, []
-        used, passed = _followed(inner, taken)
-        if used:
+        # What a loop carries may be at another place the next time: it is taken to be read.
+        constants, carried = (equation.params.get(name, 0) for name in ("num_consts", "num_carry"))
+        if any(constants <= place < constants + carried for place in taken):
             return True, []
-        wanted |= {one for one, same in zip(equation.outvars, passed, strict=True) if same}
+        for called in inner:
+            used, passed = _followed(called, [place - before for place in taken])
+            if used:
+                return True, []
+            wanted |= {one for one, same in zip(equation.outvars, passed, strict=True) if same}
     return False, [not isinstance(one, Literal) and one in wanted for one in jaxpr.outvars]
 
 
-def _called(params: dict[str, Any]) -> Jaxpr | None:
-    """The function that an operation calls with its own inputs; None if it is another operation."""
-    for name in ("jaxpr", "call_jaxpr"):
-        if name in params:
-            return getattr(params[name], "jaxpr", params[name])
-    return None
+def _called(params: dict[str, Any]) -> tuple[list[Jaxpr], int]:
+    """The functions that an operation calls with its own inputs, and how many inputs come before.
+
+    There is none of another operation. A choice between branches has its number before.
+    """
+    if "branches" in params:
+        return [one.jaxpr for one in params["branches"]], 1
+    found = [params[name] for name in ("jaxpr", "call_jaxpr") if name in params]
+    return [getattr(one, "jaxpr", one) for one in found], 0
