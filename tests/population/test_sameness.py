@@ -62,11 +62,12 @@ def test_a_function_that_init_makes_anew_is_the_same():
 
 def test_settings_that_are_equal_but_of_another_type_are_other_settings():
     def init(key, power):
-        return Layer(jnp.ones(3), activation=jnp.sin if power is True else jnp.tanh)
+        kinds = {int: jnp.tanh, bool: jnp.sin, float: jnp.cos}
+        return Layer(jnp.ones(3), activation=kinds[type(power)])
 
-    found = trainer(init, {"power": [1, True, 1]}).fit()
+    found = trainer(init, {"power": [1, True, 1, 1.0]}).fit()
     kinds = [one.activation for one in found.model]
-    assert kinds == [jnp.tanh, jnp.sin, jnp.tanh]
+    assert kinds == [jnp.tanh, jnp.sin, jnp.tanh, jnp.cos]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ class Population:
     team: int | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "vary", _listed(self.vary))
+        settings = arguments(self.init) if callable(self.init) else frozenset[str]()
+        object.__setattr__(self, "vary", _listed(self.vary, settings))
         if problems := _problems(self):
             raise ConfigurationError("Population: " + " ".join(problems))
 
@@ -141,23 +142,31 @@ def arguments(init: Callable[..., Any]) -> frozenset[str]:
     return frozenset(one.name for one in parameters[1:] if one.kind in named)
 
 
-def _listed(vary: Any) -> Any:
-    """The values as tuples, numbers of one name of one type; what is no list is left for
-    `_problems`."""
+def _listed(vary: Any, settings: frozenset[str]) -> Any:
+    """The values as tuples, numbers of one name of one type where they are no settings; what is no
+    list is left for `_problems`."""
     if not is_mapping(vary):
         return vary
-    return {name: _alike(values) if _is_list(values) else values for name, values in vary.items()}
+    return {
+        name: (_plain(values) if name in settings else _alike(_plain(values)))
+        if _is_list(values)
+        else values
+        for name, values in vary.items()
+    }
 
 
-def _alike(values: Iterable[Any]) -> tuple[Any, ...]:
-    found = tuple(one.item() if _is_scalar(one) else one for one in values)
-    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in found)
-    if not (numbers and any(isinstance(one, float) for one in found)):
-        return found
+def _plain(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(one.item() if _is_scalar(one) else one for one in values)
+
+
+def _alike(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+    if not (numbers and any(isinstance(one, float) for one in values)):
+        return values
     try:
-        return tuple(map(float, found))
+        return tuple(map(float, values))
     except OverflowError:  # `_problems` names it
-        return found
+        return values
 
 
 def _is_scalar(value: Any) -> bool:
