@@ -57,7 +57,8 @@ def _present(member: Member, hyper: Mapping[str, Any]) -> dict[str, Any]:
     for name, first in member.hyper.items():
         now = np.asarray(hyper[name])
         if now != np.asarray(first).astype(now.dtype):
-            found[name] = now.item()
+            # The shortest text of a number in single precision is what it was before rounding.
+            found[name] = float(str(now)) if now.dtype.kind == "f" else now.item()
     return found
 
 
@@ -73,7 +74,7 @@ def write_table(folder: Path, members: Sequence[MemberResult]) -> None:
         [
             str(number),
             str(one.seed),
-            *(_told(one.varied[name]) for name in varied),
+            *(f"{one.varied[name]}" for name in varied),
             one.reason.name,
             str(one.step),
             *(f"{metrics[name]:.5g}" if name in metrics else "" for name in names),
@@ -82,7 +83,3 @@ def write_table(folder: Path, members: Sequence[MemberResult]) -> None:
     ]
     head = ["member", "seed", *varied, "ended", "step", *names]
     (folder / TABLE).write_text(json.dumps({"head": head, "rows": rows}), encoding="utf-8")
-
-
-def _told(value: Any) -> str:
-    return f"{value:.7g}" if isinstance(value, float) else f"{value}"
