@@ -63,6 +63,10 @@ class RunLostError(EtudeError, RuntimeError):
     """The folder of a run was deleted, moved or replaced while it was being written."""
 
 
+class ProcessLostError(EtudeError, RuntimeError):
+    """Another process of a training is gone, and without it nothing can go on."""
+
+
 class CheckpointError(EtudeError, RuntimeError):
     """A checkpoint could not be written, or none can be restored; the message says why."""
 

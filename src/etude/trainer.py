@@ -15,7 +15,7 @@
 import contextlib
 import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
 from etude.engine.layout import layout_of
 from etude.engine.numbers import is_count
 from etude.engine.phase import Phase
+from etude.engine.processes import loss_explained, processes
 from etude.engine.program import Executor
 from etude.engine.sharding import Sharding
 from etude.errors import ConfigurationError, memory_explained
@@ -48,6 +49,7 @@ from etude.training.one_model import OneModel
 from etude.training.restoring import restore_model
 from etude.training.resuming import Resume
 from etude.training.settings import Settings
+from etude.training.together import agree_on, opened
 
 
 @dataclass(frozen=True)
@@ -224,11 +226,15 @@ class Trainer:
             OutOfMemoryError: the model, its optimizer or a batch does not fit.
             CheckpointError: a checkpoint could not be written, and `on_full_disk="stop"`.
         """
-        if self.folder is None:
+        folder = self.folder
+        if folder is None:
             return self._run(None)
         config = self.config or _described(self.settings.phases)
-        run = Run.create(self.folder, config, self.settings.seed, overwrite=self.overwrite)
-        return self._run(run)
+
+        def create() -> Run:
+            return Run.create(folder, config, self.settings.seed, overwrite=self.overwrite)
+
+        return self._run(folder, create)
 
     def resume(
         self,
@@ -260,7 +266,8 @@ class Trainer:
             raise ConfigurationError("resume needs the folder of a run: trainer.resume('runs/x').")
         if changes not in ("refuse", "allow"):
             raise ConfigurationError(f"changes is 'refuse' or 'allow'; got {changes!r}.")
-        return self._run(Run.open(folder), Resume(checkpoint, changes, self.config))
+        how = Resume(checkpoint, changes, self.config)
+        return self._run(folder, lambda: Run.open(folder), how)
 
     def load(self, run: str | Path | None = None, *, checkpoint: str | None = None) -> Any:
         """The model as a checkpoint of a run of this same trainer has it, the newest by default.
@@ -290,12 +297,25 @@ class Trainer:
             )
         return FinishedPopulation.open(self._population, folder)
 
-    def _run(self, run: Run | None, how: Resume | None = None) -> Result:
-        # A training closes its run itself; here it is freed if it cannot even be begun.
-        with contextlib.nullcontext() if run is None else run, self._alone(), memory_explained():
+    def _run(
+        self,
+        folder: Path | None,
+        open_run: Callable[[], Run] | None = None,
+        how: Resume | None = None,
+    ) -> Result:
+        with contextlib.ExitStack() as within:
+            within.enter_context(self._alone())
+            within.enter_context(memory_explained())
+            within.enter_context(loss_explained())
             population = self._population
             crowd = Members(population.anew()) if population else None
-            training = Training(crowd or OneModel(self.settings.anew()), run)
+            subject = crowd or OneModel(self.settings.anew())
+            agree_on(subject)
+            run = None
+            if folder is not None and open_run is not None:
+                # A training closes its run itself; here it is freed if it cannot even be begun.
+                run = within.enter_context(opened(open_run, folder))
+            training = Training(subject, run)
             training.run_through(how)
         members = member_results(crowd, training) if crowd else ()
         if members and run is not None:
@@ -334,6 +354,11 @@ def _bound(
     mesh: Any,
     **options: Any,
 ) -> Bound:
+    if processes().count > 1:
+        raise ConfigurationError(
+            f"A population trains in one process; got {processes().count}. Start one alone, or "
+            "train the members one by one: Trainer(model, ..., mesh=...)."
+        )
     if mesh is not None:
         raise ConfigurationError(
             "A population trains on one device; got a mesh. Leave mesh and sharding out, or train "

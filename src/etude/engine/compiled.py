@@ -19,6 +19,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
+from etude.engine.processes import agree_on_program
 from etude.engine.surroundings import Surroundings
 
 #: Stands in the text of a program that calls a function of Python, and does not say which.
@@ -50,6 +51,7 @@ class Compiled:
         lowered = traced.lower()
         if HOST_CALL.search(lowered.as_text()):
             return lowered.compile()
+        agree_on_program(lowered.as_text())
         trees = jax.tree.structure(arguments), traced.out_tree
         # Equal structures may be of different constants (1 and True): their text tells them apart.
         # The text does not have the arguments that nothing reads, which the program checks.

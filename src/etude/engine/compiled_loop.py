@@ -68,7 +68,8 @@ class TracedLoop:
         order = plan.put_data(undrawn, place)
         self._arguments = state, order, arrays, steps, total
         # On several devices the state comes back as it went in: it goes in again.
-        outputs = None if place.alone else (shardings(state), shardings(order), None, None)
+        read = place.read_everywhere
+        outputs = None if place.alone else (shardings(state), shardings(order), read, read)
         jitted = jax.jit(run, donate_argnums=(0, 1), out_shardings=outputs)
         self._traced = jitted.trace(*self._arguments)
         self._kept = plan.learners[0].compiled

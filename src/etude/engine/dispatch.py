@@ -17,6 +17,7 @@ from etude.engine.chunk import Chunk, fetched_step, order_of, rows_shape, status
 from etude.engine.compiled import Compiled, kind_of
 from etude.engine.place import Place, shardings
 from etude.engine.precision import float_dtype
+from etude.engine.processes import agree_on_program, processes
 from etude.engine.source import Fetch, Resident
 from etude.engine.state import State
 from etude.engine.step import Plan, step_of
@@ -55,8 +56,9 @@ class Dispatcher:
             arguments = leaves, rows, origin, argument
             if kind not in self._programs:
                 # On several devices the state comes back as it went in: it goes in again.
-                spread = None if self.place.alone else shardings(leaves)
-                self._programs[kind] = self._compiled(_flat(step, treedef, spread), arguments)
+                read = self.place.read_everywhere
+                outputs = None if self.place.alone else (shardings(leaves), read, read)
+                self._programs[kind] = self._compiled(_flat(step, treedef, outputs), arguments)
             leaves, rows, reached = self._programs[kind](*arguments)
             self.place.settle(reached)
             if stop():
@@ -69,6 +71,8 @@ class Dispatcher:
     def _compiled(self, jitted: Any, arguments: tuple[Any, ...]) -> Callable[..., Any]:
         # On several devices batches of one kind may be spread differently.
         if not self.place.alone or setting("disable_jit"):
+            if not processes().alone:
+                agree_on_program(jitted.lower(*arguments).as_text())
             return jitted
         return self.kept.compiled(jitted.trace(*arguments), arguments)
 
@@ -82,13 +86,12 @@ class Dispatcher:
         self.metrics = names
 
 
-def _flat(step: Step, treedef: Any, spread: list[Any] | None) -> Any:
+def _flat(step: Step, treedef: Any, outputs: tuple[Any, ...] | None) -> Any:
     def run(leaves: list[Array], rows: Array, origin: Array, argument: Any):
         state = jax.tree.unflatten(treedef, leaves)
         after, metrics = step(state, argument)
         return jax.tree.leaves(after), write(rows, metrics, state.clock - origin), status(after)
 
-    outputs = None if spread is None else (spread, None, None)
     return jax.jit(run, donate_argnums=(0, 1), out_shardings=outputs)
 
 

@@ -20,8 +20,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from etude.engine.leaf_roles import is_array
-from etude.engine.mesh import DATA, check_mesh
-from etude.engine.place import Place
+from etude.engine.mesh import DATA, check_mesh, said
+from etude.engine.place import Place, put
+from etude.engine.processes import processes
 from etude.engine.sharding import specs_of
 from etude.engine.state import State
 from etude.errors import ConfigurationError
@@ -51,7 +52,7 @@ class Batches:
 
     def put(self, tree: PyTree) -> PyTree:
         """`tree` on the devices."""
-        return jax.tree.map(lambda leaf: jax.device_put(leaf, self._sharding(leaf)), tree)
+        return jax.tree.map(lambda leaf: put(leaf, self._sharding(leaf)), tree)
 
     def spread(self, tree: PyTree) -> PyTree:
         """`tree`, traced, with its samples computed where they belong."""
@@ -115,7 +116,7 @@ class Layout:
         """The arrays of the model, spread."""
 
         def one(leaf: Any, sharding: NamedSharding) -> Any:
-            return leaf if is_a(leaf, Tracer) else jax.device_put(leaf, sharding)
+            return leaf if is_a(leaf, Tracer) else put(leaf, sharding)
 
         return jax.tree.map(one, arrays, self.shardings(arrays))
 
@@ -124,7 +125,9 @@ class Layout:
         rows = NamedSharding(self.mesh, PartitionSpec(DATA if DATA in self.mesh.shape else None))
 
         def one(leaf: Any) -> Any:
-            return jax.device_put(leaf, rows) if isinstance(leaf, ByRows) else self.place.put(leaf)
+            if not isinstance(leaf, ByRows):
+                return self.place.put(leaf)
+            return jax.tree.map(lambda part: put(part, rows), leaf)
 
         return jax.tree.map(one, arrays, is_leaf=lambda leaf: isinstance(leaf, ByRows))
 
@@ -165,8 +168,22 @@ class Layout:
 
 def layout_of(mesh: Any, sharding: Any, model: PyTree) -> Layout | None:
     """The layout that a trainer is asked for; None without a mesh. Raises as `Layout.of`."""
+    together = processes()
     if mesh is not None:
-        return Layout.of(mesh, sharding, model)
+        layout = Layout.of(mesh, sharding, model)
+        if together.count > 1 and len(layout.mesh.local_devices) < jax.local_device_count():
+            raise ConfigurationError(
+                f"mesh({said(layout.mesh)}) leaves out devices of process {together.number}. Of "
+                f"several processes all take part with all devices: make it of "
+                f"{jax.device_count()}, as et.mesh(data={jax.device_count()})."
+            )
+        return layout
+    if together.count > 1:
+        raise ConfigurationError(
+            f"{together.count} processes are joined by jax.distributed, and each would train by "
+            f"itself; got no mesh. Pass mesh=et.mesh(data={jax.device_count()}), or start one "
+            "process without jax.distributed.initialize."
+        )
     if sharding is not None:
         raise ConfigurationError(
             "sharding says how a model is spread over a mesh; got no mesh. Pass "

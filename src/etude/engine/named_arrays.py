@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from etude.engine.place import put
+
 
 def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
@@ -58,13 +60,13 @@ def from_named(like: PyTree, arrays: Mapping[str, np.ndarray | jax.Array]) -> Py
                 impl = jax.random.key_impl(jnp.empty((), leaf.dtype))
             data = jax.device_put(_own(stored))
             key = cast(jax.Array, jax.random.wrap_key_data(data, impl=impl))
-            return jax.device_put(key, _sharding_of(leaf))
+            return put(key, _sharding_of(leaf))
         if isinstance(stored, jax.Array):
             return stored
         if _is_weak(leaf):
             with jax.transfer_guard("allow"):
-                return jax.device_put(jnp.array(stored.item()), _sharding_of(leaf))
-        return jax.device_put(_own(stored), _sharding_of(leaf))
+                return put(jnp.array(stored.item()), _sharding_of(leaf))
+        return put(_own(stored), _sharding_of(leaf))
 
     return jax.tree_util.tree_map_with_path(take, like)
 

@@ -11,14 +11,14 @@ True
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from etude.engine.surroundings import setting
 from etude.errors import ModelError
@@ -49,6 +49,15 @@ class Place:
         """Whether it is one device."""
         return self.sharding is None or len(self.sharding.device_set) == 1
 
+    @property
+    def read_everywhere(self) -> Sharding | None:
+        """Where a program leaves what the host reads: on every process, if there are several.
+
+        None leaves it to the compiler.
+        """
+        several = self.sharding is not None and not self.sharding.is_fully_addressable
+        return self.sharding if several else None
+
     def settle(self, tree: PyTree) -> None:
         """Waits for `tree` where one program at a time may be under way.
 
@@ -72,12 +81,51 @@ class Place:
         if is_a(leaf, Tracer):
             return leaf
         if not isinstance(leaf, jax.Array):
-            return jax.device_put(leaf, self.sharding)
+            return put(leaf, self.sharding)
         if self.sharding is None:
             here = leaf.committed or leaf.devices() == {_default_device()}
             return leaf if here else jnp.array(leaf, copy=True)
         here = leaf.committed and leaf.sharding.device_set == self.sharding.device_set
-        return leaf if here else jax.device_put(leaf, self.sharding)
+        return leaf if here else put(leaf, self.sharding)
+
+
+def put(leaf: Any, sharding: Sharding | None) -> Array:
+    """`leaf` on devices; on those of several processes, each of which has the same `leaf`, too.
+
+    None is the default device. Each process then gives its own devices their parts, of which
+    `leaf[...]` alone is read, so that nothing is sent between processes.
+    """
+    if sharding is None or sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return jax.jit(_same, out_shardings=sharding)(leaf)
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = put(jax.random.key_data(leaf), sharding)
+        return cast(Array, jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)))
+    if not is_a(leaf, np.ndarray):
+        with jax.transfer_guard_device_to_host("allow"):
+            leaf = np.asarray(leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf))
+    dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
+    whole = (slice(None),) * leaf.ndim
+    parts = [  # each has memory of its own, so that it may be donated
+        jax.device_put(np.array(leaf[index or whole], dtype), device)
+        for device, index in sharding.addressable_devices_indices_map(leaf.shape).items()
+    ]
+    return jax.make_array_from_single_device_arrays(leaf.shape, sharding, parts, dtype=dtype)
+
+
+def _same(leaf: Array) -> Array:
+    return leaf
+
+
+def gathered(leaf: Array) -> Array:
+    """An array that this process can read: whole on its devices, if it is spread over others too.
+
+    Then all processes call this together.
+    """
+    if leaf.is_fully_addressable or leaf.is_fully_replicated:
+        return leaf
+    return put(leaf, _whole(leaf.sharding))
 
 
 def refuse_scattered(model: PyTree) -> None:

@@ -164,6 +164,11 @@ class Run:
         self.__dict__.pop("config", None)  # it was cached
 
     @property
+    def writes(self) -> bool:
+        """Whether this process writes the run, and not only reads it."""
+        return self._lock is not None
+
+    @property
     def figures(self) -> Path:
         """The folder of its figures."""
         return self.path / "figures"

@@ -23,14 +23,15 @@ def environment(seed: int) -> dict[str, Any]:
         "seed": seed,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": _versions(),
+        "versions": versions(),
         "devices": [f"{device.platform}: {device.device_kind}" for device in jax.devices()],
         "git": _git(),
         "argv": sys.argv,
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the packages that decide what a training computes, those that are installed."""
     found: dict[str, str] = {}
     for package in PACKAGES:
         try:

@@ -8,6 +8,7 @@ from etude.callbacks.base import (
     Callback,
     Event,
     Exchange,
+    Reason,
     Save,
     Show,
     StepMetrics,
@@ -15,11 +16,14 @@ from etude.callbacks.base import (
     overrides,
 )
 from etude.engine.learner import Probe
+from etude.engine.processes import processes
 from etude.errors import ConfigurationError, suggest
 
 
 class Hooks:
     """The callbacks of a training.
+
+    Of several processes the first calls them, and what they ask for is asked for in all.
 
     Raises `ConfigurationError` for one that is no `Callback`, or has a hook that is never called.
 
@@ -31,6 +35,7 @@ class Hooks:
         if problems := [problem for c in callbacks for problem in _misshapen(c)]:
             raise ConfigurationError("\n".join(dict.fromkeys(problems)))
         self.callbacks = list(callbacks)
+        self._called = self.callbacks if processes().is_first else []
         #: those who need every step, and for which hook
         self.impatient = [
             (c, hook)
@@ -67,7 +72,7 @@ class Hooks:
 
     def call(self, hook: str, event: Event, *arguments: Any) -> None:
         """Calls one hook of every callback, in order."""
-        for callback in self.callbacks:
+        for callback in self._called:
             # Metrics are copied: what one writes into them is neither a metric of the training,
             # which goals and rescues go by, nor told to the next callback.
             own = [dict(one) if isinstance(one, dict) else one for one in arguments]
@@ -93,7 +98,7 @@ class Hooks:
 
     def fail(self, event: Event, error: BaseException) -> None:
         """Training ends by an exception: every callback closes, also if another one cannot."""
-        for callback in self.callbacks:
+        for callback in self._called:
             try:
                 callback.on_exception(event, error)
             except Exception as second:
@@ -108,8 +113,23 @@ class Hooks:
 
     def next_step(self, event: Event) -> int | None:
         """The next step at which a callback needs a chunk to end."""
-        wanted = [step for c in self.callbacks if (step := c.next_step(event)) is not None]
+        wanted = [step for c in self._called if (step := c.next_step(event)) is not None]
         return min(wanted, default=None)
+
+    def settle(self) -> None:
+        """What the callbacks of the first process have asked for is asked for here as well."""
+        together = processes()
+        if together.alone:
+            return
+        stop, optional = together.first_says(
+            lambda: [
+                self.stop and [self.stop.reason.name, self.stop.detail],
+                self.save and self.save.optional,
+            ]
+        )
+        if not together.is_first:
+            self.stop = None if stop is None else Stop(Reason[stop[0]], stop[1])
+            self.save = None if optional is None else Save(optional=optional)
 
     def take_save(self) -> Save | None:
         """The checkpoint that was asked for, if any; asks no more."""

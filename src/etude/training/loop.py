@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+from etude.callbacks.base import Stop
+from etude.engine.processes import processes
 from etude.run import Run
 from etude.training.endings import Endings
 from etude.training.journal import Journal
@@ -23,7 +25,8 @@ class Training:
     def __init__(self, subject: Subject, run: Run | None):
         settings, folder = subject.settings, None if run is None else run.path
         self.subject, self.settings, self.hooks = subject, settings, settings.hooks
-        self.journal = Journal(run, settings.on_full_disk)
+        # Of several processes, the first writes the run.
+        self.journal = Journal(run if run and run.writes else None, settings.on_full_disk)
         self.signals = Signals()
         self.session = Session(subject, run)
         self.telling = Telling(self.hooks, self.journal, folder, subject)
@@ -78,14 +81,21 @@ class Training:
                 continue
             self.stepping.advance(visit)
             # What ends the visit is known before the validation, which is also made at the end.
-            ending = self.hooks.stop or visit.ending()
+            ending = self._ending(visit)
             measured = self.boundary.validate(visit, last=ending is not None)
+            self.hooks.settle()
             # Decided before the checkpoint is made, so that a resume need not decide again.
             self.boundary.decide(visit, measured, ending)
             visit.processed = visit.step
             if asked := self.hooks.take_save():
                 self.endings.save(optional=asked.optional)
         self._close(visit)
+
+    def _ending(self, visit: Visit) -> Stop | None:
+        """What ends the visit before its validations, in all processes alike."""
+        late = processes().first_says(lambda: visit.late)
+        self.hooks.settle()
+        return self.hooks.stop or visit.ending(late=late)
 
     def _take_over(self, visit: Visit, rescue: Visit) -> None:
         """The visit goes on with what its rescue has made."""

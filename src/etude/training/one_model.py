@@ -12,6 +12,7 @@ from etude.engine.beginning import copied
 from etude.engine.leaf_roles import is_array
 from etude.engine.phase import Phase
 from etude.engine.step import state_of
+from etude.errors import ConfigurationError
 from etude.run import Run
 from etude.training.boundary import Boundary
 from etude.training.fingerprint import fingerprint
@@ -56,7 +57,7 @@ class OneModel:
         def build(*, ema: bool = False) -> Any:
             # During a rescue, the rescue has it.
             state = with_model(visit.state, visit.innermost.state.model)
-            arrays = jax.tree.map(copied, visit.plan.arrays(state, ema=ema))
+            arrays = jax.tree.map(_copied_here, visit.plan.arrays(state, ema=ema))
             return eqx.combine(arrays, visit.plan.static)
 
         return build
@@ -75,3 +76,16 @@ class OneModel:
 
     def boundary(self, session: Session, telling: Telling, poll: Callable[[], None]) -> Boundary:
         return Boundary(session, telling, poll)
+
+
+def _copied_here(leaf: jax.Array) -> jax.Array:
+    """A copy for a callback, which runs in the first of several processes alone."""
+    if leaf.is_fully_addressable:
+        return copied(leaf)
+    if not leaf.is_fully_replicated:
+        raise ConfigurationError(
+            "event.model() needs a model that is whole in the first process, where callbacks run; "
+            "this one is spread over several processes. Measure it in a Validation, or keep "
+            "sharding=None."
+        )
+    return copied(leaf.addressable_data(0))

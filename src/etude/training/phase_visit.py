@@ -14,9 +14,10 @@ from etude.callbacks.base import Reason, Stop
 from etude.engine.criteria import Best
 from etude.engine.named_arrays import expected, from_named, named
 from etude.engine.phase import Phase
+from etude.engine.place import gathered
 from etude.engine.state import State
 from etude.engine.step import Plan
-from etude.run.checkpoints import Shared
+from etude.run.checkpoints import HostArray, Shared
 
 
 @dataclass
@@ -96,11 +97,11 @@ class Visit:
         limit = self.phase.limit
         return limit is not None and self.elapsed >= limit.count
 
-    def ending(self) -> Stop | None:
+    def ending(self, *, late: bool) -> Stop | None:
         """What ends the visit by itself, if anything does."""
         if self.finished:
             return Stop(Reason.LENGTH)
-        return Stop(Reason.TIME) if self.late else None
+        return Stop(Reason.TIME) if late else None
 
     @property
     def keeps_best(self) -> bool:
@@ -137,7 +138,8 @@ class Visit:
         if isinstance(keep, Best) and keep.metric in metrics:
             value = float(metrics[keep.metric])
             if keep.better(value, self.best_value):
-                self.best_value, self.best = value, Shared.of(named(arrays))
+                whole = {name: HostArray.of(gathered(one)) for name, one in named(arrays).items()}
+                self.best_value, self.best = value, Shared(whole)
                 self.best_step, self.best_ema = self.step, ema
                 self.forget_verdict()
 

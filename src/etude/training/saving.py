@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from etude.callbacks.base import Event
 from etude.callbacks.checkpointing import ModelCheckpoint
+from etude.engine.place import gathered
 from etude.errors import CheckpointError, NonFiniteError, RunLostError
 from etude.run import Run, Status, way_on
-from etude.run.checkpoints import Shared
+from etude.run.checkpoints import HostArray, Shared
 from etude.training.hooks import Hooks
 from etude.training.journal import Journal
 from etude.training.phase_visit import Visit
@@ -21,11 +24,15 @@ SessionJson = Callable[[], dict[str, Any]]
 class Saving:
     """The checkpoints of a training; without a run there are none.
 
+    Of several processes the first writes them, and all put together what each has a part of.
     Where one cannot be written, the journal raises `CheckpointError` or `OSError`, or warns.
     """
 
     def __init__(self, run: Run | None, hooks: Hooks, journal: Journal):
-        self.run, self.hooks, self.journal = run, hooks, journal
+        self.run = run if run is not None and run.writes else None
+        #: that another process writes
+        self._elsewhere = run if self.run is None else None
+        self.hooks, self.journal = hooks, journal
         #: why the last phase ended, as the newest checkpoint has it
         self._reason = ""
 
@@ -37,6 +44,7 @@ class Saving:
         An `optional` one does not hold the training up: where the one before is still being
         written, it waits, and is left out if another one comes meanwhile.
         """
+        arrays = self._put_together(root)
         if self.run is None:
             return
         try:
@@ -44,7 +52,7 @@ class Saving:
         except CheckpointError as error:
             self._failed(self.run, error)
         try:
-            self._hand_over(self.run, root, event, session, optional=optional)
+            self._hand_over(self.run, root, arrays, event, session, optional=optional)
         except (CheckpointError, OSError) as error:
             self._failed(self.run, error)
 
@@ -59,13 +67,16 @@ class Saving:
 
     def for_later(self, root: Visit, event: Event, session: SessionJson) -> str:
         """Saves the state at an interruption; says what came of it."""
-        run = self.run
+        run, arrays = self.run, self._put_together(root)
+        if self._elsewhere is not None:
+            path = self._elsewhere.path
+            return f"Process 0 saves the state in {path}; go on with: {way_on(path)}"
         if run is None:
             return "Nothing is saved, because there is no run folder; pass run='runs/name'."
         with contextlib.suppress(CheckpointError):  # of an earlier one: this one may be whole
             run.checkpoints.wait()
         try:
-            self._hand_over(run, root, event, session)
+            self._hand_over(run, root, arrays, event, session)
             run.checkpoints.wait()
         except (CheckpointError, OSError) as failure:
             return f"{failure} Go on from the last checkpoint of {run.path}: {way_on(run.path)}"
@@ -73,7 +84,7 @@ class Saving:
 
     def advice(self, error: Exception) -> str:
         """How to go on after an error that ended a run."""
-        run = self.run
+        run = self.run or self._elsewhere
         assert run is not None
         if isinstance(error, RunLostError):
             return "Nothing was saved since."
@@ -124,8 +135,29 @@ class Saving:
         for keeper in self._keepers:
             keeper.forget_all_but(names)
 
+    def _put_together(self, root: Visit) -> dict[str, Any]:
+        """The arrays of a checkpoint; those that other processes have parts of are read already."""
+        if self.run is None and self._elsewhere is None:
+            return {}
+        arrays: dict[str, Any] = {}
+        for depth, visit in enumerate(root.chain):
+            arrays |= visit.arrays(f"{depth}/")
+        for name, array in arrays.items():
+            whole = gathered(array)  # one after the other: all at once may not fit
+            if whole is not array:
+                jax.block_until_ready(whole)
+                arrays[name] = None if self.run is None else HostArray.of(whole)
+        return arrays
+
     def _hand_over(
-        self, run: Run, root: Visit, event: Event, session: SessionJson, *, optional: bool = False
+        self,
+        run: Run,
+        root: Visit,
+        arrays: dict[str, Any],
+        event: Event,
+        session: SessionJson,
+        *,
+        optional: bool = False,
     ) -> None:
         began = time.perf_counter()
         name = f"{event.global_step:09d}-{event.phase}"
@@ -148,7 +180,7 @@ class Saving:
 
         run.history.flush()
         run.checkpoints.save(
-            name, **_content(run, root, content), optional=optional, settle=settle,
+            name, arrays, **_content(run, root, content), optional=optional, settle=settle,
             superfluous=superfluous if keepers else None,
         )  # fmt: skip
         seconds = time.perf_counter() - began
@@ -157,16 +189,14 @@ class Saving:
 
 
 def _content(run: Run, root: Visit, session: dict[str, Any]) -> dict[str, Any]:
-    """`arrays`, `meta` and `shared` of a checkpoint."""
+    """`meta` and `shared` of a checkpoint."""
     visits = root.chain
-    arrays: dict[str, Any] = {}
     shared: dict[str, Shared] = {}
     for depth, visit in enumerate(visits):
-        arrays |= visit.arrays(f"{depth}/")
         shared |= visit.shared(f"{depth}/")
     meta = {
         "visits": [visit.position() for visit in visits],
         **session,
         "history": run.history.mark(),
     }
-    return {"arrays": arrays, "meta": meta, "shared": shared}
+    return {"meta": meta, "shared": shared}

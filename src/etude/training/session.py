@@ -1,14 +1,16 @@
 """What belongs to a training as a whole: the visits so far, and what a checkpoint says of them."""
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from etude.callbacks.base import Reason, Stop
 from etude.engine.phase import MEMORY, Phase
+from etude.engine.processes import processes
 from etude.run import Run
 from etude.training.journal import Journal
 from etude.training.phase_visit import Visit
-from etude.training.resuming import Resume, go_back
+from etude.training.resuming import Restoration, Resume, go_back
 from etude.training.subject import Place, Subject
 
 
@@ -93,8 +95,9 @@ class Session:
     def _rewind(self, how: Resume, journal: Journal) -> bool:
         """Back to a checkpoint, with the history of that moment; False if there was none."""
         assert self.run is not None
-        found = self.subject.restore(self.run, self.fingerprint, how)
-        go_back(self.run, found, how)
+        found = self._found(self.run, how)
+        if self.run.writes:
+            go_back(self.run, found, how)
         if found is None:
             return False
         self._root = found.root
@@ -102,6 +105,20 @@ class Session:
         if found.note:
             journal.event(found.root.innermost, "resume", **found.note)
         return True
+
+    def _found(self, run: Run, how: Resume) -> Restoration | None:
+        """The checkpoint to go on from: of several processes, the one that the first has chosen."""
+        together, found = processes(), None
+
+        def choose() -> str | None:
+            nonlocal found
+            found = self.subject.restore(run, self.fingerprint, how)
+            return None if found is None else found.name
+
+        name = together.first_says(choose)
+        if name is None or together.is_first:
+            return found
+        return self.subject.restore(run, self.fingerprint, replace(how, checkpoint=name))
 
     def _take_back(self, meta: dict[str, Any]) -> None:
         hooks = self.settings.hooks

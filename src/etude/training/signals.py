@@ -1,10 +1,13 @@
 """Signals that ask for an orderly end; the loop looks here between chunks."""
 
+import os
 import signal
 import sys
 import threading
 from types import FrameType
 from typing import Any
+
+from etude.engine.processes import processes
 
 
 class Interrupted(KeyboardInterrupt):
@@ -25,6 +28,10 @@ class Signals:
     One that is ignored stays ignored: shells start background jobs so, and `nohup` does. Outside
     the main thread, where Python delivers no signals, it notes nothing.
 
+    Of several processes, all notice a signal to one at the same look: the service of
+    `jax.distributed` takes SIGTERM and agrees when. Its handler is left in place, and the other
+    signals are passed on to it.
+
     >>> with Signals() as signals:
     ...     signals.name is None
     True
@@ -33,12 +40,14 @@ class Signals:
     def __init__(self) -> None:
         #: the signal received, such as "SIGTERM"
         self.name: str | None = None
+        self._together, self._passed_on = processes(), "SIGTERM"
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
             for number in NUMBERS:
-                if signal.getsignal(number) is not signal.SIG_IGN:
+                taken = number == signal.SIGTERM and not self._together.alone
+                if not taken and signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -47,12 +56,26 @@ class Signals:
             # None: installed by something else than Python, which cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
+    def noticed(self) -> bool:
+        """Whether a signal was received; of several processes, all look equally often."""
+        if self._together.interrupted():
+            self.name = self._passed_on
+        return self.name is not None
+
     def poll(self) -> None:
         """Raises `Interrupted` if a signal was received."""
-        if self.name is not None:
+        if self.noticed():
+            assert self.name is not None
             raise Interrupted(self.name)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.name is not None and number == signal.SIGINT:
+        name = signal.Signals(number).name
+        if self._together.alone:
+            if self.name is not None and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.name = name
+        elif self._passed_on == name == "SIGINT":
             raise KeyboardInterrupt
-        self.name = signal.Signals(number).name
+        else:
+            self._passed_on = name
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from etude.callbacks.base import StepMetrics
+from etude.engine.processes import processes
 from etude.engine.surroundings import setting
 from etude.training.chunk_length import Pace
 from etude.training.nonfinite import FaultError
@@ -24,7 +25,7 @@ class Stepping:
     ):
         self.settings, self.hooks = settings, settings.hooks
         self.programs, self.signals, self.telling = programs, signals, telling
-        self.pace = Pace()
+        self.pace, self.together = Pace(), processes()
         #: whose step callbacks know to begin, and which
         self._begun: tuple[Visit | None, int] = (None, -1)
 
@@ -34,17 +35,17 @@ class Stepping:
         Raises `FaultError` where a loss or an update was not finite.
         """
         self.signals.poll()
-        target, ahead, pending = self._boundary(visit), visit.step, None
+        target = self.together.first_says(lambda: self._boundary(visit))
+        ahead, pending = visit.step, None
         if ahead < target and not self.hooks.requested:
             self._begin_epoch(visit)
             self._begin_batch(visit)
         self.pace.start()
-        while ahead < target and not visit.stands_still and not self._asked(visit):
-            steps = min(self.pace.steps(), target - ahead)
+        while steps := self._next(visit, target - ahead):
             program = self.programs.of(visit)
             with _guard():
                 visit.state, chunk = program.advance(
-                    visit.state, ahead, steps, lambda: self._interrupts(visit)
+                    visit.state, ahead, steps, lambda: self._cuts_short(visit)
                 )
             ahead += steps
             if pending is not None:
@@ -67,13 +68,22 @@ class Stepping:
             ends += [] if end is None else [end]
         return min(ends)
 
-    def _asked(self, visit: Visit) -> bool:
-        """Whether a callback, a signal or the time limit asks for a boundary."""
-        return self.hooks.requested or self._interrupts(visit)
+    def _next(self, visit: Visit, left: int) -> int:
+        """Steps of the next chunk, as the first process has it; 0 where a boundary is asked for."""
+        asked = self._interrupts(visit) or self.hooks.requested or visit.stands_still
+
+        def steps() -> int:
+            return 0 if asked else min(self.pace.steps(), left)
+
+        return self.together.first_says(steps) if left > 0 else 0
 
     def _interrupts(self, visit: Visit) -> bool:
-        """Whether a signal or the time limit asks for the end of the chunk."""
-        return self.signals.name is not None or visit.late
+        """Whether a signal or the time limit asks for a boundary."""
+        return self.signals.noticed() or visit.late
+
+    def _cuts_short(self, visit: Visit) -> bool:
+        """Whether they end a chunk before its length, which several processes have agreed on."""
+        return self.together.alone and self._interrupts(visit)
 
     def _read(self, visit: Visit, chunk: Read) -> None:
         """Waits for a chunk, writes its metrics down and shows them to the callbacks."""

@@ -84,7 +84,7 @@ class HostArray:
                 f"of dtype {array.dtype} cannot be stored. Store its raw numbers, for a key "
                 "jax.random.key_data(key)"
             )
-        if array.is_fully_replicated and array.is_fully_addressable:  # most are, and it is fast
+        if array.is_fully_replicated:  # most are, and it is fast
             parts = [(tuple((0, size) for size in array.shape), array.addressable_data(0))]
         else:  # every part once, whichever device holds a copy of it
             mine = [shard for shard in array.addressable_shards if shard.replica_id == 0]
