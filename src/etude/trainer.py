@@ -47,7 +47,7 @@ from etude.training.loop import Training
 from etude.training.nonfinite import NonFinite
 from etude.training.one_model import OneModel
 from etude.training.restoring import restore_model
-from etude.training.resuming import Resume
+from etude.training.resuming import Resume, goes_on
 from etude.training.settings import Settings
 from etude.training.together import agree_on, opened
 
@@ -217,16 +217,24 @@ class Trainer:
         other._free = [True]
         return other
 
-    def fit(self) -> Result:
+    def fit(self, *, resume: Literal["auto"] | None = None) -> Result:
         """Trains from the beginning.
 
+        Args:
+            resume: "auto" goes on by `resume()` where there is a run in the folder already, so that
+                one script begins, goes on, and has nothing to do once the run is finished.
+
         Raises:
+            ConfigurationError: `resume` is something else, or comes without `run`, or with
+                `overwrite`.
             NonFiniteError: a loss or update was not finite, and the policy could not help.
             Interrupted: SIGTERM, SIGHUP or Ctrl-C; the state is saved if there is a run folder.
             OutOfMemoryError: the model, its optimizer or a batch does not fit.
             CheckpointError: a checkpoint could not be written, and `on_full_disk="stop"`.
         """
         folder = self.folder
+        if processes().first_says(lambda: goes_on(resume, folder, overwrite=self.overwrite)):
+            return self.resume()
         if folder is None:
             return self._run(None)
         config = self.config or _described(self.settings.phases)

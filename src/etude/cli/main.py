@@ -1,9 +1,9 @@
 """The `etude` command.
 
 Exit codes: 0 done; 1 failed (training, data, files, or a bug); 2 bad use (the command line, a
-configuration, a folder that is no run); 3 interrupted and resumable. What the user can mend is
-one message without a traceback; an unexpected exception is one line and the path of a file that
-holds its traceback.
+configuration, a folder that holds no run, or another); 3 interrupted and resumable. What the user
+can mend is one message without a traceback; an unexpected exception is one line and the path of a
+file that holds its traceback.
 
 >>> main(["trian"])
 2
@@ -22,7 +22,14 @@ from typing import Any
 from etude.cli.options import asks_for_help
 from etude.cli.reading import run
 from etude.cli.table import find_command, help_of, help_of_all
-from etude.errors import ConfigurationError, EtudeError, RunError, UsageError, memory_explained
+from etude.errors import (
+    ConfigurationError,
+    EtudeError,
+    ResumeError,
+    RunError,
+    UsageError,
+    memory_explained,
+)
 from etude.training.signals import NUMBERS
 
 DONE, FAILED, BAD_USE, INTERRUPTED = 0, 1, 2, 3
@@ -32,6 +39,7 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (UsageError, BAD_USE),
     (ConfigurationError, BAD_USE),
     (RunError, BAD_USE),
+    (ResumeError, BAD_USE),
     (EtudeError, FAILED),
     (OSError, FAILED),
 )

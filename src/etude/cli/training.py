@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from etude.cli.commands import RECIPE
 from etude.cli.configuring import read_file
 from etude.cli.options import Line, words
 from etude.cli.reading import Opened, one_value
-from etude.config import Config, OutputFolder
+from etude.cli.starting_again import goes_on, is_done, way_to_change
+from etude.config import Config, OutputFolder, near_match
 from etude.errors import OtherSettingsError, UsageError
 
 DEVICES = "devices that the samples of each batch are spread over"
@@ -22,6 +23,9 @@ class TrainOptions(Config, frozen=True):
 
     run: OutputFolder | None = Field(None, description="folder of the run, in place of runs/RECIPE")
     overwrite: bool = Field(False, description="replace the run in that folder")
+    resume: Literal["auto"] | None = Field(
+        None, description="auto: begin, or go on with the run in that folder; nothing if it is done"
+    )
     config: Path | None = Field(
         None, description="YAML file of fields; the command line overrides it"
     )
@@ -32,6 +36,23 @@ class TrainOptions(Config, frozen=True):
         description="train so many seeds of each method side by side; in place of --repeats",
     )
     devices: int | None = Field(None, ge=1, description=DEVICES)
+
+    @field_validator("resume", mode="before")
+    @classmethod
+    def _auto(cls, value: Any) -> Any:
+        if value not in (None, "auto"):
+            raise ValueError(
+                f"expected 'auto'{near_match(str(value), ['auto'])}, which begins or goes on by "
+                "itself (from a particular checkpoint: etude resume RUN --checkpoint NAME)"
+            )
+        return value
+
+    @field_validator("resume")
+    @classmethod
+    def _not_anew(cls, value: Any, info: Any) -> Any:
+        if value is not None and info.data.get("overwrite"):
+            raise ValueError("--overwrite would begin anew each time; give one of both")
+        return value
 
 
 class ResumeOptions(Config, frozen=True):
@@ -65,8 +86,17 @@ def open_recipe(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
         if own.population is not None:
             config = _repeated(name, config, own.population, line)
         folder = own.run or default
-        how = {"overwrite": own.overwrite, "population": several, "devices": own.devices}
-        _run(recipe, config, folder, **how)
+        if own.resume is None or not goes_on(recipe, config, folder, population=several):
+            how = {"overwrite": own.overwrite, "population": several}
+            _run(recipe, config, folder, devices=own.devices, **how)
+            return
+        if is_done(recipe, config, folder):
+            print(f"The run in {folder} is finished: nothing is left to train.")
+        try:
+            # The run knows whether its trials are trained side by side.
+            _run(recipe, config, folder, resume=True, devices=own.devices)
+        except OtherSettingsError as error:
+            raise OtherSettingsError(error.told, way_to_change(folder, name, config)) from None
 
     return Opened(
         name,

@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import equinox as eqx
@@ -16,9 +17,10 @@ from etude.engine.named_arrays import named
 from etude.engine.phase import Phase
 from etude.engine.source import Resident
 from etude.engine.step import state_of
-from etude.errors import OtherSettingsError, ResumeError
+from etude.errors import ConfigurationError, OtherSettingsError, ResumeError
 from etude.run import Run, way_on
 from etude.run.checkpoints import Restored
+from etude.run.folder import is_run
 from etude.training.fingerprint import ABSENT, DEVICES, Changes, compare
 from etude.training.phase_visit import Visit
 from etude.training.restoring import known_phase, refuse_first_version, restore_visits
@@ -57,6 +59,26 @@ class Restoration:
         other = any(map(_only_rounds, self.changes))
         bits = {"bits": "equal to rounding, on other devices"} if other else {}
         return {"changes": self.changes, **bits}
+
+
+def goes_on(resume: Any, folder: Path | None, *, overwrite: bool) -> bool:
+    """Whether `Trainer.fit(resume=resume)` goes on with the run in `folder`, if there is one.
+
+    Raises `ConfigurationError` for what can never go on.
+    """
+    if resume is None:
+        return False
+    if resume != "auto":
+        raise ConfigurationError(
+            f"fit(resume=...) is 'auto' or None; got {resume!r}. From a particular checkpoint: "
+            "trainer.resume(checkpoint='step-500')."
+        )
+    if folder is None or overwrite:
+        raise ConfigurationError(
+            "fit(resume='auto') goes on with the run in the trainer's folder; got "
+            + ("no folder: Trainer(..., run='runs/x')." if folder is None else "overwrite=True.")
+        )
+    return is_run(folder)
 
 
 def restoration(
