@@ -76,6 +76,8 @@ def test_a_grid_from_the_command_line_to_the_best_configuration(etude):
         ]),
         ("rate: [1, 2]", (), ["trials is a whole number from 1; got None."]),
         ("rate: [1, 2]", ("--trials", 2, "--rate", 3), ["--rate is varied by space.yaml"]),
+        ("rate: [1, 2]\nsteps: 5", ("--trials", 2, "--steps", 3), ["--steps is given by space.y"]),
+        ("rate: [1, 2]\nseed: 5", ("--trials", 2), ["seed: the first seed is that of the conf"]),
         ("rate: [1, 2]", ("--trials", 2, "--metric", "valid/a"), ["or a large 'valid/a' better"]),
         ("rate: [1, 2]", ("--trials", 2, "--metric", "valid/los"), ["Did you mean 'valid/loss'"]),
         ("rate: [1, 2]", ("--trials", 2, "--metric", "test/loss"), ["no test left"]),

@@ -135,8 +135,9 @@ def _space(
     problems += [f"{file}: {problem}" for problem in [*found, *others]]
     known = leaves(recipe.configuration)
     problems += [
-        f"--{name} is varied by {file}: give it there or here."
-        for name in space.varied
+        f"--{name} is {'varied' if name in space.varied else 'given'} by {file}: give it there or "
+        "here."
+        for name in (*space.varied, *space.constants)
         if name in options and name in known
     ]
     return content

@@ -229,6 +229,8 @@ class AbstractSearch(abc.ABC):
         problems += found
         if "seed" in space.varied:
             problems.append("seed: a seed is no setting to choose; try each setting with several.")
+        if "seed" in space.constants:
+            problems.append("seed: the first seed is that of the configuration: give it there.")
         metric = self.metric or "valid/loss"
         if metric.partition("/")[0] in ("test", "train"):
             problems.append(
