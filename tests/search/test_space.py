@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from little_recipe import Little
+from pydantic import Field, model_validator
 
+from etude.config import Config
 from etude.errors import ConfigurationError
 from etude.search import (
     BayesianSearch,
@@ -84,6 +86,55 @@ def test_a_space_that_is_none_is_refused(given, told):
 )
 def test_a_space_that_does_not_fit_the_fields_is_refused(given, told):
     assert any(line.startswith(told) for line in problems(given, Little)), problems(given, Little)
+
+
+class Inner(Config):
+    rate: float = Field(0.1, gt=0)
+    most: float = 1.0
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.rate > self.most:
+            raise ValueError("rate above most")
+        return self
+
+
+class Outer(Config):
+    inner: Inner | None = None
+    low: int = 1
+    high: int = 10
+    low_again: int
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.low >= self.high:
+            raise ValueError("low is not below high")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"low": [5, 20], "high": [30, 40], "low_again": [1, 2]}, []),
+        ({"inner.rate": [0.5, 2.0], "inner.most": [3.0, 4.0]}, []),
+        ({"low": ["a", 2]}, ["low: should be a valid integer, unable to parse string"]),
+        ({"low.x": [1, 2]}, ["low.x: should be a valid integer", "low.x: should be a valid inte"]),
+        ({"lo": [1, 2]}, ["lo: unknown field"]),
+        ({"inner.rate": [1, -1]}, ["inner.rate: should be greater than 0; got -1."]),
+    ],
+    ids=["together", "group", "alone", "no group", "unknown", "inner"],
+)
+def test_what_two_fields_forbid_together_is_no_matter_of_the_space(given, told):
+    found = problems(given, Outer)
+    assert len(found) == len(told), found
+    assert all(one.startswith(part) for one, part in zip(found, told, strict=True)), found
+
+
+def test_a_float_field_has_a_range_that_floats_can_tell_apart():
+    whole = Range(10**8, 10**8 + 10, step=2)
+    assert not problems({"low": whole}, Outer)
+    (told,) = problems({"rate": whole}, Inner)
+    assert told.startswith("rate: low and high are at most")
 
 
 def test_values_become_those_of_the_fields():

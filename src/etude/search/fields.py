@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from etude.kinds import is_mapping, parts_of
+from etude.search.ranges import wrong_in
 from etude.search.space import Choices, Range, Space
 
 
@@ -40,17 +41,21 @@ def fitted(space: Space, model: type[BaseModel]) -> tuple[Space, list[str]]:
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by dotted names as groups within groups.
+    """Values by dotted names as groups within groups; a group that was None is one then.
 
     >>> nested({"optimizer.lr": 0.1, "seed": 1})
     {'optimizer': {'lr': 0.1}, 'seed': 1}
+    >>> nested({"optimizer": None, "optimizer.lr": 0.1})
+    {'optimizer': {'lr': 0.1}}
     """
     content: dict[str, Any] = {}
     for name, value in flat.items():
         *groups, last = name.split(".")
         place = content
         for group in groups:
-            place = place.setdefault(group, {})
+            if place.get(group) is None:
+                place[group] = {}
+            place = place[group]
         place[last] = value
     return content
 
@@ -75,6 +80,9 @@ def _fit_range(
 ) -> Range:
     if float in kinds:
         step = None if one.step is None else float(one.step)
+        if wrong := wrong_in(float(one.low), float(one.high), one.log, step):
+            problems.append(f"{name}: {wrong}.")
+            return one
         one = Range(float(one.low), float(one.high), one.log, step)
     elif int in kinds:
         whole = [
@@ -105,8 +113,7 @@ def _read(name: str, value: Any, model: type[BaseModel], problems: list[str]) ->
         found: Any = model.model_validate(nested({name: value})).model_dump(mode="json")
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            where = ".".join(map(str, item["loc"]))
-            if where.startswith(name) or name.startswith(where):
+            if _is_about(item, path):
                 message = item["msg"].removeprefix("Input ").removeprefix("Value error, ")
                 unknown = item["type"] in ("unknown_field", "extra_forbidden")
                 got = "" if unknown else f"; got {item['input']!r}"
@@ -115,6 +122,15 @@ def _read(name: str, value: Any, model: type[BaseModel], problems: list[str]) ->
     for part in path:
         found = found[part]
     return found
+
+
+def _is_about(item: Any, path: list[str]) -> bool:
+    """Whether a problem is that of a field, rather than of what several fields forbid together."""
+    place = [str(part) for part in item["loc"]]
+    if len(place) < len(path):  # there is no group where the path leads through one
+        together = item["type"] in ("value_error", "assertion_error")
+        return bool(place) and path[: len(place)] == place and not together
+    return place[: len(path)] == path
 
 
 def _annotation(model: Any, path: list[str]) -> Any:
