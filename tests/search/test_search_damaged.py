@@ -3,11 +3,15 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_iris
+from sklearn.model_selection import StratifiedKFold
+from sklearn.svm import SVC
 
 from etude.cli.main import main
 from etude.errors import RunError
-from etude.search import GridSearch, RandomSearch, Range, Results
+from etude.search import CrossValidation, GridSearch, RandomSearch, Range, Results
 
 
 def silent(line):
@@ -40,6 +44,27 @@ def test_a_space_of_other_types_is_another_space(first, then, told, tmp_path):
         searched(then)
     assert "same" not in str(refused.value), "what does not differ is not shown"
     assert len(searched(first).trials) == 2
+
+
+def test_scores_of_other_samples_are_no_part_of_a_search(tmp_path):
+    x, y = load_iris(return_X_y=True)
+
+    def searched(x, y, cv):
+        target = CrossValidation(SVC(), x, y, cv=cv, scoring=lambda one, x, y: one.score(x, y))
+        return GridSearch(target=target, space={"C": [0.1, 1.0]}, folder=tmp_path / "s").run(
+            say=silent
+        )
+
+    drawn = StratifiedKFold(3, shuffle=True, random_state=np.random.RandomState(1))
+    searched(x, y, drawn)
+    drawn = StratifiedKFold(3, shuffle=True, random_state=np.random.RandomState(1))
+    assert len(searched(x.copy(), y.copy(), drawn).trials) == 2
+    for other in ((x[:, :1], y, drawn), (x, y[::-1], drawn)):
+        with pytest.raises(RunError, match="samples: got "):
+            searched(*other)
+    drawn = StratifiedKFold(3, shuffle=True, random_state=np.random.RandomState(2))
+    with pytest.raises(RunError, match="samples: got "):
+        searched(x, y, drawn)
 
 
 def cut(text, part):

@@ -1,6 +1,7 @@
 """Estimators of scikit-learn, measured by cross-validation."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,8 +43,16 @@ class CrossValidation:
 
     @property
     def name(self) -> str:
-        """The estimator, its folds and its score in words."""
-        return f"{self.estimator!r}, folds {self.cv!r}, score {self.scoring or 'its own'}"
+        """The estimator, its folds and its score in words, the same in every process."""
+        told = f"{self.estimator!r}, folds {self.cv!r}, score {self.scoring or 'its own'}"
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", told)  # where a function lies in memory
+
+    @property
+    def samples(self) -> str:
+        """A digest of the samples, their labels and the folds that they are in."""
+        import joblib  # scikit-learn needs it
+
+        return str(joblib.hash((self.x, self.y, self._folds)))
 
     def __call__(self, **setting: Any) -> list[float]:
         """The scores of the folds. Raises what the estimator raises."""

@@ -10,6 +10,7 @@ from etude.engine.direction import Mode
 from etude.errors import RunError
 from etude.search.backend import open_storage, optuna_or_refuse, shown
 from etude.search.constraints import Constraint, Expression, allowed
+from etude.search.estimators import CrossValidation
 from etude.search.ledger import Ledger
 from etude.search.proposing import Method, Setting, Tried
 from etude.search.record import RECORD
@@ -57,9 +58,11 @@ class Plan:
     def record(self) -> dict[str, Any]:
         """What a search that goes on must agree in."""
         target, method = self.target, self.method
-        kind, base = "function", {}
+        kind, base = "function", dict[str, Any]()
         if isinstance(target, Training):
             kind, base = "recipe", {"configuration": target.base.model_dump(mode="json")}
+        elif isinstance(target.function, CrossValidation):
+            base = {"samples": target.function.samples}
         return {
             kind: target.name,
             "metric": target.metric,
