@@ -6,6 +6,8 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from etude.errors import ConfigurationError
@@ -48,6 +50,17 @@ def test_a_cell_without_a_trial_is_missing():
     part = replace(ours.results, trials=ours.results.trials[:3])
     cells = plot_map(part, "C", "gamma").axes[0].images[0].get_array()
     assert np.ma.getmaskarray(cells).tolist() == [[False, False], [False, True]]
+
+
+def test_settings_may_be_tables_and_parts_are_seeded():
+    forest = Pipeline([("scale", StandardScaler()), ("forest", RandomForestClassifier(3))])
+    ours = machinery.GridSearchOptimizer(random_state=7, n_jobs=1, verbose=0)
+    weights = [{0: 1.0, 1: 2.0, 2: 1.0}, None]
+    found = ours.search(forest, X, Y, {"forest__class_weight": weights}, cv=3)
+    assert ours.results.space.varied == {"forest__class_weight": tuple(weights)}
+    assert found["best_model"].get_params()["forest__random_state"] == 7
+    assert forest.get_params()["forest__random_state"] is None
+    assert ours.search(SVC(), X, Y, {}, cv=3)["best_params"] == {}, "not the default grid"
 
 
 def test_a_random_search_is_scikit_learns():

@@ -4,6 +4,7 @@ Thin faces. The first two are scikit-learn's own searches, the third is `etude.s
 searches recipes and functions as well, prunes, goes on after a kill and works in several processes.
 """
 
+import abc
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +33,50 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class GridSearchOptimizer:
-    """Every setting of a grid, by cross-validation: `sklearn.model_selection.GridSearchCV`.
+class AbstractOptimizer(abc.ABC):
+    """What the two searches of scikit-learn have in common.
 
     Args:
-        random_state: seed of an estimator that draws and has none of its own.
+        random_state: seed of the draws, and of an estimator, or a part of one, that draws and has
+            none of its own.
         n_jobs: processes; -1 is one for each core.
         verbose: how much scikit-learn says.
+    """
+
+    def __init__(self, random_state: int = 42, n_jobs: int = -1, verbose: int = 2):
+        self.random_state, self.n_jobs, self.verbose = random_state, n_jobs, verbose
+        self._results: Results | None = None
+
+    @property
+    def results(self) -> Results:
+        """All settings with their scores: columns, a table, the best."""
+        return _there(self._results, "search")
+
+    def get_results(self) -> "pandas.DataFrame":
+        """The same as a table, if pandas is installed; `results.columns` needs it not."""
+        return self.results.to_pandas()
+
+    def _searched(
+        self, kind: Callable[..., Any], model: Any, X: Any, y: Any, settings: Any, **more: Any
+    ) -> dict[str, Any]:
+        search = kind(
+            _seeded(model, self.random_state),
+            dict(settings),
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+            **more,
+        )
+        search.fit(X, y)
+        self._results = _results_of(search)
+        return {
+            "best_params": search.best_params_,
+            "best_score": float(search.best_score_),
+            "best_model": search.best_estimator_,
+        }
+
+
+class GridSearchOptimizer(AbstractOptimizer):
+    """Every setting of a grid, by cross-validation: `sklearn.model_selection.GridSearchCV`.
 
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.svm import SVC
@@ -48,10 +86,6 @@ class GridSearchOptimizer:
     >>> optimizer.search(SVC(), x, y, grid)["best_params"]
     {'C': 1.0, 'kernel': 'linear'}
     """
-
-    def __init__(self, random_state: int = 42, n_jobs: int = -1, verbose: int = 2):
-        self.random_state, self.n_jobs, self.verbose = random_state, n_jobs, verbose
-        self._results: Results | None = None
 
     def search(
         self,
@@ -64,45 +98,21 @@ class GridSearchOptimizer:
     ) -> dict[str, Any]:
         """`best_params`, `best_score` and `best_model`, which is fitted to all samples.
 
-        Without a grid, that of `get_default_param_grid` for the class of the model.
+        `param_grid` None is that of `get_default_param_grid` for the class of the model.
         """
         from sklearn.model_selection import GridSearchCV
 
-        grid = param_grid or get_default_param_grid(type(model).__name__)
-        search = GridSearchCV(
-            _seeded(model, self.random_state),
-            dict(grid),
-            cv=cv,
-            scoring=scoring,
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
-        )
-        self._results, found = _searched(search, X, y)
-        return found
-
-    @property
-    def results(self) -> Results:
-        """All settings with their scores: columns, a table, the best."""
-        return _there(self._results, "search")
-
-    def get_results(self) -> "pandas.DataFrame":
-        """The same as a table, if pandas is installed; `results.columns` needs it not."""
-        return self.results.to_pandas()
+        if param_grid is None:
+            param_grid = get_default_param_grid(type(model).__name__)
+        return self._searched(GridSearchCV, model, X, y, param_grid, cv=cv, scoring=scoring)
 
     def plot_grid_results(self, param1: str, param2: str) -> "Figure":
         """The best score of each combination of two parameters; one without a score is hatched."""
         return plot_map(self.results, param1, param2)
 
 
-class RandomSearchOptimizer:
-    """Settings drawn from distributions: `sklearn.model_selection.RandomizedSearchCV`.
-
-    Arguments as those of `GridSearchOptimizer`; `random_state` is the seed of the draws as well.
-    """
-
-    def __init__(self, random_state: int = 42, n_jobs: int = -1, verbose: int = 2):
-        self.random_state, self.n_jobs, self.verbose = random_state, n_jobs, verbose
-        self._results: Results | None = None
+class RandomSearchOptimizer(AbstractOptimizer):
+    """Settings drawn from distributions: `sklearn.model_selection.RandomizedSearchCV`."""
 
     def search(
         self,
@@ -116,32 +126,23 @@ class RandomSearchOptimizer:
     ) -> dict[str, Any]:
         """`best_params`, `best_score` and `best_model`, which is fitted to all samples.
 
-        Without distributions, those of `get_default_param_distributions` for the class of the
-        model.
+        `param_dist` None is those of `get_default_param_distributions` for the class of the model.
         """
         from sklearn.model_selection import RandomizedSearchCV
 
-        search = RandomizedSearchCV(
-            _seeded(model, self.random_state),
-            dict(param_dist or get_default_param_distributions(type(model).__name__)),
+        if param_dist is None:
+            param_dist = get_default_param_distributions(type(model).__name__)
+        return self._searched(
+            RandomizedSearchCV,
+            model,
+            X,
+            y,
+            param_dist,
             n_iter=n_iter,
             cv=cv,
             scoring=scoring,
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
             random_state=self.random_state,
         )
-        self._results, found = _searched(search, X, y)
-        return found
-
-    @property
-    def results(self) -> Results:
-        """All settings with their scores: columns, a table, the best."""
-        return _there(self._results, "search")
-
-    def get_results(self) -> "pandas.DataFrame":
-        """The same as a table, if pandas is installed; `results.columns` needs it not."""
-        return self.results.to_pandas()
 
     def plot_search_results(self, param_name: str) -> "Figure":
         """The score against a parameter."""
@@ -178,7 +179,7 @@ class BayesianOptimizer:
         `get_model_search_space` for the name of the class.
         """
         name = getattr(model_class, "__name__", str(model_class))
-        space = param_space or get_model_search_space(name)
+        space = get_model_search_space(name) if param_space is None else param_space
 
         def fitted(**params: Any) -> Any:
             return _seeded(model_class(**params), self.random_state).fit(X_train, y_train)
@@ -219,19 +220,22 @@ def _there(results: Results | None, method: str) -> Results:
 
 
 def _seeded(model: Any, seed: int) -> Any:
-    """A copy that draws from the seed, if it draws and has no seed of its own."""
+    """A copy that draws from the seed, in all parts that draw and have no seed of their own."""
     from sklearn.base import clone
 
     if not callable(getattr(model, "get_params", None)):
         return model  # of another library: its seed is its own matter
     parameters = model.get_params()
-    unseeded = "random_state" in parameters and parameters["random_state"] is None
-    return clone(model).set_params(**({"random_state": seed} if unseeded else {}))
+    unseeded = [
+        name
+        for name, value in parameters.items()
+        if value is None and name.rpartition("__")[2] == "random_state"
+    ]
+    return clone(model).set_params(**dict.fromkeys(unseeded, seed))
 
 
-def _searched(search: Any, X: Any, y: Any) -> tuple[Results, dict[str, Any]]:
-    """Runs a search of scikit-learn; its results as ours."""
-    search.fit(X, y)
+def _results_of(search: Any) -> Results:
+    """What a search of scikit-learn has found, as ours."""
     table = search.cv_results_
     settings = [dict(params) for params in table["params"]]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
@@ -249,17 +253,12 @@ def _searched(search: Any, X: Any, y: Any) -> tuple[Results, dict[str, Any]]:
             zip(settings, table["mean_test_score"], folds, strict=True)
         )
     ]
-    results = Results(tuple(trials), space, "score", "max")
-    return results, {
-        "best_params": search.best_params_,
-        "best_score": float(search.best_score_),
-        "best_model": search.best_estimator_,
-    }
+    return Results(tuple(trials), space, "score", "max")
 
 
 def _values(found: list[Any]) -> Any:
     """What a parameter was among: few values as they are, many numbers as a range."""
-    distinct = list(dict.fromkeys(found))
+    distinct = list({repr(value): value for value in found}.values())  # a dict has no hash
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in distinct)
     if not numbers or len(distinct) <= 10:
         return tuple(sorted(distinct) if numbers else distinct)
