@@ -12,7 +12,7 @@ from etude.search.backend import open_storage, optuna_or_refuse, shown
 from etude.search.constraints import Constraint, Expression, allowed
 from etude.search.estimators import CrossValidation
 from etude.search.ledger import Ledger
-from etude.search.proposing import Method, Setting, Tried
+from etude.search.proposing import Asked, Method, Setting, Tried
 from etude.search.record import RECORD
 from etude.search.space import Space
 from etude.search.targets import Target, Training
@@ -104,7 +104,7 @@ class Plan:
 
     def propose(self, trials: "Sequence[FrozenTrial]", tried: Tried) -> Setting | None:
         """The next setting."""
-        return self.method.propose(self.space, trials, tried, self.allows, self.mode)
+        return self.method.propose(Asked(self.space, self.mode, self.allows, trials, tried))
 
     def allows(self, setting: Setting) -> bool:
         """Whether the constraints allow a setting."""

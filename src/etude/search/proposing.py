@@ -17,7 +17,7 @@ from etude.search.backend import optuna_or_refuse
 from etude.search.space import Range, Space, key_of
 
 if TYPE_CHECKING:
-    from optuna.study import Study
+    from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
 Setting = dict[str, Any]
@@ -42,6 +42,25 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What the next setting is chosen by.
+
+    Attributes:
+        space: the settings.
+        mode: whether small or large values are better.
+        allowed: whether a setting may be tried.
+        trials: those so far, as Optuna has them.
+        tried: their settings.
+    """
+
+    space: Space
+    mode: Mode
+    allowed: Callable[[Setting], bool]
+    trials: "Sequence[FrozenTrial]"
+    tried: Tried
+
+
+@dataclass(frozen=True)
 class Grid:
     """Every setting of a space that can be counted, in order."""
 
@@ -58,16 +77,9 @@ class Grid:
                 )
         return found
 
-    def propose(
-        self,
-        space: Space,
-        trials: "Sequence[FrozenTrial]",
-        tried: Tried,
-        allowed: Callable[[Setting], bool],
-        mode: Mode,
-    ) -> Setting | None:
+    def propose(self, asked: Asked) -> Setting | None:
         """The first setting that no trial has."""
-        return untried(space, allowed, tried)
+        return untried(asked.space, asked.allowed, asked.tried)
 
 
 @dataclass(frozen=True)
@@ -81,19 +93,10 @@ class Random:
         """A sentence for a seed that is none."""
         return _no_count("seed", self.seed)
 
-    def propose(
-        self,
-        space: Space,
-        trials: "Sequence[FrozenTrial]",
-        tried: Tried,
-        allowed: Callable[[Setting], bool],
-        mode: Mode,
-    ) -> Setting | None:
+    def propose(self, asked: Asked) -> Setting | None:
         """A setting that is allowed and not under way."""
-        optuna = optuna_or_refuse()
-        sampler = optuna.samplers.RandomSampler(_seed(self.seed, len(trials)))
-        study = optuna.create_study(sampler=sampler)
-        return _drawn(study, space, tried, allowed)
+        samplers = optuna_or_refuse().samplers
+        return _drawn(asked, samplers.RandomSampler(_seed(self.seed, asked)), ())
 
 
 @dataclass(frozen=True)
@@ -111,26 +114,12 @@ class Bayesian:
         """Sentences for a seed or a start that is none."""
         return _no_count("seed", self.seed) + _no_count("start", self.start)
 
-    def propose(
-        self,
-        space: Space,
-        trials: "Sequence[FrozenTrial]",
-        tried: Tried,
-        allowed: Callable[[Setting], bool],
-        mode: Mode,
-    ) -> Setting | None:
+    def propose(self, asked: Asked) -> Setting | None:
         """A setting that is allowed and not under way."""
-        optuna = optuna_or_refuse()
-        # A copy, because a draw makes a trial; one that is rejected counts there as under way, so
-        # that the next draw keeps away from it.
-        study = optuna.create_study(
-            sampler=optuna.samplers.TPESampler(
-                seed=_seed(self.seed, len(trials)), n_startup_trials=self.start
-            ),
-            direction="minimize" if mode == "min" else "maximize",
+        sampler = optuna_or_refuse().samplers.TPESampler(
+            seed=_seed(self.seed, asked), n_startup_trials=self.start
         )
-        study.add_trials(trials)
-        return _drawn(study, space, tried, allowed)
+        return _drawn(asked, sampler, asked.trials)
 
 
 #: A way to choose settings.
@@ -152,22 +141,33 @@ def _no_count(name: str, value: object) -> list[str]:
     return [] if is_count(value, 0) else [f"{name} is a whole number from 0; got {value!r}."]
 
 
-def _seed(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+def _seed(seed: int, asked: Asked) -> int:
+    """A seed of this draw alone."""
+    return int(np.random.SeedSequence([seed, len(asked.trials)]).generate_state(1)[0])
 
 
 def _drawn(
-    study: "Study", space: Space, tried: Tried, allowed: Callable[[Setting], bool]
+    asked: Asked, sampler: "BaseSampler", learnt: "Sequence[FrozenTrial]"
 ) -> Setting | None:
-    """The first draw that is allowed, and that is not being trained by another worker."""
+    """The first draw that is allowed, and that is not being trained by another worker.
+
+    `learnt` are the trials that the sampler learns from.
+    """
+    space, tried = asked.space, asked.tried
     if space.size is not None and len(tried.all) >= space.size:
         return None
+    # A copy, because a draw makes a trial; one that is rejected counts there as under way, so that
+    # the next draw of TPE keeps away from it.
+    study = optuna_or_refuse().create_study(
+        sampler=sampler, direction="minimize" if asked.mode == "min" else "maximize"
+    )
+    study.add_trials(learnt)
     for attempt in range(DRAWS):
         setting = space.decoded(study.ask(space.distributions()).params)
-        if key_of(setting) not in tried.running and allowed(setting):
+        if key_of(setting) not in tried.running and asked.allowed(setting):
             return setting
         if attempt >= 20 and space.size is not None and space.size <= COUNTED:
-            return untried(space, allowed, tried)
+            return untried(space, asked.allowed, tried)
     raise ConfigurationError(
         f"{DRAWS} settings were drawn and the constraints allow none of them: loosen the "
         "constraints, or narrow the space to where they hold."
