@@ -4,7 +4,6 @@ Thin faces. The first two are scikit-learn's own searches, the third is `etude.s
 searches recipes and functions as well, prunes, goes on after a kill and works in several processes.
 """
 
-import abc
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class AbstractOptimizer(abc.ABC):
+class _CrossValidated:
     """What the two searches of scikit-learn have in common.
 
     Args:
@@ -75,7 +74,7 @@ class AbstractOptimizer(abc.ABC):
         }
 
 
-class GridSearchOptimizer(AbstractOptimizer):
+class GridSearchOptimizer(_CrossValidated):
     """Every setting of a grid, by cross-validation: `sklearn.model_selection.GridSearchCV`.
 
     >>> from sklearn.datasets import load_iris
@@ -111,7 +110,7 @@ class GridSearchOptimizer(AbstractOptimizer):
         return plot_map(self.results, param1, param2)
 
 
-class RandomSearchOptimizer(AbstractOptimizer):
+class RandomSearchOptimizer(_CrossValidated):
     """Settings drawn from distributions: `sklearn.model_selection.RandomizedSearchCV`."""
 
     def search(
