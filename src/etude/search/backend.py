@@ -9,6 +9,7 @@ next writer removes.
 import contextlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -86,7 +87,10 @@ def shown(url: str) -> str:
 
     >>> shown("mysql://me:secret@host/db"), shown("sqlite:///a.db")
     ('mysql://me:***@host/db', 'sqlite:///a.db')
+    >>> shown("postgresql://host/db?user=me&password=secret&port=1")
+    'postgresql://host/db?user=me&password=***&port=1'
     """
+    url = re.sub(r"([?&](?:password|passwd)=)[^&]*", r"\1***", url)
     head, at, rest = url.rpartition("@")
     scheme, slashes, user = head.partition("://")
     name, colon, _ = user.partition(":")
