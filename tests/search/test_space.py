@@ -219,3 +219,5 @@ def test_a_constraint_that_cannot_be_computed_says_of_what():
         Expression("kind < 3").holds({"kind": "x"})
     with pytest.raises(ConfigurationError, match="division"):
         Expression("1 / a > 3").holds({"a": 0})
+    with pytest.raises(ConfigurationError, match="unsupported format"):
+        Expression("'%q' % a == kind").holds({"a": 0, "kind": "x"})

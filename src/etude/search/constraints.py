@@ -49,7 +49,7 @@ class Expression:
         """
         try:
             return bool(eval(self._code, {"__builtins__": {}}, dict(setting)))
-        except (TypeError, NameError, ArithmeticError) as error:
+        except (TypeError, NameError, ValueError, ArithmeticError) as error:
             raise ConfigurationError(
                 f"The constraint {self.text!r} cannot be computed of {dict(setting)}: {error}."
             ) from None
