@@ -116,8 +116,8 @@ class AbstractSearch(abc.ABC):
                     work(plan, ledger, trials, teller.tell)
                 else:
                     Workers(plan, trials, workers, say).run(teller.tell)
-            except ConfigurationError:
-                if plan.folder is not None and not ledger.trials():
+            except Exception:
+                if plan.folder is not None and not teller.results().trials:
                     forget(plan.folder)  # so that it can be corrected
                 raise
             except KeyboardInterrupt:
