@@ -1,16 +1,18 @@
 """Another search on the same folder, and a folder that is damaged, are refused by name."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from little_recipe import recipe
 from sklearn.datasets import load_iris
 from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
 from etude.cli.main import main
-from etude.errors import RunError
+from etude.errors import DataError, RunError
 from etude.search import CrossValidation, GridSearch, RandomSearch, Range, Results
 
 
@@ -44,6 +46,17 @@ def test_a_space_of_other_types_is_another_space(first, then, told, tmp_path):
         searched(then)
     assert "same" not in str(refused.value), "what does not differ is not shown"
     assert len(searched(first).trials) == 2
+
+
+def test_a_search_that_cannot_begin_leaves_nothing(tmp_path):
+    def trials(config):
+        raise DataError("the data are away")
+
+    away = replace(recipe, trials=trials)
+    search = GridSearch(target=away, space={"rate": [0.1, 0.2]}, folder=tmp_path / "s")
+    with pytest.raises(DataError, match="away"):
+        search.run(say=silent)
+    assert not (tmp_path / "s").exists()
 
 
 def test_scores_of_other_samples_are_no_part_of_a_search(tmp_path):
@@ -88,6 +101,16 @@ def cut(text, part):
         ("search.yaml", lambda t: cut(t, "storage: null\n"), "it has no space, study"),
         ("search.yaml", lambda t: t.replace("mode: min", "mode: up"), "mode is 'up'"),
         ("search.yaml", lambda t: t.replace("- 1\n", ""), "search.yaml"),
+        (
+            "search.yaml",
+            lambda t: t.replace("  - 1\n", "  - 3\n"),
+            "has x 1, expected one of|space.x",
+        ),
+        (
+            "search.yaml",
+            lambda t: t.replace("space:", "space:\n  y: [1, 2]"),
+            "varies x, expected y|space.y",
+        ),
         ("search.yaml", lambda t: cut(t, "study: ") + "s-1\n", "names 's-1'|does not hold"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

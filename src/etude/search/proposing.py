@@ -146,9 +146,7 @@ def _seed(seed: int, asked: Asked) -> int:
     return int(np.random.SeedSequence([seed, len(asked.trials)]).generate_state(1)[0])
 
 
-def _drawn(
-    asked: Asked, sampler: "BaseSampler", learnt: "Sequence[FrozenTrial]"
-) -> Setting | None:
+def _drawn(asked: Asked, sampler: "BaseSampler", learnt: "Sequence[FrozenTrial]") -> Setting | None:
     """The first draw that is allowed, and that is not being trained by another worker.
 
     `learnt` are the trials that the sampler learns from.

@@ -12,7 +12,7 @@ import yaml
 from etude.engine.direction import Mode, best
 from etude.errors import ColumnError, ConfigurationError, RunError, suggest
 from etude.search.backend import open_storage, optuna_or_refuse
-from etude.search.record import recorded
+from etude.search.record import RECORD, recorded
 from etude.search.space import Space
 from etude.table import Table
 
@@ -96,7 +96,7 @@ class Results:
         place = Path(folder)
         record = recorded(place)
         optuna = optuna_or_refuse()
-        if storage is None and ":***@" in (record["storage"] or ""):
+        if storage is None and "***" in (record["storage"] or ""):
             raise ConfigurationError(
                 f"The storage of {place}, {record['storage']}, has a password, which is not kept: "
                 "give its URL in Python, Results.open(folder, storage='...') or "
@@ -108,7 +108,10 @@ class Results:
         except KeyError:
             raise RunError(f"{place}: the storage of the search does not hold it.") from None
         space = Space.of(record["space"])
-        return results_of(study.get_trials(), space, record["metric"], record["mode"], place)
+        try:
+            return results_of(study.get_trials(), space, record["metric"], record["mode"], place)
+        except RunError as error:
+            raise RunError(f"{place / RECORD}: {error}") from None
 
     @property
     def has_best(self) -> bool:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from etude.config import near_match
-from etude.errors import ConfigurationError
+from etude.engine.numbers import is_real
+from etude.errors import ConfigurationError, RunError
 from etude.kinds import is_mapping
 from etude.search.ranges import PARTS, Range as Range, wrong_in
 
@@ -80,13 +81,24 @@ class Space:
         }
 
     def decoded(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The setting that Optuna keeps as `params`."""
+        """The setting that Optuna keeps as `params`.
+
+        Raises `RunError` if it is none of this space.
+        """
+        if params.keys() != self.varied.keys():
+            raise _other(f"varies {', '.join(params)}", ", ".join(self.varied))
         setting: dict[str, Any] = {}
         for name, one in self.varied.items():
-            if isinstance(one, Range):
-                setting[name] = one.nearest(params[name])
+            kept = params[name]
+            if not isinstance(one, Range):
+                found = [choice for choice in one if _scalar(choice) == kept]
+                if not found:
+                    raise _other(f"has {name} {kept!r}", f"one of {list(one)}")
+                setting[name] = found[0]
+            elif is_real(kept):
+                setting[name] = one.nearest(kept)
             else:
-                setting[name] = next(choice for choice in one if _scalar(choice) == params[name])
+                raise _other(f"has {name} {kept!r}", f"a number from {one.low} to {one.high}")
         return setting
 
     def record(self) -> dict[str, Any]:
@@ -226,6 +238,10 @@ def _measure(
         problems.append(f"{name}: {found}.")
     else:
         varied[name] = Range(**parts)
+
+
+def _other(got: str, expected: str) -> RunError:
+    return RunError(f"a trial of the search {got}, expected {expected}. Put back what was there.")
 
 
 def _number(value: Any) -> Any:
