@@ -13,9 +13,11 @@ import pytest
 from little_recipe import Little, recipe
 
 from etude.run import Status
+from etude.run.lock import is_held
 from etude.search import BayesianSearch, GridSearch, Range
 from etude.search.ledger import Ledger
 from etude.search.record import recorded
+from etude.search.worker import write_best
 
 SPACE = {"rate": Range(1e-3, 1.0, log=True), "kind": ["a", "b"]}
 
@@ -74,6 +76,33 @@ def test_it_is_not_taken_from_a_worker_that_lives(tmp_path):
             assert (left.number, left.again, left.setting) == (1, True, {"x": 2})
             assert three.take(plan.propose, None).number == 2
             assert three.take(plan.propose, None) is None
+
+
+def test_the_best_is_written_by_one_worker_at_a_time(tmp_path, monkeypatch):
+    search = GridSearch(target=lambda x: x, space={"x": [1, 2]}, mode="min", folder=tmp_path)
+    plan, held = search.plan(None), []
+
+    def read(self):
+        held.append(is_held(tmp_path / "workers/lock"))
+        return trials(self)
+
+    trials = Ledger.trials
+    with plan.ledger() as ledger:
+        ledger.done(ledger.take(plan.propose, None), [1.0])
+        monkeypatch.setattr(Ledger, "trials", read)
+        write_best(plan, ledger)
+    assert held == [True], "what is written last has been read last"
+    assert (tmp_path / "best.yaml").read_text().endswith("x: 1\n")
+
+
+def test_a_worker_that_was_killed_leaves_no_file(tmp_path):
+    search = GridSearch(target=lambda x: x, space={"x": [1, 2]}, mode="min", folder=tmp_path)
+    plan = search.plan(None)
+    killed = plan.ledger().__enter__()
+    killed.take(plan.propose, None)
+    killed._lock.release()  # as the system does
+    search.run(say=lambda line: None)
+    assert [path.name for path in (tmp_path / "workers").iterdir()] == ["lock"]
 
 
 def test_a_trial_that_kills_its_workers_is_a_failure(tmp_path):

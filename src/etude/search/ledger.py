@@ -85,7 +85,7 @@ class Ledger:
         A setting that a finished trial has becomes a trial with the same outcome at once, and the
         next one is looked for. Raises `ConfigurationError` if all trials so far have failed.
         """
-        with self._alone():
+        with self.alone():
             while True:
                 trials = self.trials()
                 for trial in trials:
@@ -135,6 +135,15 @@ class Ledger:
         if step not in self.storage.get_trial(self._id_of(number)).intermediate_values:
             trial.report(value, step)
         return bool(trial.should_prune())  # of NumPy, which is no JSON
+
+    @contextlib.contextmanager
+    def alone(self) -> Generator[None, None, None]:
+        """Within, no other worker on this host takes a trial, or says which is best."""
+        if self.folder is None:
+            yield
+            return
+        with locked(self.folder / "workers" / "lock"):
+            yield
 
     @contextlib.contextmanager
     def alive(self, taken: Taken) -> Generator[None, None, None]:
@@ -198,8 +207,11 @@ class Ledger:
             self.ended(taken, "failed", f"its worker died {deaths} times; too little memory?")
             return None
         self._note(trial.number, "deaths", deaths)
+        before = str(trial.user_attrs.get("worker", ""))
         self._note(trial.number, "worker", self.worker)
         self._beat(trial.number)
+        if self.folder is not None and before:
+            self._file_of(before).unlink(missing_ok=True)  # a kill leaves it
         return taken
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:
@@ -237,15 +249,6 @@ class Ledger:
             raise ConfigurationError(
                 f"All {len(ends)} trials so far have failed, the last one so: {ends[-1][1]}"
             )
-
-    @contextlib.contextmanager
-    def _alone(self) -> Generator[None, None, None]:
-        """Within, no other worker on this host takes a trial."""
-        if self.folder is None:
-            yield
-            return
-        with locked(self.folder / "workers" / "lock"):
-            yield
 
     def _study(self) -> "Study":
         """Made anew, for it remembers the trials that it has seen."""

@@ -115,13 +115,15 @@ def write_best(plan: Plan, ledger: Ledger) -> None:
     """Writes the best configuration so far, if there is one and a folder for it."""
     if plan.folder is None:
         return
-    results = results_of(ledger.trials(), plan.space, plan.target.metric, plan.mode, plan.folder)
-    if not results.has_best:
-        return
-    setting = plan.full(dict(results.best.setting))
-    if isinstance(plan.target, Training):
-        setting = plan.target.configuration(setting).model_dump(mode="json")
-    write_whole(plan.folder / BEST, best_as_yaml(results, setting))
+    with ledger.alone():  # else one who has read fewer trials could write last
+        found = ledger.trials()
+        results = results_of(found, plan.space, plan.target.metric, plan.mode, plan.folder)
+        if not results.has_best:
+            return
+        setting = plan.full(dict(results.best.setting))
+        if isinstance(plan.target, Training):
+            setting = plan.target.configuration(setting).model_dump(mode="json")
+        write_whole(plan.folder / BEST, best_as_yaml(results, setting))
 
 
 def _keep_traceback(plan: Plan, taken: Taken, error: Exception) -> None:
