@@ -7,6 +7,7 @@ ours    0.98
 """
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +53,12 @@ def mean_and_deviation(values: Sequence[float]) -> str:
     ('0.9877 ± 0.0001', '-10.50')
     >>> mean_and_deviation([130.61, 130.79])
     '130.70 ± 0.13'
+    >>> mean_and_deviation([math.inf, 1.0])
+    'inf ± nan'
     """
     mean = fmean(values)
     digits = 2 if abs(mean) >= 10 else 4
     if len(values) == 1:
         return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} ± {stdev(values):.{digits}f}"
+    deviation = stdev(values) if all(map(math.isfinite, values)) else math.nan  # else it raises
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
