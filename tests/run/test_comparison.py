@@ -4,11 +4,15 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from etude.run import History, Run
+from etude.errors import RunError
+from etude.run import History, Run, write_report
 from etude.run.comparison import write_comparison
+from etude.run.listing import listed
 from etude.run.overlays import MANY, _smoothed, colours
 from etude.run.stretches import Stretch
+from etude.run.trials import TABLE
 
 
 def run_of(folder, config, loss, phases=("fit",)):
@@ -60,3 +64,29 @@ def test_a_curve_is_not_smoothed_over_the_end_of_a_phase(tmp_path):
     step, value = _smoothed(history["train/loss"], history.spans)
     np.testing.assert_array_equal(step, history["train/loss"].step)
     np.testing.assert_allclose(value, loss, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"head": ["method", "x"], "rows": [["plain"]]}',
+        '{"head": ["method", "x"], "rows": ["plain", 3]}',
+        '{"head": ["method", 3], "rows": []}',
+        '{"head": ["method", "x"], "rows": [], "about": 3}',
+        '{"head": ["method", "x"], "rows": [], "citations": [7]}',
+    ],
+    ids=["short", "texts", "head", "about", "citations"],
+)
+def test_a_table_that_is_none_is_said(text, tmp_path):
+    runs = [run_of(tmp_path / name, {}, [1.0]) for name in "ab"]
+    (runs[0] / TABLE).write_text(text)
+    for told in (write_report, lambda run: write_comparison(runs, tmp_path / "page.html")):
+        with pytest.raises(RunError, match=r"table.json holds no table. Remove it"):
+            told(runs[0])
+    assert listed(runs[0]).state == "damaged"
+
+
+def test_an_empty_cell_is_no_number(tmp_path):
+    run = run_of(tmp_path / "a", {}, [1.0])
+    (run / TABLE).write_text('{"head": ["method", "x"], "rows": [["plain", ""]]}')
+    assert (listed(run).metric, np.isnan(listed(run).value)) == ("x", True)

@@ -88,15 +88,17 @@ def _runs(found: Sequence[Listed], names: Sequence[str]) -> str:
 def _results(runs: Mapping[str, Path]) -> str:
     """Tables of one head are one table, with the run in front."""
     tables: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    without: list[str] = []
     for name, run in runs.items():
         found = results_of(run)
-        if found is not None:
-            rows = [(name, *map(str, row)) for row in found["rows"]]
-            tables.setdefault(tuple(map(str, found["head"])), []).extend(rows)
+        if found is None:
+            without.append(name)
+        else:
+            rows = [(name, *row) for row in found["rows"]]
+            tables.setdefault(tuple(found["head"]), []).extend(rows)
     shown = [
         f'<div class="wide">{table(("run", *head), rows)}</div>' for head, rows in tables.items()
     ]
-    without = [name for name, run in runs.items() if results_of(run) is None]
     if without and tables:
         shown.append(_soft(f"Without a table of results: {', '.join(without)}."))
     return f"<h2>Results</h2>{''.join(shown)}" if tables else ""

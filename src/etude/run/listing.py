@@ -81,7 +81,7 @@ def listed(run: Path) -> Listed:
     """What is known of a run; nothing that is wrong with it raises an error."""
     try:
         return _listed(run)
-    except (RunError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (RunError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         return Listed(run, state="damaged", problem=str(error))
 
 
@@ -129,8 +129,8 @@ def _metric(run: Path, status: Status | None) -> tuple[str, str, float]:
     """Name, text and value of the main metric."""
     table = results_of(run)
     if table is not None and table["rows"] and len(table["head"]) > 1:
-        name, cell = str(table["head"][1]), str(table["rows"][0][1])
-        return name, cell, _number(cell.split()[0])
+        name, cell = table["head"][1], table["rows"][0][1]
+        return name, cell, _number(cell.partition(" ")[0])
     if status is not None and status.results.get("test"):
         name, value = next(iter(status.results["test"].items()))
         return f"test/{name}", f"{value:.5g}", value

@@ -92,9 +92,25 @@ def results_of(run: Path) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{path} is not JSON: {error}. Remove it; etude resume makes it.") from None
-    if not (is_dict(found) and is_list(found.get("head")) and is_list(found.get("rows"))):
+    if not _is_table(found):
         raise RunError(f"{path} holds no table. Remove it; etude resume makes it.")
     return found
+
+
+def _is_table(found: Any) -> bool:
+    if not is_dict(found) or not _are_texts(found.get("head")) or not is_list(found.get("rows")):
+        return False
+    about = found.get("about", {})  # runs of earlier versions have the table alone
+    whole = is_dict(about) and _are_texts(list(about.values()))
+    return (
+        whole
+        and _are_texts(found.get("citations", []))
+        and all(_are_texts(row) and len(row) == len(found["head"]) for row in found["rows"])
+    )
+
+
+def _are_texts(values: Any) -> bool:
+    return is_list(values) and all(isinstance(one, str) for one in values)
 
 
 def progress(root: Path) -> str | None:
