@@ -57,6 +57,7 @@ from etude.run.trials import (
     results_on_test,
     write_results,
 )
+from etude.run.whole_file import write_whole
 from etude.side_by_side import Planned, train_side_by_side
 from etude.table import Table, mean_and_deviation
 from etude.training.signals import Interrupted
@@ -189,7 +190,7 @@ class Recipe(Generic[C]):
                 self.draw(config, outcomes, folder / "figures")
         table = self.table([(outcome.trial, outcome.metrics) for outcome in outcomes])
         results = {**asdict(table), "about": dict(self.about()), "citations": self.citations}
-        (folder / TABLE).write_text(json.dumps(results, indent=1, ensure_ascii=False))
+        write_whole(folder / TABLE, json.dumps(results, indent=1, ensure_ascii=False).encode())
         say(f"Report: {write_report(folder)}")
         return table
 
@@ -227,7 +228,7 @@ class Recipe(Generic[C]):
                 result = (
                     trainer.fit() if fresh else trainer.resume(checkpoint=back, changes=changes)
                 )
-                measured = _measured(trial, on_one(result.model), "test")
+                measured = self._measured(trial, on_one(result.model), "test")
                 done = write_results(place, measured, "test")
                 say("  ".join(f"test {name} {value:.4f}" for name, value in done.items()))
                 # Programs that stay in memory would use up its maps: some 40 trials kill a process.
@@ -248,8 +249,11 @@ class Recipe(Generic[C]):
         A folder in `trials/` is measured alone. `say` is told, as a line, how many trials are
         finished if not all are; None prints.
 
-        Raises `RunError` if none is finished, and what `load` raises.
+        Raises `ConfigurationError` for a split that is none of the recipe's, `RunError` if no trial
+        is finished, and what `load` raises.
         """
+        if split not in self.splits:
+            raise ConfigurationError(f"There is no split {split!r}. {suggest(split, self.splits)}")
         root, trials = root_of(folder), self._trials(config)
         asked = range(len(trials)) if root == folder else [self._number_of(trials, root, folder)]
         recorded = Run.open(root, lock=False).config["configuration"]
@@ -264,7 +268,7 @@ class Recipe(Generic[C]):
         if len(finished) < len(asked):
             (say or Unfailing(sys.stdout).line)(stands)
         measured = [
-            (trial, metrics_of(_measured(trial, trial.load(place), split))[0])
+            (trial, metrics_of(self._measured(trial, trial.load(place), split))[0])
             for trial, place in finished
         ]
         return self.table(measured, split)
@@ -326,6 +330,21 @@ class Recipe(Generic[C]):
         names = ", ".join(trial.name for trial in trials)
         raise RunError(f"{folder} is no trial of the recipe {self.name}; its trials: {names}.")
 
+    def _measured(self, trial: Trial, model: Any, split: str) -> Mapping[str, Any]:
+        try:
+            found = trial.evaluate(model, split)
+        except Interrupted:
+            # A judge was being trained: what is said of it is not what to do about this run.
+            raise KeyboardInterrupt from None
+        known = metrics_of(found)[0]
+        for title, name in self.columns.items():
+            if name not in known:
+                raise ConfigurationError(
+                    f"The recipe {self.name} has a column {title!r} of the metric {name!r}, which "
+                    f"the evaluation of {trial.method} does not measure. {suggest(name, known)}"
+                )
+        return found
+
     def table(
         self, results: Sequence[tuple[Trial, Mapping[str, float]]], split: str = "test"
     ) -> Table:
@@ -372,14 +391,6 @@ def root_of(folder: Path) -> Path:
             f"{experiment!r}, expected {HERE!r}, or {ABOVE!r} for a trial. Put back what was there."
         )
     return places[experiment]
-
-
-def _measured(trial: Trial, model: Any, split: str) -> Mapping[str, Any]:
-    try:
-        return trial.evaluate(model, split)
-    except Interrupted:
-        # A judge was being trained: what is said of it is not what to do about this run.
-        raise KeyboardInterrupt from None
 
 
 def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:

@@ -64,3 +64,11 @@ def test_two_trials_of_one_name_are_refused_before_anything_is_trained(tmp_path)
     with pytest.raises(et.ConfigurationError, match=r"trials of the name plain-1; .* Give it once"):
         recipe.run(Many(), tmp_path / "twice", progress=False)
     assert not (tmp_path / "twice").exists()
+
+
+def test_a_column_that_is_not_measured_and_a_split_that_is_none_are_named(tmp_path):
+    recipe = Recipe("typed", "Has a typing error.", Many, trials, {"test maps": "mpas"})
+    with pytest.raises(et.ConfigurationError, match=r"column 'test maps' .* Did you mean 'maps'"):
+        recipe.run(Many(), tmp_path / "typed", progress=False, say=lambda line: None)
+    with pytest.raises(et.ConfigurationError, match=r"no split 'tets'. Did you mean 'test'"):
+        recipe.evaluate(Many(), tmp_path / "typed", "tets")

@@ -9,7 +9,7 @@ from pydantic import Field
 from etude.cli.columns import columns, numbers
 from etude.cli.reopen import reopen
 from etude.config import Config, OutputFile
-from etude.errors import UsageError, suggest
+from etude.errors import UsageError
 
 if TYPE_CHECKING:
     from etude.run import History, Status
@@ -38,8 +38,6 @@ def evaluate(inputs: Sequence[str], options: EvaluateOptions) -> None:
     run, split = inputs[0], options.split
     opened, config = reopen(Path(run), options.recipe)
     recipe = opened.recipe
-    if split not in recipe.splits:
-        raise UsageError([f"There is no split {split!r}. {suggest(split, recipe.splits)}"])
     said: list[str] = []
     table = recipe.evaluate(config, Path(run), split, say=said.append)
     print("\n".join([f"{run}, {split} split", *said, str(table)]))
