@@ -68,9 +68,9 @@ def export(inputs: Sequence[str], options: ExportOptions) -> None:
         )
     from etude.export.card import ARCHIVE, CARD, DEPLOYED, DESCRIPTION, Card
     from etude.export.extra import needed
-    from etude.export.files import write_whole
     from etude.export.stablehlo import write_stablehlo
     from etude.export.weights import save_weights
+    from etude.run.whole_file import write_whole
 
     for library, name in (("safetensors", "safetensors"), ("flatbuffers", "stablehlo")):
         if name in options.format:

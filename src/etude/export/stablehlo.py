@@ -27,8 +27,9 @@ import numpy as np
 
 from etude.errors import ConfigurationError, EtudeError, ModelError, memory_explained, suggest
 from etude.export.extra import needed
-from etude.export.files import is_text, refuse_missing_folder, write_whole
+from etude.export.files import is_text, refuse_missing_folder
 from etude.kinds import is_a, is_mapping
+from etude.run.whole_file import write_whole
 
 #: What JAX can lower for.
 Platform = Literal["cpu", "cuda", "rocm", "tpu"]

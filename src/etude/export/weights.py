@@ -26,9 +26,10 @@ from etude.engine.leaf_roles import is_array
 from etude.engine.named_arrays import from_named
 from etude.errors import ConfigurationError, DataError, ModelError
 from etude.export.extra import needed
-from etude.export.files import is_text, write_whole
+from etude.export.files import is_text, refuse_missing_folder
 from etude.kinds import is_dict
 from etude.run import compare_leaves
+from etude.run.whole_file import write_whole
 
 #: dtypes of the format, by its names for them.
 DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -84,6 +85,7 @@ def save_weights(
     'z': the format has no complex128; cast it, or keep it as real and imaginary part
     """
     numpy = needed("safetensors.numpy", "A file of weights")
+    refuse_missing_folder(Path(path))
     leaves = _named(eqx.filter(model, is_array))
     arrays = {
         name: np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf, order="C")

@@ -1,7 +1,6 @@
 """The run directory of a training: configuration, history, checkpoints, figures and report.
 
-It imports nothing of etude outside this folder but the reader of YAML, and loads Orbax and
-matplotlib when they are used.
+It knows nothing of models and trainings, and loads Orbax and matplotlib when they are used.
 """
 
 from etude.run.append_file import WriteError

@@ -1,7 +1,6 @@
 """`search.yaml`: what a search is, by which the same one goes on, and which a report reads."""
 
 import contextlib
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 from etude.engine.direction import Mode
 from etude.errors import ConfigurationError, RunError
 from etude.kinds import is_mapping
+from etude.run.whole_file import write_whole
 from etude.search.backend import JOURNAL, locked
 from etude.search.space import read_space
 from etude.yaml_reader import YamlError, read_yaml
@@ -72,7 +72,7 @@ def entered(folder: Path, record: Mapping[str, Any]) -> str:
                 _refuse_other(folder, found, record)
                 return str(found["study"])
             study = f"{folder.absolute().name}-{secrets.token_hex(4)}"
-            write_whole(folder / RECORD, _yaml({**record, "study": study}))
+            write_whole(folder / RECORD, _yaml({**record, "study": study}).encode())
             return study
     except OSError as error:
         raise RunError(
@@ -88,13 +88,6 @@ def forget(folder: Path) -> None:
     with contextlib.suppress(OSError):  # something is there, or another worker
         (folder / "workers").rmdir()
         folder.rmdir()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Puts a file in its place: whole, or as it was before."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.rename(path)
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

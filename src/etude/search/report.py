@@ -42,7 +42,11 @@ def write_report(folder: str | Path, storage: str | None = None) -> Path:
         figure.savefig(paths[-1], dpi=140)  # pyright: ignore[reportUnknownMemberType]
     record = yaml.safe_dump(recorded(place), sort_keys=False, allow_unicode=True)
     best = place / BEST
-    found = f"<h2>Best</h2><pre>{html.escape(best.read_text())}</pre>" if best.exists() else ""
+    found = (
+        f"<h2>Best</h2><pre>{html.escape(best.read_text(encoding='utf-8'))}</pre>"
+        if best.exists()
+        else ""
+    )
     images = "".join(pages.image(one.stem, one.read_bytes()) for one in paths)
     head = ("trial", *results.space.varied, results.metric, "")
     body = f"""<p class="soft">{len(results.trials)} trials: {html.escape(results.stands)}</p>

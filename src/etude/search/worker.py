@@ -14,9 +14,10 @@ from etude.errors import (
     RunError,
     RunLostError,
 )
+from etude.run.whole_file import write_whole
 from etude.search.ledger import Ledger, Taken
 from etude.search.plan import Plan
-from etude.search.record import BEST, write_whole
+from etude.search.record import BEST
 from etude.search.results import Results, best_as_yaml, results_of
 from etude.search.targets import Pruned, Training
 from etude.training.signals import NUMBERS
@@ -123,7 +124,7 @@ def write_best(plan: Plan, ledger: Ledger) -> None:
         setting = plan.full(dict(results.best.setting))
         if isinstance(plan.target, Training):
             setting = plan.target.configuration(setting).model_dump(mode="json")
-        write_whole(plan.folder / BEST, best_as_yaml(results, setting))
+        write_whole(plan.folder / BEST, best_as_yaml(results, setting).encode())
 
 
 def _keep_traceback(plan: Plan, taken: Taken, error: Exception) -> None:
