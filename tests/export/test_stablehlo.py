@@ -173,6 +173,7 @@ def test_a_function_that_cannot_be_exported_is_refused_and_leaves_nothing(tmp_pa
         ({"inputs": {"b": SINGLE, "a": SINGLE}, "function": lambda a, b: a}, {}, "takes a, b"),
         ({"inputs": {"b": SINGLE, "a": SINGLE}, "function": SWAPPED}, {}, "takes a, b"),
         ({"takes": "x\udc80"}, {}, "takes is a text in UTF-8"),
+        ({"classes": ("cat", "dog")}, {}, r"there are 2 classes, and no output has .*\(batch"),
         ({}, {"about": {"inputs": 3}}, "about has inputs, which is taken"),
         ({}, {"about": {"classes": []}}, "about has classes, which is taken"),
         ({}, {"about": {"z": object()}}, "about has 'z', which JSON cannot hold"),

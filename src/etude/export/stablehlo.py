@@ -155,9 +155,10 @@ def write_stablehlo(
         ModelError: the function fails, or cannot be exported, and the message is that of JAX; or
             gives something else than batches of numbers; or has 64-bit inputs, and JAX's 64-bit
             mode is off.
-        ConfigurationError: no platform or an unknown one; a path that ends with .json, or whose
-            folder is not there; `about` with an entry that the file has already, or that JSON
-            cannot hold; or the package flatbuffers is not installed.
+        ConfigurationError: no platform or an unknown one; another number of classes than any output
+            has on its last axis; a path that ends with .json, or whose folder is not there; `about`
+            with an entry that the file has already, or that JSON cannot hold; or the package
+            flatbuffers is not installed.
         OSError: a file cannot be written.
     """
     path = Path(path)
@@ -197,6 +198,7 @@ def write_stablehlo(
             "got "
             f"{jax.tree.map(lambda one: one.str_short(), outputs)}."
         )
+    _refuse_other_classes(exportable.classes, outputs)
     said = {
         "format": "StableHLO of jax.export",
         "file": path.name,
@@ -267,6 +269,15 @@ def _are_batches(outputs: Any, batch: Any) -> bool:
     if not parts or leaves != parts:
         return False
     return all(one.shape[:1] == (batch,) and not _is_key(one) for one in leaves)
+
+
+def _refuse_other_classes(classes: tuple[str, ...], outputs: Any) -> None:
+    shapes = [one.shape for one in jax.tree.leaves(outputs)]
+    if classes and not any(shape[-1] == len(classes) for shape in shapes):
+        raise ConfigurationError(
+            f"Exportable: there are {len(classes)} classes, and no output has as many on its last "
+            f"axis; got {', '.join(map(str, shapes))}. Name one class for each number."
+        )
 
 
 def _is_key(one: Any) -> bool:
