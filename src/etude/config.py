@@ -35,7 +35,14 @@ class Config(BaseModel, frozen=True):
         try:
             return handler(data)
         except ValidationError as error:
-            details = [cls._detail(problem) for problem in error.errors()]
+            problems = error.errors()
+            # A wrong element is not counted, so that its list may seem too short.
+            lists = {problem["loc"][:-1] for problem in problems}
+            details = [
+                cls._detail(problem)
+                for problem in problems
+                if problem["type"] != "too_short" or problem["loc"] not in lists
+            ]
             raise ValidationError.from_exception_data(error.title, details) from None
 
     @classmethod

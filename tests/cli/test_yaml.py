@@ -4,8 +4,10 @@ import pytest
 import tiny_recipe as tiny
 import yaml
 from hypothesis import example, given, strategies as st
+from pydantic import Field
 
 from etude.cli.configuring import configure, read_file
+from etude.config import Config
 from etude.errors import RunError, UsageError
 from etude.run import Run
 from etude.yaml_reader import YamlError, read_yaml
@@ -72,6 +74,23 @@ def test_an_empty_file_configures_nothing(text, tmp_path):
 def test_a_boolean_is_no_number(word, field):
     with pytest.raises(UsageError, match=r"boolean|unable to parse"):
         configure(tiny.Tiny, read_yaml(field.format(word)), {})
+
+
+@pytest.mark.parametrize("text", ["widths: !!set {8, 4}", "widths: [!!set {8}]"])
+def test_a_set_is_no_list(text):
+    with pytest.raises(UsageError, match=r"widths takes INT...; got a set, whose order nobody"):
+        configure(tiny.Tiny, read_yaml(text), {})
+
+
+class Several(Config):
+    few: tuple[int, ...] = Field((1,), min_length=1)
+
+
+def test_a_list_with_a_wrong_element_is_not_too_short_as_well():
+    for words, told in ((["a"], "few.0: should be a valid int"), ([], "few: Tuple should have at")):
+        with pytest.raises(UsageError, match=told) as refused:
+            configure(Several, {"few": words}, {})
+        assert "problems" not in str(refused.value)
 
 
 def test_where_they_belong_booleans_and_texts_are_read():

@@ -87,7 +87,13 @@ def check(
         f"{'--' if leaf.name in options else ''}{leaf.name} takes {leaf.kind}; got a boolean. "
         "Write a number."
         for leaf in known.values()
-        if leaf.numbers and _has_boolean(_get(content, leaf.name.split(".")))
+        if leaf.numbers and _holds(_get(content, leaf.name.split(".")), bool)
+    ]
+    problems += [
+        f"{'--' if leaf.name in options else ''}{leaf.name} takes {leaf.kind}; got a set, whose "
+        "order nobody knows. Write a list, [a, b]."
+        for leaf in known.values()
+        if _holds(_get(content, leaf.name.split(".")), set)
     ]
     try:
         found = model.model_validate(content)
@@ -154,11 +160,12 @@ def _get(content: Any, path: Sequence[str]) -> Any:
     return content
 
 
-def _has_boolean(value: Any) -> bool:
-    inner = value.values() if isinstance(value, Mapping) else value
-    if isinstance(inner, list | tuple) or isinstance(value, Mapping):
-        return any(map(_has_boolean, inner))
-    return isinstance(value, bool)
+def _holds(value: Any, kind: type) -> bool:
+    """Whether it is of a kind, or has a part that is."""
+    inner = list(value.values()) if isinstance(value, Mapping) else value
+    if isinstance(inner, list | tuple):
+        return any(_holds(one, kind) for one in inner)
+    return isinstance(value, kind)
 
 
 def _sentence(item: Any, known: Mapping[str, Leaf], options: Mapping[str, Any]) -> str:
