@@ -32,6 +32,7 @@ from etude.catalogue import load_export as load_export, load_run as load_run
 from etude.data import (
     AccessData as AccessData,
     ArrayData as ArrayData,
+    Blocks as Blocks,
     StreamData as StreamData,
     Together as Together,
     Turns as Turns,

@@ -7,6 +7,7 @@ the data sets that are known by name.
 
 from etude.data.access import AccessData as AccessData
 from etude.data.arrays import ArrayData as ArrayData
+from etude.data.blocks import Blocks as Blocks
 from etude.data.checks import (
     check_finite as check_finite,
     check_labels as check_labels,

@@ -1,5 +1,6 @@
 """Bad data are refused before training: what is wrong, where, and the cure."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -40,7 +41,8 @@ def to_numpy(leaf: Any, name: str) -> np.ndarray:
             f"{name} holds {array.dtype} values of {type(leaf).__name__}, not numbers. Leave it "
             "out, or encode it (text labels: integers from 0)."
         )
-    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+    # Files of other machines have their bytes the other way round, which JAX does not take.
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype.newbyteorder("="))
     if dtype == array.dtype:
         return array
     if np.issubdtype(array.dtype, np.integer) and array.size:
@@ -66,7 +68,7 @@ def length_of(arrays: PyTree) -> int:
     named = list(named_leaves(arrays))
     if not named:
         raise DataError("The data hold no array. Pass an array, or a tuple or dict of arrays.")
-    scalars = [name for name, leaf in named if np.ndim(leaf) == 0]
+    scalars = [name for name, leaf in named if not np.shape(leaf)]
     if scalars:
         listed = ", ".join(scalars[:3]) + (", ..." if len(scalars) > 3 else "")
         raise DataError(
@@ -192,3 +194,12 @@ def sample_of(tree: PyTree) -> str:
 def name_of(tree: PyTree, index: int, where: str = "data") -> str:
     """The name of one leaf, by its number."""
     return [name for name, _ in named_leaves(tree, where)][index]
+
+
+def few(numbers: Sequence[int]) -> str:
+    """The first numbers of samples.
+
+    >>> few([7, 2, 5, 1])
+    '7, 2, 5, ...'
+    """
+    return ", ".join(map(str, numbers[:3])) + (", ..." if len(numbers) > 3 else "")

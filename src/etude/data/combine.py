@@ -23,7 +23,7 @@ from etude.data.access import AccessData
 from etude.data.arrays import ArrayData
 from etude.data.shuffle import MOST
 from etude.data.stream import StreamData
-from etude.engine.source import Fetch, Fingerprinted
+from etude.engine.source import Fetch, Fingerprinted, Share
 from etude.errors import DataError, suggest
 from etude.kinds import is_a
 
@@ -218,10 +218,21 @@ class CombinedOnHost:
 
     def batches(self, entropy: tuple[int, ...], epoch: int, position: int) -> Iterator[PyTree]:
         """The batches of one epoch from a position on; without end, if its length is unknown."""
+        return self._joined(entropy, epoch, position, None)
+
+    def share_of_batches(
+        self, entropy: tuple[int, ...], epoch: int, position: int, share: Share
+    ) -> Iterator[PyTree]:
+        """The same, of which only a share is read, except from streams."""
+        return self._joined(entropy, epoch, position, share)
+
+    def _joined(
+        self, entropy: tuple[int, ...], epoch: int, position: int, share: Share | None
+    ) -> Iterator[PyTree]:
         schedule = self._schedule
         streams = {
             name: source.wrapped(
-                (*entropy, index), epoch, schedule.turn(name, position), schedule.turns(name)
+                (*entropy, index), epoch, schedule.turn(name, position), schedule.turns(name), share
             )
             for index, (name, source) in enumerate(self._sources.items())
         }
@@ -232,6 +243,10 @@ class CombinedOnHost:
 
     def sequential(self) -> Iterator[tuple[PyTree, int]]:
         """Refused: a sample could count twice."""
+        raise _no_sequence()
+
+    def share_of_sequence(self, share: Share) -> Iterator[tuple[PyTree, int]]:
+        """Refused, as `sequential`."""
         raise _no_sequence()
 
     def shown(self) -> Iterator[PyTree]:

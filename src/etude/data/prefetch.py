@@ -2,6 +2,7 @@
 
 >>> import jax.numpy as jnp
 >>> from etude.data import StreamData
+>>> from etude.engine.place import Place
 >>> source = StreamData([jnp.zeros(2), jnp.ones(2)])
 >>> batches = Prefetch(source, Place())
 >>> [batch.tolist() for batch in batches.take(0, 3, lambda: False)]
@@ -13,13 +14,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import PyTree
 
-from etude.engine.layout import Batches
-from etude.engine.place import Place
-from etude.engine.source import Hosted
+from etude.engine.source import Hosted, Share, Shared
 from etude.engine.surroundings import Surroundings
 from etude.errors import DataError
 
@@ -27,11 +26,24 @@ from etude.errors import DataError
 AHEAD, PATIENCE = 4, 0.1
 
 
-class Prefetch:
-    """The batches of a hosted source by the numbers of their steps; a jump in these seeks."""
+@runtime_checkable
+class Destination(Protocol):
+    """Where batches go: a `Place`, or several devices."""
 
-    def __init__(self, source: Hosted, place: Place | Batches):
-        self.source, self.place = source, place
+    def put(self, tree: PyTree) -> PyTree:
+        """A batch, or the pieces of a share of it, on the devices."""
+        ...
+
+
+class Prefetch:
+    """The batches of a hosted source by the numbers of their steps; a jump in these seeks.
+
+    With a share, the place gets a `Piece` of every array; a source that cannot read its share
+    alone is read whole.
+    """
+
+    def __init__(self, source: Hosted, place: Destination, share: Share | None = None):
+        self.source, self.place, self.share = source, place, share
         # Those of the training, not of a chunk, which forbids what a data set may do.
         self._surroundings = Surroundings.here()
         self.entropy: tuple[int, ...] = ()
@@ -76,7 +88,7 @@ class Prefetch:
         epoch, position = (0, step) if per_epoch is None else divmod(step, per_epoch)
         while True:
             empty = position == 0
-            for batch in self.source.batches(self.entropy, epoch, position):
+            for batch in self._epoch(epoch, position):
                 empty = False
                 yield batch
             if empty:
@@ -85,13 +97,18 @@ class Prefetch:
                 )
             epoch, position = epoch + 1, 0
 
+    def _epoch(self, epoch: int, position: int) -> Iterator[PyTree]:
+        source, share = self.source, self.share
+        if share is not None and isinstance(source, Shared):
+            return source.share_of_batches(self.entropy, epoch, position, share)
+        batches = source.batches(self.entropy, epoch, position)
+        return batches if share is None else map(share.cut, batches)
+
 
 class _Reader:
     """A thread that keeps a few batches at a place, or spread over several devices."""
 
-    def __init__(
-        self, batches: Iterator[PyTree], place: Place | Batches, surroundings: Surroundings
-    ):
+    def __init__(self, batches: Iterator[PyTree], place: Destination, surroundings: Surroundings):
         self._place, self._surroundings = place, surroundings
         self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(AHEAD)
         self._stop = threading.Event()

@@ -1,10 +1,10 @@
 """Makes batches of an indexed data set, and refuses bad samples by their number."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import jax
 import numpy as np
@@ -13,11 +13,13 @@ from jaxtyping import PyTree
 from etude.data.checks import (
     check_finite,
     check_labels_in,
+    few,
     first_nonfinite,
     length_of,
     named_leaves,
     to_numpy,
 )
+from etude.data.stored import StoredArrays
 from etude.engine.surroundings import setting
 from etude.errors import DataError
 from etude.kinds import is_a
@@ -82,6 +84,13 @@ class Kind:
         return array
 
 
+@runtime_checkable
+class Together(Protocol):
+    """A data set that gives several samples at once: of ArrayRecord files, of Hugging Face."""
+
+    def __getitems__(self, numbers: list[int], /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Form:
     """What all samples have in common."""
@@ -109,21 +118,35 @@ class Reader:
         """The batch of the samples `indices`. Raises `DataError` naming the sample."""
         if self.batched:
             return self._batch(int(indices[0]))
-        form, numbers = self._form, indices.tolist()
+        form = self._form
+        if isinstance(self.dataset, StoredArrays) and self.transform is None:
+            columns = self._rows(self.dataset, form, indices)
+        else:
+            columns = self._stacked(form, indices.tolist())
+        batch = jax.tree.unflatten(form.structure, columns)
+        if self.classes is not None:
+            check_labels_in(batch, self.classes, indices)
+        return batch
+
+    def _rows(self, arrays: StoredArrays, form: Form, indices: np.ndarray) -> list[np.ndarray]:
+        """The arrays of a batch as they are read."""
+        numbers = indices.tolist()
+        leaves = jax.tree.leaves(arrays.rows(indices))
+        pairs = zip(form.kinds, leaves, strict=True)
+        return [self._column(kind, rows, rows, numbers) for kind, rows in pairs]
+
+    def _stacked(self, form: Form, numbers: list[int]) -> list[np.ndarray]:
+        """The arrays of a batch, made of samples."""
         # All samples at once: to look at each in turn takes longer than to stack them.
         samples = tuple(self._items(numbers))
         leaves, structure = jax.tree.flatten(samples)
         if structure != jax.tree_util.treedef_tuple([form.structure] * len(samples)):
             raise _other_structure(samples, numbers, form.structure)
-        width = len(form.kinds)
-        columns = [
-            self._column(kind, leaves[place::width], numbers)
-            for place, kind in enumerate(form.kinds)
-        ]
-        batch = jax.tree.unflatten(form.structure, columns)
-        if self.classes is not None:
-            check_labels_in(batch, self.classes, indices)
-        return batch
+        width, columns = len(form.kinds), list[np.ndarray]()
+        for place, kind in enumerate(form.kinds):
+            column = leaves[place::width]
+            columns.append(self._column(kind, kind.stacked(column), column, numbers))
+        return columns
 
     def _batch(self, index: int) -> PyTree:
         (item,), where = self._items([index]), f"data in batch {index}"
@@ -138,20 +161,52 @@ class Reader:
         return batch
 
     def _items(self, numbers: list[int]) -> list[Any]:
-        dataset, transform = self.dataset, self.transform
-        items: list[Any] = []
+        transform, items = self.transform, list[Any]()
+        given = self._given(numbers)
         try:
-            for index in numbers:
-                item = dataset[index]
+            for item in given:
                 items.append(item if transform is None else transform(item))
         except Exception as error:
-            index = numbers[len(items)]
-            raise DataError(
-                f"Sample {index} of the data set could not be read: {type(error).__name__}: "
-                f"{error}. Try dataset[{index}]"
-                + ("." if transform is None else ", and `transform` on it.")
-            ) from error
+            raise self._unread(numbers[len(items)], error) from error
         return items
+
+    def _given(self, numbers: list[int]) -> Iterator[Any]:
+        """The samples as the data set gives them: all at once, where it can."""
+        dataset = self.dataset
+        if isinstance(dataset, StoredArrays):
+            leaves, structure = jax.tree.flatten(dataset.rows(np.array(numbers)))
+            return (structure.unflatten(rows) for rows in zip(*leaves, strict=True))
+        if not isinstance(dataset, Together):
+            return (dataset[index] for index in numbers)
+        try:
+            samples = [*dataset.__getitems__(numbers)]
+        except Exception as error:
+            self._name_unread(numbers)
+            raise DataError(
+                f"Samples {few(numbers)} of the data set could not be read together, though each "
+                f"alone: {type(error).__name__}: {error}. Try dataset.__getitems__({numbers[:3]})."
+            ) from error
+        if len(samples) != len(numbers):
+            raise DataError(
+                f"__getitems__ of the data set gave {len(samples)} samples; expected "
+                f"{len(numbers)}, one for each of {few(numbers)}."
+            )
+        return iter(samples)
+
+    def _name_unread(self, numbers: list[int]) -> None:
+        """Raises `DataError` for the first of these samples that cannot be read."""
+        for index in numbers:
+            try:
+                self.dataset[index]
+            except Exception as error:
+                raise self._unread(index, error) from error
+
+    def _unread(self, index: int, error: Exception) -> DataError:
+        return DataError(
+            f"Sample {index} of the data set could not be read: {type(error).__name__}: "
+            f"{error}. Try dataset[{index}]"
+            + ("." if self.transform is None else ", and `transform` on it.")
+        )
 
     @property
     def _form(self) -> Form:
@@ -172,9 +227,13 @@ class Reader:
             raise DataError(f"Sample 0 holds no array; got {sample!r}. Return arrays or numbers.")
         return Form(jax.tree.structure(sample), kinds)
 
-    def _column(self, kind: Kind, leaves: list[Any], numbers: list[int]) -> np.ndarray:
-        """One array of the batch, in the type that it has on the device."""
-        array = kind.stacked(leaves)
+    def _column(
+        self, kind: Kind, array: np.ndarray | None, leaves: Iterable[Any], numbers: list[int]
+    ) -> np.ndarray:
+        """One array of the batch, in the type that it has on the device.
+
+        `array` holds the leaves of all samples; None if these differ.
+        """
         if array is not None and array.dtype != kind.dtype:
             try:
                 array = to_numpy(array, kind.name)

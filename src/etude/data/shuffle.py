@@ -145,7 +145,7 @@ def check_shuffle(shuffle: Any) -> None:
     if not (isinstance(shuffle, bool) or (isinstance(shuffle, str) and shuffle == "exact")):
         raise DataError(
             f"shuffle must be True (an order that is computed), 'exact' (a true permutation) or "
-            f"False; got {shuffle!r}."
+            f"False; got {shuffle!r}. Blocks are of AccessData alone."
         )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from etude.data.checks import check_finite, first_nonfinite, length_of, named_leaves, to_numpy
+from etude.engine.source import Share
 from etude.errors import DataError
 from etude.kinds import is_a
 
@@ -80,13 +81,23 @@ class StreamData:
         return islice(self._chain(passes), position, None)
 
     def wrapped(
-        self, entropy: tuple[int, ...], epoch: int, position: int, steps: int | None
+        self,
+        entropy: tuple[int, ...],
+        epoch: int,
+        position: int,
+        steps: int | None,
+        share: Share | None = None,
     ) -> Iterator[PyTree]:
-        """The same of an epoch of `steps` batches, which may be several passes."""
+        """The same of an epoch of `steps` batches, which may be several passes.
+
+        Of a share, all is read, and cut.
+        """
         if steps is None or self.steps_per_epoch is None:
-            return islice(self._chain(count()), position, None)
-        per_epoch = -(-steps // self.steps_per_epoch)
-        return islice(self._chain(count(epoch * per_epoch)), position, steps)
+            found = islice(self._chain(count()), position, None)
+        else:
+            per_epoch = -(-steps // self.steps_per_epoch)
+            found = islice(self._chain(count(epoch * per_epoch)), position, steps)
+        return found if share is None else map(share.cut, found)
 
     def sequential(self) -> Iterator[tuple[PyTree, int]]:
         """One pass, as `(batch, samples)`; the first axis of every array counts samples."""

@@ -38,12 +38,7 @@ class Workers:
     def map(self, groups: Iterator[np.ndarray]) -> Iterator[PyTree]:
         """The batches of the groups, each started a few before it is asked for."""
         pending: deque[Future[PyTree]] = deque()
-        # The settings of JAX decide about types, and hold in no thread or process but this one.
-        here = Surroundings.here() if self._kind == "thread" else Surroundings.here().portable()
-
-        def submit(group: np.ndarray) -> Future[PyTree]:
-            return self._pool.submit(self._read, here, group)
-
+        submit = self.submitting()
         try:
             pending.extend(map(submit, islice(groups, self._ahead)))
             while pending:
@@ -53,6 +48,12 @@ class Workers:
         finally:
             for future in pending:
                 future.cancel()
+
+    def submitting(self) -> Callable[[np.ndarray], Future[PyTree]]:
+        """A function that starts to read a group, under the settings that hold in this thread."""
+        # The settings of JAX decide about types, and hold in no thread or process but this one.
+        here = Surroundings.here() if self._kind == "thread" else Surroundings.here().portable()
+        return lambda group: self._pool.submit(self._read, here, group)
 
 
 def _read_here(reader: Reader) -> Read:
