@@ -6,18 +6,22 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from etude.engine.mesh import DATA, mesh
+from etude.engine.mesh import DATA, MEMBERS, mesh
 
 
-def options_for(devices: int | None) -> dict[str, Any]:
+def options_for(devices: int | None, *, population: bool = False) -> dict[str, Any]:
     """What a trainer takes for so many devices; None: one, as without a mesh.
 
-    Raises `ConfigurationError` if there are not so many.
+    The samples of a batch are spread over them, or the members of a population. Raises
+    `ConfigurationError` if there are not so many.
 
     >>> options_for(None), options_for(2)["mesh"].shape["data"]
     ({}, 2)
+    >>> options_for(2, population=True)["mesh"].shape["members"]
+    2
     """
-    return {} if devices is None else {"mesh": mesh(**{DATA: devices})}
+    axis = MEMBERS if population else DATA
+    return {} if devices is None else {"mesh": mesh(**{axis: devices})}
 
 
 def recorded(config: Mapping[str, Any]) -> int | None:

@@ -132,8 +132,9 @@ class Recipe(Generic[C]):
         is that of `Trainer.resume`. `at` is the folder of a trial and the checkpoint that it goes
         back to. With `population`, trials of one method that differ in nothing but the seed are
         trained side by side, and a resume goes on so. `devices` are those that the samples of every
-        batch are spread over; a resume that is not told takes as many as before. `say` is told each
-        step, as a line; None prints, and goes on if nobody reads.
+        batch are spread over, or the trials that are trained side by side; a resume that is not
+        told takes as many as before. `say` is told each step, as a line; None prints, and goes on
+        if nobody reads.
 
         Raises `ConfigurationError` if two trials have one name, `RunError` if there is a run in
         `folder` and neither `resume` nor `overwrite`, and what `Trainer.fit` or `Trainer.resume`
@@ -151,16 +152,11 @@ class Recipe(Generic[C]):
         before = Run.open(folder, lock=False).config if resume else {}
         population = population or bool(before.get("population"))
         devices = recorded(before) if devices is None else devices
-        if population and devices is not None:
-            raise ConfigurationError(
-                f"A population trains on one device; got {devices}. Leave --devices out, or train "
-                "the trials one after another, without --population."
-            )
-        options = options_for(devices)  # before anything is built
+        options = options_for(devices, population=population)  # before anything is built
         with shared_compilations():
             if population:
                 records = [
-                    self._record(config, trials, number, population=True)
+                    self._record(config, trials, number, population=True, devices=devices)
                     for number in range(len(trials))
                 ]
                 train_side_by_side(
@@ -170,10 +166,11 @@ class Recipe(Generic[C]):
                     ],
                     folder,
                     overwrite=overwrite and not resume,
-                    progress=progress,
+                    options={**options, "progress": progress},
                     say=say,
                 )
                 resume, overwrite = True, False  # their runs are finished; they are measured
+                devices, options = None, {}  # as those of trials that were trained alone
             outcomes = self._outcomes(
                 config,
                 trials,
@@ -211,9 +208,7 @@ class Recipe(Generic[C]):
         outcomes = []
         for number, trial in enumerate(trials):
             place = _place(folder, trials, number)
-            record = self._record(config, trials, number)
-            if devices is not None:
-                record["devices"] = devices
+            record = self._record(config, trials, number, devices=devices)
             back = at[1] if at is not None and _same(at[0], place) else None
             going = resume or (number > 0 and not overwrite)
             done = None
@@ -358,7 +353,13 @@ class Recipe(Generic[C]):
         return Table(("method", *titles), tuple(rows))
 
     def _record(
-        self, config: C, trials: Sequence[Trial], number: int, *, population: bool = False
+        self,
+        config: C,
+        trials: Sequence[Trial],
+        number: int,
+        *,
+        population: bool = False,
+        devices: int | None = None,
     ) -> dict[str, Any]:
         """The configuration of a trial's run; that of the first one names all of them."""
         return {
@@ -368,6 +369,7 @@ class Recipe(Generic[C]):
             **({} if number else {"trials": [trial.name for trial in trials]}),
             **({"population": True} if population and not number else {}),
             "configuration": config.model_dump(mode="json"),
+            **({} if devices is None else {"devices": devices}),
         }
 
 

@@ -14,6 +14,7 @@ from etude.callbacks import Progress
 from etude.errors import ConfigurationError, NonFiniteError
 from etude.population.given import Given
 from etude.population.likeness import differences
+from etude.population.spread import unspread
 from etude.run import Run
 from etude.run.folder import POPULATIONS, is_run
 from etude.run.trials import is_trained
@@ -41,27 +42,31 @@ def train_side_by_side(
     folder: Path,
     *,
     overwrite: bool,
-    progress: bool,
+    options: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> None:
     """Trains the trials of each method as one population, and leaves each with its run.
 
     What is trained already is left as it is; a population that was interrupted goes on. `folder` is
-    that of the experiment, whose run is that of the first trial.
+    that of the experiment, whose run is that of the first trial. `options` are those of the
+    trainers, `progress` and `mesh`.
 
     Raises `ConfigurationError`, before anything is trained, for trials that differ in more than
-    their seed, and `NonFiniteError` for those whose loss or update was not finite, when the others
-    are trained.
+    their seed or are fewer than the devices, and `NonFiniteError` for those whose loss or update
+    was not finite, when the others are trained.
     """
     methods = list(dict.fromkeys(one.trial.method for one in planned))
     crowds = {name: [one for one in planned if one.trial.method == name] for name in methods}
     crowds = {name: those for name, those in crowds.items() if not all(x.trained for x in those)}
+    for name, those in crowds.items():
+        if problems := list(unspread(options.get("mesh"), None, len(those))):
+            raise ConfigurationError(f"{name}: {problems[0]}")
     settings = {name: _settings(name, those) for name, those in crowds.items()}
     first = planned[0]
     if overwrite or not is_run(first.place):  # from now on, a resume finds the experiment
         Run.create(first.place, first.record, first.trial.seed, overwrite=overwrite).close()
     for name, those in crowds.items():
-        _train(name, those, settings[name], folder, overwrite=overwrite, progress=progress, say=say)
+        _train(name, those, settings[name], folder, overwrite=overwrite, options=options, say=say)
 
 
 def _settings(method: str, those: Sequence[Planned]) -> list[Settings]:
@@ -88,7 +93,7 @@ def _train(
     folder: Path,
     *,
     overwrite: bool,
-    progress: bool,
+    options: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> None:
     seeds = [one.trial.seed for one in those]
@@ -103,11 +108,11 @@ def _train(
         run=place,
         seed=first.seed,
         nonfinite=first.nonfinite,
-        progress=progress,
         config={**those[0].record, "trial": method, "experiment": "../.."},
         overwrite=overwrite,
         executor=first.executor,
         on_full_disk=first.on_full_disk,
+        **options,
     )
     trainer.resume() if is_run(place) and not overwrite else trainer.fit()
     finished = trainer.finished_population()

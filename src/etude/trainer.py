@@ -116,7 +116,8 @@ class Trainer:
             `jax.disable_jit()` steps are dispatched one by one in any case.
         on_full_disk: "stop", or "continue" without checkpoints, when one cannot be written.
         mesh: several devices, `et.mesh(data=4)`, over whose axis `data` the samples of every batch
-            are spread; None: one device, that of the model or the default one.
+            are spread, or `et.mesh(members=4)`, over which the members of a population are; None:
+            one device, that of the model or the default one.
         sharding: how the model is spread over the mesh, and with it optimizer states and averages.
             None: whole on every device. `et.Sharded()`: large arrays over the axis `data`. Rules by
             path, regular expressions of which the first that matches decides:
@@ -161,7 +162,8 @@ class Trainer:
                 model,
                 phases,
                 listed,
-                mesh or sharding,
+                mesh=mesh,
+                sharding=sharding,
                 nonfinite=nonfinite,
                 folder=self.folder,
                 seed=seed,
@@ -359,18 +361,12 @@ def _bound(
     model: PyTree,
     phases: tuple[Phase, ...],
     listed: list[Callback],
-    mesh: Any,
     **options: Any,
 ) -> Bound:
     if processes().count > 1:
         raise ConfigurationError(
             f"A population trains in one process; got {processes().count}. Start one alone, or "
             "train the members one by one: Trainer(model, ..., mesh=...)."
-        )
-    if mesh is not None:
-        raise ConfigurationError(
-            "A population trains on one device; got a mesh. Leave mesh and sharding out, or train "
-            "the members one by one: Trainer(model, ..., mesh=...)."
         )
     if not isinstance(population, Population | Given):
         raise ConfigurationError(

@@ -175,7 +175,7 @@ def check_bad_input(counts):
     refused("fewer dimensions", mesh=four, sharding={"bias": P("data", None)})
     refused("no regular expression", mesh=four, sharding={"(": P()})
     several = et.Population(lambda key: network(), 2)
-    with pytest.raises(et.ConfigurationError, match="A population trains on one device"):
+    with pytest.raises(et.ConfigurationError, match="over the axis 'members' alone"):
         et.Trainer(phases=phase(), population=several, mesh=four)
     wrong = [(4, None, "got int. Pass et.mesh"), (four, {"weight": "data"}, "got str")]
     for devices, sharding, words in [*wrong, (four, 0.5, "got float")]:

@@ -15,7 +15,7 @@ from etude.cli.starting_again import goes_on, is_done, way_to_change
 from etude.config import Config, OutputFolder, near_match
 from etude.errors import OtherSettingsError, UsageError
 
-DEVICES = "devices that the samples of each batch are spread over"
+DEVICES = "devices that the samples of each batch are spread over, or those of --population"
 
 
 class TrainOptions(Config, frozen=True):

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from etude.engine.leaf_roles import is_array
-from etude.engine.mesh import DATA, check_mesh, said
+from etude.engine.mesh import DATA, MEMBERS, check_mesh, said
 from etude.engine.place import Place, put
 from etude.engine.processes import processes
 from etude.engine.sharding import specs_of
@@ -171,6 +171,12 @@ def layout_of(mesh: Any, sharding: Any, model: PyTree) -> Layout | None:
     together = processes()
     if mesh is not None:
         layout = Layout.of(mesh, sharding, model)
+        if MEMBERS in layout.mesh.shape:
+            raise ConfigurationError(
+                f"The members of a population are spread over the axis {MEMBERS!r}, and this is "
+                f"one model; got a mesh of {said(layout.mesh)}. Pass mesh=et.mesh(data=4), which "
+                "spreads its batches, or Trainer(phases=..., population=...)."
+            )
         if together.count > 1 and len(layout.mesh.local_devices) < jax.local_device_count():
             raise ConfigurationError(
                 f"mesh({said(layout.mesh)}) leaves out devices of process {together.number}. Of "

@@ -13,16 +13,16 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from etude.errors import ConfigurationError
 from etude.kinds import is_a
 
-#: The axis that the samples of a batch are spread over.
-DATA = "data"
+#: The axes that the samples of a batch and the members of a population are spread over.
+DATA, MEMBERS = "data", "members"
 
 
 def mesh(**axes: int) -> Mesh:
     """The first visible devices, arranged along named axes.
 
-    The samples of a batch are spread over the axis `data`; what the others are for is said by the
-    `sharding` of a trainer. The axes are `Auto`: the compiler decides how intermediate values are
-    spread, so that a model needs no annotations.
+    The samples of a batch are spread over the axis `data`, the members of a population over the
+    axis `members`; what others are for is said by the `sharding` of a trainer. The axes are `Auto`:
+    the compiler decides how intermediate values are spread, so that a model needs no annotations.
 
     Args:
         axes: the size of each axis, as in `mesh(data=4, model=2)`.

@@ -45,7 +45,8 @@ class Program:
         self._steps: ResidentSteps | HostedSteps
         if isinstance(source, Resident):
             self._columns = columns(plan, state) if metrics is None else metrics
-            held, key = source.arrays, ("data", id(source))  # once for all phases that read them
+            held = source.arrays
+            key = "data", id(source), place  # once for all phases that read them there
             arrays = plan.once.of(key, lambda: plan.put_data(held, place))
             # JAX without compilation, for debugging, has no loop to compile.
             if executor != "dispatch" and not setting("disable_jit"):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from etude.callbacks.base import Callback
@@ -17,6 +18,7 @@ from etude.engine.chunk import fetched_step, order_of
 from etude.engine.leaf_roles import is_array
 from etude.engine.phase import Phase
 from etude.engine.program import Executor
+from etude.engine.sharding import Sharding
 from etude.engine.source import Resident
 from etude.engine.step import Plan, state_of
 from etude.errors import ConfigurationError, EtudeError, suggest
@@ -26,6 +28,7 @@ from etude.population.given import Given
 from etude.population.groups import Group, arrays_like, grouped, models_of, phases_of
 from etude.population.reading import reads
 from etude.population.spec import SEED, Member, Population, arguments
+from etude.population.spread import Spread, unspread
 from etude.training.binding import bind
 from etude.training.hooks import Hooks
 from etude.training.nonfinite import NonFinite
@@ -40,12 +43,14 @@ class Bound:
         members: all of them.
         groups: those of equal shapes together.
         arrays: of the model that each member begins with; they are the user's.
+        spread: which device trains which members.
     """
 
     population: Population | Given
     members: tuple[Member, ...]
     groups: tuple[Group, ...]
     arrays: tuple[PyTree, ...]
+    spread: Spread
 
     @property
     def settings(self) -> Settings:
@@ -67,13 +72,19 @@ def bind_population(
     seed: int,
     executor: Executor | None,
     on_full_disk: Literal["stop", "continue"],
+    mesh: Mesh | None = None,
+    sharding: Sharding = None,
 ) -> Bound:
     """Binds every group of members to the phases.
 
     Raises `ConfigurationError` with all problems, `ModelError` for members of other shapes.
     """
     members = population.listed(seed)
-    problems = [*_unsuited(phases, nonfinite), *_unplaced(phases, members[0])]
+    problems = [
+        *unspread(mesh, sharding, len(members)),
+        *_unsuited(phases, nonfinite),
+        *_unplaced(phases, members[0]),
+    ]
     listed: list[Callback] = []
     for callback in callbacks:
         try:
@@ -100,7 +111,8 @@ def bind_population(
     if problems := [*_unread(population, groups, members[0])]:
         raise ConfigurationError("\n".join(problems))
     ordered = tuple(arrays[member.number] for member in members)
-    return Bound(population, members, tuple(groups), ordered)
+    spread = Spread.over(mesh, [group.members for group in groups])
+    return Bound(population, members, tuple(groups), ordered, spread)
 
 
 def _unsuited(phases: Sequence[Phase], nonfinite: NonFinite) -> Iterator[str]:

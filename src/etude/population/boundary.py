@@ -170,7 +170,8 @@ class MembersBoundary:
         team, index = self.subject.place_of(visit.phase.name, asked.member)
         states: list[State] = list(visit.state)
         # Copies: two states that are given away share no buffer.
-        states[team] = exchanged(states[team], index, copy(new))
+        new = copy(self.subject.spread.put(asked.member, new))
+        states[team] = exchanged(states[team], index, new)
         visit.state = tuple(states)
         told = {name: float(value) for name, value in hyper.items() if name in asked.factors}
         self.telling.journal.event(

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +15,9 @@ from etude.engine.chunk import Chunk
 from etude.engine.precision import float_dtype
 from etude.engine.program import Executor, Program
 from etude.engine.state import State
-from etude.engine.surroundings import Surroundings
 from etude.population.groups import Group, group_of
+from etude.population.spread import Spread
+from etude.population.threads import Threads
 from etude.training.nonfinite import fault_told
 from etude.training.phase_visit import Visit
 
@@ -28,8 +28,8 @@ Teams = tuple[tuple[int, ...], ...]
 class TeamPrograms:
     """The programs of all phases; a phase keeps its teams and its executors, to keep its bits."""
 
-    def __init__(self, groups: Sequence[Group], executor: Executor | None):
-        self.groups = groups
+    def __init__(self, groups: Sequence[Group], executor: Executor | None, spread: Spread):
+        self.groups, self.spread = groups, spread
         self.executor: Executor | None = executor
         #: by phase; that of the second group is `fit[1]`
         self.executors: dict[str, Executor] = {}
@@ -44,11 +44,16 @@ class TeamPrograms:
         if name in self._compiled:
             return None
         began, teams = time.perf_counter(), self.teams[name]
-        programs = [
-            self.program(name, group_of(self.groups, team[0]), state)
-            for team, state in zip(teams, visit.state, strict=True)
-        ]
-        self._compiled[name] = TeamProgram(teams, programs, self.threads.get(name))
+
+        def program(place: int) -> Program:
+            return self.program(name, group_of(self.groups, teams[place][0]), visit.state[place])
+
+        # Each device compiles for itself, all at once.
+        threads = Threads(self.spread.devices(teams))
+        programs = threads.map(program)
+        if not self.spread.several:
+            threads = threads_for(programs, self.threads.get(name))
+        self._compiled[name] = TeamProgram(teams, programs, threads)
         return time.perf_counter() - began
 
     def program(self, phase: str, number: int, state: State) -> Program:
@@ -81,17 +86,14 @@ class TeamPrograms:
 class TeamProgram:
     """The programs of the teams of a phase as one, as `etude.engine.program.Program` is one.
 
-    On a CPU the teams are started from several threads: XLA runs what comes from one thread one
-    after another.
+    Teams are started from several threads, on a CPU because XLA runs what comes from one thread one
+    after another there, and on several devices because a device that is busy may let its thread
+    wait, which must not hold up the others.
     """
 
-    def __init__(self, teams: Teams, programs: Sequence[Program], threads: int | None = None):
-        self.teams, self.programs = teams, programs
+    def __init__(self, teams: Teams, programs: Sequence[Program], threads: Threads):
+        self.teams, self.programs, self.threads = teams, programs, threads
         self._visit: Visit | None = None
-        most = threads_for(programs)
-        self.threads = most if threads is None else min(threads, most)
-        pools = self.threads if self.threads > 1 else 0
-        self._threads = [ThreadPoolExecutor(1) for _ in range(pools)]
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -123,29 +125,19 @@ class TeamProgram:
         """
         assert self._visit is not None
         members = self._visit.members
-        # Those of the thread that trains hold in its threads too.
-        surroundings = Surroundings.here()
 
         def run(place: int) -> tuple[State, Chunk | None]:
             if all(members[number].reason is not None for number in self.teams[place]):
                 return state[place], None
-            with surroundings.entered():
-                return self.programs[place].advance(state[place], first, steps)
+            return self.programs[place].advance(state[place], first, steps)
 
-        places = range(len(self.teams))
-        if self._threads:
-            count = len(self._threads)
-            futures = [self._threads[place % count].submit(run, place) for place in places]
-            made = [future.result() for future in futures]
-        else:
-            made = [run(place) for place in places]
+        made = self.threads.map(run)
         states = tuple(after for after, _ in made)
         return states, TeamChunk(self, self._visit, first, [chunk for _, chunk in made])
 
     def close(self) -> None:
         """Ends the threads."""
-        for thread in self._threads:
-            thread.shutdown()
+        self.threads.close()
 
     def laid_out(self, columns: Sequence[np.ndarray]) -> Float[np.ndarray, "steps columns"]:
         """The columns of all teams, in the order of `metrics`."""
@@ -216,9 +208,9 @@ def _steps(member: Visit, team: State, index: int) -> int:
     return int(turns[index]) // member.plan.learners[0].repeat
 
 
-def threads_for(programs: Sequence[Program]) -> int:
-    """From how many threads these programs are started."""
+def threads_for(programs: Sequence[Program], most: int | None = None) -> Threads:
+    """The threads, `most` at most, from which these programs are started on one device."""
     loops = all(program.executor == "loop" for program in programs)
-    if jax.default_backend() != "cpu" or not loops:
-        return 1
-    return min(len(programs), os.cpu_count() or 1)
+    count = os.cpu_count() or 1 if jax.default_backend() == "cpu" and loops else 1
+    count = count if most is None else min(most, count)
+    return Threads([place % count for place in range(len(programs))])

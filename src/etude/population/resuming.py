@@ -11,7 +11,14 @@ from etude.run.checkpoints import Restored, Shared, placed
 from etude.training.fingerprint import compare
 from etude.training.phase_visit import Visit
 from etude.training.restoring import below, known_phase
-from etude.training.resuming import Restoration, Resume, checkpoint_of, listed, longer
+from etude.training.resuming import (
+    Restoration,
+    Resume,
+    checkpoint_of,
+    listed,
+    longer,
+    only_rounds,
+)
 from etude.training.subject import Place
 
 if TYPE_CHECKING:
@@ -23,8 +30,8 @@ def restored_population(
 ) -> Restoration | None:
     """The checkpoint to go on from; None if there never was one.
 
-    Only a length may be another, and longer. Raises `ResumeError` for any other setting, and what
-    a lone training raises for its checkpoints.
+    Only a length may be another, and longer, and the devices. Raises `ResumeError` for any other
+    setting, and what a lone training raises for its checkpoints.
     """
     restored = checkpoint_of(run, how)
     if restored is None:
@@ -35,7 +42,12 @@ def restored_population(
     first = [phase.name for phase in subject.settings.phases]
     stands = meta["visits"][0]["phase"]
     behind = first[: first.index(stands)] if stands in first else []
-    if serious := {n: pair for n, pair in changes.items() if not longer(n, pair, behind)}:
+    serious = {
+        name: pair
+        for name, pair in changes.items()
+        if not (longer(name, pair, behind) or only_rounds(name))
+    }
+    if serious:
         raise ResumeError(
             f"The run in {run.path} was made with other settings than these:\n"
             f"{listed(serious, behind)}\nA population goes on with the settings that began it, "
@@ -81,6 +93,7 @@ def restored_visit(subject: "Members", run: Run, restored: Restored) -> Visit:
             f"{difference}\nResume with the population, phases and optimizers that began the run."
         )
     visit.take_back(front, placed(found, wanted), None)
+    subject.divide(visit)
     for number, (member, position) in enumerate(zip(visit.members, members, strict=True), 1):
         best = below(f"{number}/best", restored.leaves)
         member.take_back(position, {}, Shared(best) if best else None)

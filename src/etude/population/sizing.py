@@ -15,7 +15,8 @@ from etude.engine.chunk import CAPACITY
 from etude.engine.program import Program
 from etude.engine.state import State
 from etude.engine.surroundings import setting
-from etude.population.programs import TeamProgram, Teams
+from etude.population.programs import TeamProgram, Teams, threads_for
+from etude.population.spread import parts
 from etude.population.states import copy, together
 from etude.training.phase_visit import Visit
 
@@ -33,27 +34,19 @@ def teams_of(members: Sequence[int], size: int) -> Teams:
     >>> teams_of(range(6), 4)
     ((0, 1, 2), (3, 4, 5))
     """
-    count = -(-len(members) // size)
-    short, longer = divmod(len(members), count)
-    found: list[tuple[int, ...]] = []
-    start = 0
-    for number in range(count):
-        end = start + short + (number < longer)
-        found.append(tuple(members[start:end]))
-        start = end
-    return tuple(found)
+    return tuple(parts(members, -(-len(members) // size)))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The teams of a group that were found fastest, and from how many threads they are started.
+    """The size of a team that was found fastest, and from how many threads teams are started.
 
     Attributes:
         seconds: of a step of all members, by the size of a team; none where nothing was timed.
         threads: None if nothing was timed.
     """
 
-    teams: Teams
+    size: int
     threads: int | None = None
     seconds: Mapping[int, float] = field(default_factory=dict[int, float])
 
@@ -63,18 +56,22 @@ def fastest(
     states: Sequence[State],
     make: Callable[[State], Program],
     visit: Visit,
+    most: int | None = None,
 ) -> Choice:
-    """The teams in which the members make their steps fastest.
+    """The teams in which members on one device make their steps fastest.
 
-    The states are copied. `make` compiles the program of a team.
+    The states are copied. `make` compiles the program of a team; `most` are the threads from which
+    teams are started at most.
     """
     count = len(members)
     convolutions = jax.default_backend() == "cpu" and make(states[0]).executor == "dispatch"
     if count == 1 or convolutions or setting("disable_jit"):
-        return Choice(teams_of(members, 1))
+        return Choice(1)
 
     sizes = [*(size for size in SIZES if size < count), count]
-    trials = [trial for size in sizes for trial in _trials(size, members, states, make, visit)]
+    trials = [
+        trial for size in sizes for trial in _trials(size, members, states, make, visit, most)
+    ]
     try:
         # In turns, so that a busy machine slows all of them alike.
         for _ in range(ROUNDS):
@@ -88,7 +85,7 @@ def fastest(
     best = min(seconds, key=lambda size: seconds[size])
     if seconds[best] * GAIN > seconds[1]:
         best = 1
-    return Choice(found[best].program.teams, found[best].program.threads, seconds)
+    return Choice(best, found[best].program.threads.count, seconds)
 
 
 def _best(trial: "_Trial") -> float:
@@ -101,6 +98,7 @@ def _trials(
     states: Sequence[State],
     make: Callable[[State], Program],
     visit: Visit,
+    most: int | None,
 ) -> "list[_Trial]":
     """Teams of a size on trial: from as many threads as there are cores, and from one.
 
@@ -109,8 +107,8 @@ def _trials(
     teams, places = teams_of(members, size), {member: n for n, member in enumerate(members)}
     crowds = [together([states[places[number]] for number in team]) for team in teams]
     # Copies: the steps are thrown away.
-    first = _Trial(size, teams, [copy(state) for state in crowds], make, visit, None)
-    if first.program.threads == 1:
+    first = _Trial(size, teams, [copy(state) for state in crowds], make, visit, most)
+    if first.program.threads.count == 1:
         return [first]
     return [first, _Trial(size, teams, [copy(state) for state in crowds], make, visit, 1)]
 
@@ -128,7 +126,8 @@ class _Trial:
         threads: int | None,
     ):
         self.size, self.states = size, tuple(states)
-        self.program = TeamProgram(teams, [make(state) for state in states], threads)
+        programs = [make(state) for state in states]
+        self.program = TeamProgram(teams, programs, threads_for(programs, threads))
         self.program.enter(visit)
         self.done, self.steps = 0, 1
         #: seconds of a step of all members, in the fastest round

@@ -23,7 +23,7 @@ from etude.population.resuming import restored_population
 from etude.population.sizing import fastest, teams_of
 from etude.population.states import activated, alone, together
 from etude.run import Run
-from etude.training.fingerprint import described, fingerprint
+from etude.training.fingerprint import DEVICES, described, fingerprint
 from etude.training.phase_visit import Visit
 from etude.training.resuming import Restoration, Resume
 from etude.training.session import Session
@@ -42,7 +42,8 @@ class Members:
         self.bound, self.settings = bound, bound.settings
         self.count = len(bound.members)
         self.groups = tuple(group.members for group in bound.groups)
-        self.programs = TeamPrograms(bound.groups, self.settings.executor)
+        self.spread = bound.spread
+        self.programs = TeamPrograms(bound.groups, self.settings.executor, bound.spread)
         #: by phase, the seconds of a step in teams of each size that was timed in this sitting
         self.timed: dict[str, dict[int, float]] = {}
         #: members at fault in the phase before, and what was: they take no part in the next
@@ -57,6 +58,8 @@ class Members:
                 for name, one in other.items()
                 if found.get(name) != one
             }
+        if self.spread.told is not None:
+            found[f"{DEVICES}.mesh"] = self.spread.told
         found["population.members"] = self.count
         found["population.team"] = self.bound.population.team
         for member in self.bound.members:
@@ -71,8 +74,9 @@ class Members:
     def visit(self, phase: Phase, arrays: PyTree, place: Place, *, donate: bool) -> Visit:
         visit = self.begun(phase, place)
         states = [
-            self._state(phase.name, number, arrays[number], place, donate=donate)
+            self._state(phase.name, number, placed, place, donate=donate)
             for number in range(self.count)
+            for placed in [self.spread.put(number, arrays[number])]
         ]
         if phase.name not in self.programs.teams:
             self.programs.teams[phase.name] = self._teams(visit, states)
@@ -105,13 +109,35 @@ class Members:
         return visit
 
     def fresh(self, phase: str, place: Place) -> tuple[State, ...]:
-        """The states of the teams of a phase as if it began now, for a resume to be filled in."""
-        states = [
-            self._state(phase, number, self.bound.arrays[number], place, donate=False)
-            for number in range(self.count)
-        ]
+        """The states of the teams of a phase as if it began now, for a resume to be filled in.
+
+        A team is on the device of its first member, also if others are elsewhere.
+        """
+
+        def state(number: int, team: Sequence[int]) -> State:
+            arrays = self.spread.put(team[0], self.bound.arrays[number])
+            return self._state(phase, number, arrays, place, donate=False)
+
         teams = self.programs.teams[phase]
-        return tuple(together([states[number] for number in team]) for team in teams)
+        return tuple(together([state(number, team) for number in team]) for team in teams)
+
+    def divide(self, visit: Visit) -> None:
+        """Divides the teams whose members are on several devices, as after a resume on others."""
+        name, teams = visit.phase.name, self.programs.teams
+        states: list[State] = []
+        for team, state in zip(teams[name], visit.state, strict=True):
+            shares = self.spread.shares(team)
+            if len(shares) == 1:
+                states.append(state)
+                continue
+            for share in shares:
+                members = [alone(state, team.index(number)) for number in share]
+                states.append(self.spread.put(share[0], together(members)))
+        visit.state = tuple(states)
+        self.programs.teams = {
+            phase: tuple(share for team in those for share in self.spread.shares(team))
+            for phase, those in teams.items()
+        }
 
     def hand_over(self, visit: Visit) -> list[PyTree]:
         self._fallen = {
@@ -143,11 +169,15 @@ class Members:
             for size, one in seconds.items()
             if size > 1
         )
-        return f"{self.count} members in teams: {told}" + (f" (timed: {tried})" if tried else "")
+        where = f", on {len(set(self._devices(phase)))} devices" if self.spread.several else ""
+        timed = f" (timed: {tried})" if tried else ""
+        return f"{self.count} members in teams: {told}{where}{timed}"
 
     def details(self, visit: Visit) -> dict[str, Any]:
-        sizes = [len(team) for team in self.programs.teams[visit.phase.name]]
-        return {"members": self.count, "teams": sizes}
+        phase = visit.phase.name
+        sizes = [len(team) for team in self.programs.teams[phase]]
+        devices = {"devices": self._devices(phase)} if self.spread.several else {}
+        return {"members": self.count, "teams": sizes, **devices}
 
     def as_json(self) -> dict[str, Any]:
         stops = self.settings.hooks.member_stops
@@ -185,6 +215,9 @@ class Members:
         """The visit of a member with its state, as that of a lone training has it."""
         return replace(visit.members[member], state=self.state(visit, member))
 
+    def _devices(self, phase: str) -> list[int]:
+        return self.spread.devices(self.programs.teams[phase])
+
     def _plan(self, phase: str, member: int) -> Any:
         return self.group(member).settings.bound[phase].plan
 
@@ -200,22 +233,31 @@ class Members:
         """The teams of a phase: of the size that was asked for, or that is fastest."""
         found: list[tuple[int, ...]] = []
         for number, group in enumerate(self.bound.groups):
-            if (size := self.bound.population.team) is not None:
-                found += teams_of(group.members, size)
-                continue
-            choice = fastest(
-                group.members,
-                [states[member] for member in group.members],
-                lambda state, number=number: self.programs.program(visit.phase.name, number, state),
-                visit,
-            )
-            found += choice.teams
-            # Of groups that are timed one by one, the first says what is told.
-            if not number:
-                self.timed[visit.phase.name] = dict(choice.seconds)
-                if choice.threads is not None:
-                    self.programs.threads[visit.phase.name] = choice.threads
+            shares = self.spread.shares(group.members)
+            size = self.bound.population.team
+            if size is None:
+                size = self._timed_size(visit, number, max(shares, key=len), states)
+            found += [team for share in shares for team in teams_of(share, size)]
         return tuple(found)
+
+    def _timed_size(
+        self, visit: Visit, group: int, share: Sequence[int], states: Sequence[State]
+    ) -> int:
+        """The size of a team that is fastest for members of a group that are on one device."""
+        name = visit.phase.name
+        choice = fastest(
+            share,
+            [states[member] for member in share],
+            lambda state: self.programs.program(name, group, state),
+            visit,
+            1 if self.spread.several else None,
+        )
+        # Of groups that are timed one by one, the first says what is told.
+        if not group:
+            self.timed[name] = dict(choice.seconds)
+            if choice.threads is not None and not self.spread.several:
+                self.programs.threads[name] = choice.threads
+        return choice.size
 
     def _copy(self, visit: Visit, number: int, *, ema: bool) -> Any:
         plan = visit.members[number].plan

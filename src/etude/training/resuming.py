@@ -56,7 +56,7 @@ class Restoration:
         """What the history says of going on, if anything but that it goes on."""
         if not self.changes:
             return {}
-        other = any(map(_only_rounds, self.changes))
+        other = any(map(only_rounds, self.changes))
         bits = {"bits": "equal to rounding, on other devices"} if other else {}
         return {"changes": self.changes, **bits}
 
@@ -117,7 +117,7 @@ def restoration(
     serious = {
         name: pair
         for name, pair in changes.items()
-        if not (longer(name, pair, behind) or _only_rounds(name))
+        if not (longer(name, pair, behind) or only_rounds(name))
     }
     for visit in _chain(root):
         total = visit.phase.total_steps
@@ -189,7 +189,7 @@ def longer(name: str, pair: tuple[Any, Any], behind: list[str]) -> bool:
     return new > old
 
 
-def _only_rounds(name: str) -> bool:
+def only_rounds(name: str) -> bool:
     """Whether a setting says on which devices, whose number changes the rounding alone."""
     return name.startswith(f"{DEVICES}.")
 
