@@ -7,6 +7,9 @@ import jax
 from jaxtyping import PyTree
 
 from etude.engine.mesh import DATA, MEMBERS, mesh
+from etude.engine.place import gathered
+from etude.engine.processes import processes
+from etude.errors import ConfigurationError
 
 
 def options_for(devices: int | None, *, population: bool = False) -> dict[str, Any]:
@@ -30,6 +33,22 @@ def recorded(config: Mapping[str, Any]) -> int | None:
     return devices if isinstance(devices, int) else None
 
 
+def chosen(devices: int | None, before: int | None) -> int | None:
+    """How many devices take part: as many as asked for, or as before; of several processes all.
+
+    Raises `ConfigurationError` if several processes are asked for fewer than all.
+    """
+    if processes().alone:
+        return before if devices is None else devices
+    every = jax.device_count()
+    if devices not in (None, every):
+        raise ConfigurationError(
+            f"{processes().count} processes train on all of their {every} devices; got --devices "
+            f"{devices}. Leave --devices out."
+        )
+    return every
+
+
 def on_one(model: PyTree) -> PyTree:
     """A model that was trained on several devices, on one of them.
 
@@ -39,6 +58,8 @@ def on_one(model: PyTree) -> PyTree:
     def one(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or len(leaf.devices()) == 1:
             return leaf
+        if not leaf.is_fully_addressable:
+            return gathered(leaf).addressable_data(0)
         return jax.device_put(leaf, min(leaf.devices(), key=lambda device: device.id))
 
     return jax.tree.map(one, model)

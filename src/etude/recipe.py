@@ -35,16 +35,15 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-import jax
-
 from etude.callbacks.unfailing import Unfailing
 from etude.compilations import shared_compilations
-from etude.devices import on_one, options_for, recorded
+from etude.devices import chosen, options_for, recorded
+from etude.engine.processes import processes
 from etude.errors import ConfigurationError, RunError, suggest
+from etude.experiment import Experiment
 from etude.export import Exportable
 from etude.run import Run, from_recipe, way_on, write_report
 from etude.run.folder import CONFIG, is_run
@@ -55,7 +54,6 @@ from etude.run.trials import (
     metrics_of,
     place_of,
     results_on_test,
-    write_results,
 )
 from etude.run.whole_file import write_whole
 from etude.side_by_side import Planned, train_side_by_side
@@ -140,29 +138,36 @@ class Recipe(Generic[C]):
         `folder` and neither `resume` nor `overwrite`, and what `Trainer.fit` or `Trainer.resume`
         raises.
         """
-        if is_run(folder) and not (resume or overwrite):
-            raise RunError(
-                f"{folder} holds a run already: go on with it ({way_on(folder)}), give the new "
-                "one another name (--run), or replace it (--overwrite)."
-            )
-        say = say or Unfailing(sys.stdout).line
+        together = processes()
+        together.all_agree({"recipe": self.name, **config.model_dump(mode="json")})
+
+        def recorded_before() -> dict[str, Any]:
+            if is_run(folder) and not (resume or overwrite):
+                raise RunError(
+                    f"{folder} holds a run already: go on with it ({way_on(folder)}), give the new "
+                    "one another name (--run), or replace it (--overwrite)."
+                )
+            return Run.open(folder, lock=False).config if resume else {}
+
+        before = together.first_says(recorded_before)
+        say = (say or Unfailing(sys.stdout).line) if together.is_first else _unsaid
         trials = self._trials(config)
-        if at is not None:
-            self._number_of(trials, folder, at[0])
-        before = Run.open(folder, lock=False).config if resume else {}
+        back = None if at is None else (self._number_of(trials, folder, at[0]), at[1])
         population = population or bool(before.get("population"))
-        devices = recorded(before) if devices is None else devices
+        devices = chosen(devices, recorded(before))
         options = options_for(devices, population=population)  # before anything is built
+
+        def records(**more: Any) -> list[dict[str, Any]]:
+            return [self._record(config, trials, n, **more) for n in range(len(trials))]
+
         with shared_compilations():
             if population:
-                records = [
-                    self._record(config, trials, number, population=True, devices=devices)
-                    for number in range(len(trials))
-                ]
                 train_side_by_side(
                     [
-                        Planned(trial, _place(folder, trials, number), records[number])
-                        for number, trial in enumerate(trials)
+                        Planned(trial, _place(folder, trials, number), record)
+                        for number, (trial, record) in enumerate(
+                            zip(trials, records(population=True, devices=devices), strict=True)
+                        )
                     ],
                     folder,
                     overwrite=overwrite and not resume,
@@ -171,65 +176,31 @@ class Recipe(Generic[C]):
                 )
                 resume, overwrite = True, False  # their runs are finished; they are measured
                 devices, options = None, {}  # as those of trials that were trained alone
-            outcomes = self._outcomes(
-                config,
+            outcomes = Experiment(
                 trials,
+                records(devices=devices),
                 folder,
+                frozenset(self.columns.values()),
+                lambda trial, model: self._measured(trial, model, "test"),
                 resume=resume,
                 changes=changes,
-                at=at,
                 overwrite=overwrite,
-                devices=devices,
+                back=back,
                 options={**options, "progress": progress},
                 say=say,
-            )
-            if self.draw is not None:
-                self.draw(config, outcomes, folder / "figures")
-        table = self.table([(outcome.trial, outcome.metrics) for outcome in outcomes])
-        results = {**asdict(table), "about": dict(self.about()), "citations": self.citations}
-        write_whole(folder / TABLE, json.dumps(results, indent=1, ensure_ascii=False).encode())
-        say(f"Report: {write_report(folder)}")
+            ).outcomes()
+            table = self.table([(outcome.trial, outcome.metrics) for outcome in outcomes])
+            report = together.first_says(lambda: self._leave(config, outcomes, table, folder))
+        say(f"Report: {report}")
         return table
 
-    def _outcomes(
-        self,
-        config: C,
-        trials: Sequence[Trial],
-        folder: Path,
-        *,
-        resume: bool,
-        changes: Literal["refuse", "allow"],
-        at: tuple[Path, str] | None,
-        overwrite: bool,
-        devices: int | None,
-        options: Mapping[str, Any],
-        say: Callable[[str], None],
-    ) -> list[Outcome]:
-        outcomes = []
-        for number, trial in enumerate(trials):
-            place = _place(folder, trials, number)
-            record = self._record(config, trials, number, devices=devices)
-            back = at[1] if at is not None and _same(at[0], place) else None
-            going = resume or (number > 0 and not overwrite)
-            done = None
-            if going and back is None:
-                done = results_on_test(place, record["configuration"])
-                if done is not None and not set(self.columns.values()) <= set(done):
-                    done = None  # measured by a version that had other columns: measured again
-            if done is None:
-                say(f"[{number + 1}/{len(trials)}] {trial.method}, seed {trial.seed}")
-                fresh = not is_run(place) or not going
-                trainer = trial.build(run=place, config=record, overwrite=overwrite, **options)
-                result = (
-                    trainer.fit() if fresh else trainer.resume(checkpoint=back, changes=changes)
-                )
-                measured = self._measured(trial, on_one(result.model), "test")
-                done = write_results(place, measured, "test")
-                say("  ".join(f"test {name} {value:.4f}" for name, value in done.items()))
-                # Programs that stay in memory would use up its maps: some 40 trials kill a process.
-                jax.clear_caches()
-            outcomes.append(Outcome(trial, done, partial(trial.load, place)))
-        return outcomes
+    def _leave(self, config: C, outcomes: list[Outcome], table: Table, folder: Path) -> str:
+        """Writes what an experiment leaves beside its runs; the path of the report."""
+        if self.draw is not None:
+            self.draw(config, outcomes, folder / "figures")
+        results = {**asdict(table), "about": dict(self.about()), "citations": self.citations}
+        write_whole(folder / TABLE, json.dumps(results, indent=1, ensure_ascii=False).encode())
+        return str(write_report(folder))
 
     def evaluate(
         self,
@@ -393,6 +364,10 @@ def root_of(folder: Path) -> Path:
             f"{experiment!r}, expected {HERE!r}, or {ABOVE!r} for a trial. Put back what was there."
         )
     return places[experiment]
+
+
+def _unsaid(line: str) -> None:
+    """What the first of several processes says already."""
 
 
 def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:

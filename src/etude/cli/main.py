@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from etude.cli.joining import speaks
 from etude.cli.options import asks_for_help
 from etude.cli.reading import run
 from etude.cli.table import find_command, help_of, help_of_all
@@ -77,7 +78,8 @@ def _run(arguments: list[str]) -> int:
 
 def _interrupted(error: KeyboardInterrupt) -> int:
     """What can be resumed says so in its message."""
-    _say(str(error) or "Interrupted before there was anything to resume.")
+    if speaks():
+        _say(str(error) or "Interrupted before there was anything to resume.")
     return INTERRUPTED if str(error) else FAILED
 
 
@@ -86,6 +88,8 @@ def _failed(error: Exception) -> int:
         sys.stderr.close()
         return FAILED
     code = next((code for kind, code in CODES if isinstance(error, kind)), None)
+    if code is not None and not speaks():
+        return code  # the first process has the same error, and says it
     if code is not None:
         _say("\n".join([f"etude: {error}", *getattr(error, "__notes__", [])]))
         return code

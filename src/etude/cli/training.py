@@ -1,7 +1,7 @@
 """`etude train` and `etude resume`. Heavy modules load inside."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,16 +9,17 @@ from pydantic import Field, field_validator
 
 from etude.cli.commands import RECIPE
 from etude.cli.configuring import read_file
+from etude.cli.joining import ProcessOptions, join, speaks
 from etude.cli.options import Line, words
 from etude.cli.reading import Opened, one_value
 from etude.cli.starting_again import goes_on, is_done, way_to_change
-from etude.config import Config, OutputFolder, near_match
+from etude.config import OutputFolder, near_match
 from etude.errors import OtherSettingsError, UsageError
 
 DEVICES = "devices that the samples of each batch are spread over, or those of --population"
 
 
-class TrainOptions(Config, frozen=True):
+class TrainOptions(ProcessOptions, frozen=True):
     """What `etude train` takes beside the fields of a recipe."""
 
     run: OutputFolder | None = Field(None, description="folder of the run, in place of runs/RECIPE")
@@ -55,7 +56,7 @@ class TrainOptions(Config, frozen=True):
         return value
 
 
-class ResumeOptions(Config, frozen=True):
+class ResumeOptions(ProcessOptions, frozen=True):
     """What `etude resume` takes beside the fields of a recipe."""
 
     checkpoint: str | None = Field(
@@ -86,11 +87,14 @@ def open_recipe(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
         if own.population is not None:
             config = _repeated(name, config, own.population, line)
         folder = own.run or default
-        if own.resume is None or not goes_on(recipe, config, folder, population=several):
+        join(own)
+        if own.resume is None or not _first_says(
+            lambda: goes_on(recipe, config, folder, population=several)
+        ):
             how = {"overwrite": own.overwrite, "population": several}
             _run(recipe, config, folder, devices=own.devices, **how)
             return
-        if is_done(recipe, config, folder):
+        if speaks() and is_done(recipe, config, folder):
             print(f"The run in {folder} is finished: nothing is left to train.")
         try:
             # The run knows whether its trials are trained side by side.
@@ -119,6 +123,7 @@ def open_to_resume(run: str, options: Mapping[str, Sequence[str]]) -> Opened:
 
     def resume(line: Line, own: ResumeOptions, config: Any) -> None:
         at = None if own.checkpoint is None else (Path(run), own.checkpoint)
+        join(own)
         try:
             how = {"changes": own.changes, "at": at, "devices": own.devices}
             _run(opened.recipe, config, opened.root, resume=True, **how)
@@ -137,6 +142,13 @@ def open_to_resume(run: str, options: Mapping[str, Sequence[str]]) -> Opened:
     )
 
 
+def _first_says(decide: Callable[[], bool]) -> bool:
+    """What the first of several processes decides, about files that it may be writing."""
+    from etude.engine.processes import processes
+
+    return processes().first_says(decide)
+
+
 def _repeated(name: str, config: Any, count: int, line: Line) -> Any:
     """The configuration with so many seeds of each method."""
     kind = type(config)
@@ -152,7 +164,9 @@ def _repeated(name: str, config: Any, count: int, line: Line) -> Any:
 
 def _run(recipe: Any, config: Any, folder: Path, **how: Any) -> None:
     try:
-        print(recipe.run(config, folder, **how))
+        table = recipe.run(config, folder, **how)
+        if speaks():
+            print(table)
     except KeyboardInterrupt as error:
         from etude.run import way_on
         from etude.run.folder import is_run

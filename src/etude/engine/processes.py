@@ -15,13 +15,14 @@ import itertools
 import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import jax
 
 import etude.errors
-from etude.errors import ConfigurationError, EtudeError, ProcessLostError
+from etude.errors import ConfigurationError, EtudeError, ProcessLostError, UsageError
 
 #: What is told is JSON.
 Told = Any
@@ -66,7 +67,8 @@ class Processes:
     def first_says(self, make: Callable[[], Told]) -> Told:
         """What `make` returns in the first process; in the others it is not called.
 
-        An `EtudeError` that it raises is raised by all. Raises `ProcessLostError` if the first
+        Within, the process is alone. An `EtudeError` or `OSError` that it raises is raised by
+        all. Raises `ProcessLostError` if the first
         process is gone.
         """
         if self._client is None:
@@ -74,11 +76,14 @@ class Processes:
         key = f"etude/{next(self._messages)}"
         if not self.is_first:
             return self._opened(self._get(key))
+        token = _BY_ITSELF.set(True)
         try:
             told = make()
-        except EtudeError as error:
+        except (EtudeError, OSError) as error:
             self._set(key, {"error": _kind(error), "text": str(error)})
             raise
+        finally:
+            _BY_ITSELF.reset(token)
         self._set(key, {"told": told})
         return told
 
@@ -98,15 +103,15 @@ class Processes:
         return told
 
     def all_do(self, do: Callable[[], T]) -> T:
-        """What `do` returns here. An `EtudeError` that it raises in any process all raise.
+        """What `do` returns here. An `EtudeError` or `OSError` in any process all raise.
 
         Raises `ProcessLostError` if a process is gone.
         """
-        mine: EtudeError | None = None
+        mine: EtudeError | OSError | None = None
         made: list[T] = []
         try:
             made.append(do())
-        except EtudeError as error:
+        except (EtudeError, OSError) as error:
             mine = error
         told = self.all_say(None if mine is None else [_kind(mine), str(mine)])
         if mine is not None:
@@ -213,9 +218,17 @@ def _joined() -> Processes:
 
 _ALONE = Processes()
 
+#: Whether a process does what the others only hear the result of.
+_BY_ITSELF = ContextVar("by_itself", default=False)
+
 
 def processes() -> Processes:
     """Those of this training; `jax.distributed` has joined them, or this one is alone."""
+    return _ALONE if _BY_ITSELF.get() else joined()
+
+
+def joined() -> Processes:
+    """Those that `jax.distributed` has joined, also where one does something by itself."""
     if not jax.distributed.is_initialized() or jax.process_count() == 1:
         return _ALONE
     return _joined()
@@ -225,8 +238,12 @@ def _named(kind: str) -> type[EtudeError]:
     return getattr(etude.errors, kind, EtudeError)
 
 
-def _kind(error: EtudeError) -> str:
-    """The nearest class of an error that every process knows, and that takes a sentence."""
+def _kind(error: Exception) -> str:
+    """The class of an error as every process knows it: one that a sentence is enough for."""
+    if isinstance(error, OSError):
+        return "EtudeError"
+    if isinstance(error, ConfigurationError | UsageError):  # may be of a further kind as well
+        return "ConfigurationError"
     known = [kind for kind in type(error).__mro__ if _named(kind.__name__) is kind]
     return next(
         kind.__name__

@@ -7,7 +7,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from etude.engine.processes import processes
+from etude.engine.processes import joined, processes
 
 
 class Interrupted(KeyboardInterrupt):
@@ -46,7 +46,7 @@ class Signals:
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
             for number in NUMBERS:
-                taken = number == signal.SIGTERM and not self._together.alone
+                taken = number == signal.SIGTERM and not joined().alone
                 if not taken and signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
         return self

@@ -11,10 +11,20 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from etude.engine.leaf_roles import is_array
 from etude.engine.processes import processes
+from etude.engine.source import Resident
 from etude.run import Run
 from etude.run.environment import versions
 from etude.training.subject import Subject
+
+#: Entries of the data that are compared between processes.
+SOME = 64
 
 
 def agree_on(subject: Subject) -> None:
@@ -24,7 +34,16 @@ def agree_on(subject: Subject) -> None:
     """
     if not processes().alone:
         facts = {f"version of {name}": version for name, version in versions().items()}
-        processes().all_agree({**subject.fingerprint(), **facts, "code of etude": _code()})
+        facts |= {
+            f"data of phase {phase.name!r} (a digest of some samples)": _digest(
+                phase.source.arrays, some=True
+            )
+            for phase in subject.settings.phases
+            if isinstance(phase.source, Resident)
+        }
+        facts["model at the beginning (a digest)"] = _digest(subject.settings.model)
+        facts["code of etude"] = _code()
+        processes().all_agree({**subject.fingerprint(), **facts})
 
 
 def opened(open_run: Callable[[], Run], folder: Path) -> Run:
@@ -40,6 +59,23 @@ def opened(open_run: Callable[[], Run], folder: Path) -> Run:
         for run in made:
             run.close()
         raise
+
+
+def _digest(tree: PyTree, *, some: bool = False) -> str:
+    """A digest of arrays that this process has; with `some`, of a few entries along the first axis.
+
+    Arrays that all processes have made together cannot differ.
+    """
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        if not is_array(leaf) or (isinstance(leaf, jax.Array) and not leaf.is_fully_addressable):
+            continue
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        if some and leaf.ndim:
+            leaf = leaf[:: max(1, len(leaf) // SOME)]
+        digest.update(np.ascontiguousarray(leaf).view(np.uint8).data)
+    return digest.hexdigest()[:12]
 
 
 @cache

@@ -1,0 +1,129 @@
+"""One training in several processes: the same as in one, and every way to end."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from etude.run import History, Run
+
+sys.path.insert(0, str(Path(__file__).parent))
+from joined import run
+
+DATA = ("resident", "rows", "hosted", "fsdp")
+
+
+def _same(one: dict, other: dict, tolerance: float = 1e-4) -> None:
+    for name, values in one["model"].items():
+        size = np.abs(values).max()
+        np.testing.assert_allclose(other["model"][name], values, atol=tolerance * size)
+    assert one["metrics"] == pytest.approx(other["metrics"], rel=tolerance)
+    assert one["losses"] == pytest.approx(other["losses"], rel=tolerance)
+
+
+def test_two_processes_train_as_one_does(tmp_path):
+    (alone,) = run("resident", tmp_path / "alone", processes=1, devices=2)
+    first, second = run("resident", tmp_path / "both", processes=2, devices=1)
+    assert (alone.code, first.code, second.code) == (0, 0, 0), first.out + second.out
+    _same(alone.told, first.told)
+    assert first.told["model"] == second.told["model"]
+    history = History.open(tmp_path / "both/run")
+    assert history["train/loss"].value.tolist() == first.told["losses"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", DATA)
+def test_two_processes_with_two_devices_each(tmp_path, kind):
+    (alone,) = run(kind, tmp_path / "alone", processes=1, devices=4)
+    ends = run(kind, tmp_path / "both", processes=2, devices=2)
+    assert [end.code for end in (alone, *ends)] == [0, 0, 0], ends[0].out + ends[1].out
+    for end in ends:
+        _same(alone.told, end.told)
+    # The checkpoint is whole, whichever process had which part.
+    with Run.open(tmp_path / "both/run", lock=False) as opened:
+        arrays = opened.checkpoints.restore().arrays
+    kept = {name: arrays[f"0/best['{name}']"].tolist() for name in ("a", "b")}
+    assert kept == ends[0].told["model"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGTERM-0", "SIGTERM-1", "SIGINT-1", "SIGHUP-0"])
+def test_a_signal_to_one_saves_once_and_ends_all(tmp_path, how):
+    ends = run(how, tmp_path, processes=2, devices=1)
+    assert [end.code for end in ends] == [3, 3], ends[0].out + ends[1].out
+    assert "The state is saved in" in ends[0].told["error"]
+    assert "Process 0 saves the state" in ends[1].told["error"]
+    steps = {end.told["error"].split(" at step ")[1].split(".")[0] for end in ends}
+    (step,) = steps
+    with Run.open(tmp_path / "run", lock=False) as opened:
+        assert opened.checkpoints.names()[-1].startswith(f"{int(step):09d}-")
+    # One process with as many devices goes on, to where one that was never interrupted comes.
+    (tmp_path / "step").write_text(json.dumps(int(step)))
+    (resumed,) = run("resumed", tmp_path, processes=1, devices=2)
+    (alone,) = run("stepped", tmp_path, processes=1, devices=2)
+    assert (resumed.code, alone.code) == (0, 0), resumed.out + alone.out
+    _same(alone.told, resumed.told, 1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_process_ends_the_other(tmp_path, killed):
+    # `run` waits for a limited time: the default of the service would leave the other for 100 s.
+    ends = run(f"SIGKILL-{killed}", tmp_path, processes=2, devices=1, limit=120)
+    assert ends[killed].code == -9
+    assert ends[1 - killed].code not in (0, 3)
+    (tmp_path / "step").write_text(json.dumps(_newest(tmp_path)))
+    ends = run("resumed", tmp_path, processes=3, devices=1)
+    # The rows of 16 do not divide by three: other processes are refused, two go on.
+    assert [end.code for end in ends] == [2, 2, 2]
+    assert "divide" in ends[0].told["error"]
+    ends = run("resumed", tmp_path, processes=2, devices=1)
+    assert [end.code for end in ends] == [0, 0], ends[0].out
+
+
+def _newest(folder) -> int:
+    with Run.open(folder / "run", lock=False) as opened:
+        return int(opened.checkpoints.names()[-1].split("-")[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["other seed", "other loss", "other data", "other model"])
+def test_processes_that_differ_are_refused_in_all(tmp_path, what):
+    ends = run(what, tmp_path, processes=2, devices=1)
+    assert [end.code for end in ends] == [2, 2], ends[0].out + ends[1].out
+    for end in ends:
+        assert end.told["kind"] == "ConfigurationError"
+        assert "The processes of this training do not agree" in end.told["error"]
+
+
+@pytest.mark.slow
+def test_time_ends_all_at_one_step(tmp_path):
+    first, second = run("limited", tmp_path, processes=2, devices=1)
+    assert first.told["reason"] == second.told["reason"] == "TIME", first.out + second.out
+    assert first.told["losses"] == second.told["losses"]
+
+
+@pytest.mark.slow
+def test_callbacks_run_in_the_first_process_and_count_in_all(tmp_path):
+    first, second = run("watched", tmp_path, processes=2, devices=1)
+    assert len(first.told["calls"]) == 3, first.out
+    assert second.told["calls"] == []
+    assert first.told["reason"] == second.told["reason"] == "CALLBACK"
+    assert first.told["losses"] == second.told["losses"]
+
+
+@pytest.mark.slow
+def test_a_roll_back_is_of_all(tmp_path):
+    first, second = run("rolled back", tmp_path, processes=2, devices=1)
+    assert first.told["rollbacks"] > 0, first.out + second.out
+    assert first.told == second.told
+
+
+@pytest.mark.slow
+def test_what_several_processes_cannot_do(tmp_path):
+    for end in run("refused", tmp_path, processes=2, devices=1):
+        assert "got no mesh" in end.told["no mesh"]
+        assert "leaves out devices" in end.told["part"]
+        assert "one process" in end.told["population"]
