@@ -1,12 +1,16 @@
 """Where results shall be written and cannot be, it is said by name and before any work."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
+from tiny_recipe import recipe
 
 from etude.cli.commands import HistoryOptions
 from etude.cli.main import main
 from etude.cli.training import TrainOptions
-from etude.verbs import PredictOptions, SampleOptions
+from etude.verbs import PredictOptions, SampleOptions, Verb
 
 
 @pytest.fixture
@@ -65,3 +69,25 @@ def test_a_link_to_nothing_is_refused(taken):
     (taken.parent / "link").symlink_to("nowhere")
     with pytest.raises(ValidationError, match="this is a link to nothing: give another name"):
         SampleOptions(out="link")
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="a folder that root cannot write either"
+)
+def test_a_place_that_cannot_be_written_is_said_before_any_work(in_finished, monkeypatch):
+    def none(*arguments):
+        raise AssertionError("nothing is loaded")
+
+    sampled = replace(recipe, sample=Verb("draws", "", SampleOptions, none))
+    monkeypatch.setattr("tiny_recipe.recipe", sampled)
+    monkeypatch.setattr("etude.trial.restore_model", none)
+    for line, option in (
+        ("sample runs/b --out /proc/x", "--out"),
+        ("export runs/b --out /proc/x", "--out"),
+        ("report runs/a runs/b --out /proc/x.html", "--out"),
+        ("history runs/b --csv /proc/x.csv", "--csv"),
+    ):
+        code, out, err = in_finished(*line.split())
+        assert (code, out) == (2, "")
+        assert err.startswith(f"etude: {option}: nothing can be written in /proc"), err
+    assert in_finished("list", "/proc/1")[0] == 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from etude.cli.columns import columns, numbers
+from etude.cli.outputs import refuse_unwritable
 from etude.cli.reopen import reopen
 from etude.config import Config, OutputFile
 from etude.errors import UsageError
@@ -50,6 +51,8 @@ def history(inputs: Sequence[str], options: HistoryOptions) -> None:
         raise UsageError([f"--csv {file} would replace a file of the run. Give it another name."])
     if file == Path("-"):
         raise UsageError(["--csv takes the name of a file; got '-', which is none."])
+    if file:
+        refuse_unwritable(file.parent, "csv")
     from etude.run import History, Status
     from etude.run.trials import progress
 

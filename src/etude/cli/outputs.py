@@ -6,8 +6,8 @@ from tempfile import TemporaryFile
 from etude.errors import UsageError
 
 
-def refuse_unwritable(folder: Path) -> None:
-    """Makes a folder, and raises `UsageError` if no file can be made in it.
+def refuse_unwritable(folder: Path, option: str = "out") -> None:
+    """Makes a folder, and raises `UsageError`, about an option, if no file can be made in it.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "new"
@@ -19,6 +19,5 @@ def refuse_unwritable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise UsageError(
-            [f"--out: nothing can be written in {folder}: {error.strerror}. Give another place."]
-        ) from None
+        told = f"--{option}: nothing can be written in {folder}: {error.strerror}."
+        raise UsageError([f"{told} Give another place."]) from None

@@ -6,19 +6,17 @@ what they return.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from etude.cli.commands import RECIPE
 from etude.cli.options import Line
+from etude.cli.outputs import refuse_unwritable
 from etude.cli.reading import Opened, one_value
 from etude.cli.reopen import reopen
 from etude.config import Config
 from etude.errors import ConfigurationError, RunError
-
-if TYPE_CHECKING:
-    pass
 
 Name = Literal["predict", "sample"]
 #: What the table of a verb is called.
@@ -51,6 +49,8 @@ def _opened(name: Name, run: Path, options: Mapping[str, Sequence[str]]) -> Open
         if name == "sample" and chosen.out is None:
             chosen = chosen.model_copy(update={"out": _samples(run)})
         file = _free(name, chosen.out, overwrite=chosen.overwrite)
+        if chosen.out is not None:
+            refuse_unwritable(chosen.out)
         trial = opened.recipe.trial_of(config, run)
         table = verb.run(trial.load(run), trial.config or config, line.inputs[1:], chosen)
         if file is None:

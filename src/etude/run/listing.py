@@ -62,6 +62,7 @@ def runs_in(folder: Path) -> list[Path]:
     """The runs in and below a folder, by name; of a run itself also its trials.
 
     Trials are part of the run that they are in. A link to a run is one; others are not followed.
+    Folders that may not be read are passed over.
     """
     if is_run(folder):
         place = folder / TRIALS
@@ -71,10 +72,17 @@ def runs_in(folder: Path) -> list[Path]:
     for place, names, _ in os.walk(folder):
         names.sort()
         below = [name for name in names if not name.startswith(".")]
-        runs = [name for name in below if is_run(Path(place, name))]
+        runs = [name for name in below if _is_readable_run(Path(place, name))]
         found += [Path(place, name) for name in runs]
         names[:] = [name for name in below if name not in runs]
     return sorted(found)
+
+
+def _is_readable_run(folder: Path) -> bool:
+    try:
+        return is_run(folder)
+    except PermissionError:
+        return False
 
 
 def listed(run: Path) -> Listed:
