@@ -1,7 +1,7 @@
-"""Recipes and commands by name: those that installed packages offer, and a caller's own.
+"""Recipes by name: those that installed packages offer, and a caller's own.
 
-A package offers a recipe as an entry point of the group `etude.recipes`, and a command as one of
-`etude.commands`; nothing of it is imported until it is asked for:
+A package offers a recipe as an entry point of the group `etude.recipes`; nothing of it is imported
+until it is asked for:
 
     [project.entry-points."etude.recipes"]
     "lines/straight" = "my_package.recipes:straight"
@@ -26,13 +26,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from etude.entry_points import COMMANDS, RECIPES, Offer, offered
+from etude.entry_points import RECIPES, offered
 from etude.errors import ConfigurationError, DataError, suggest
 from etude.export import load_weights, read_weights
 from etude.kinds import is_mapping
 from etude.recipe import Configuration, Recipe, root_of
 from etude.run import Run
-from etude.verbs import Command
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -59,24 +58,7 @@ def offered_recipe(name: str) -> Recipe[Any]:
             f"There is no recipe {name!r}. {suggest(name, points)} A recipe of your own is named "
             "by its module: my_package.module:recipe."
         )
-    return _named(name, _loaded(points[name]))
-
-
-def offered_command(name: str) -> Command:
-    """The command of an entry point.
-
-    Raises `ConfigurationError` if there is none, or if it cannot be imported.
-    """
-    points = offered(COMMANDS)
-    if name not in points:
-        raise ConfigurationError(f"There is no command {name!r}. {suggest(name, points)}")
-    found = _loaded(points[name])
-    if not isinstance(found, Command):
-        raise ConfigurationError(
-            f"The entry point {name!r} of {points[name].package} is a {type(found).__name__}; "
-            "expected an `etude.verbs.Command`."
-        )
-    return found
+    return _named(name, points[name].load())
 
 
 @dataclass(frozen=True)
@@ -195,16 +177,6 @@ def _configured(recipe: Recipe[Any], record: Mapping[str, Any], what: str) -> Co
             f"{what} does not fit the recipe {recipe.name}, which may have changed since: "
             f"{'; '.join(found)}"
         ) from None
-
-
-def _loaded(offer: Offer) -> Any:
-    try:
-        return offer.load()
-    except Exception as error:
-        raise ConfigurationError(
-            f"{offer.name!r} of {offer.package} cannot be loaded from {offer.place}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def _imported_by_caller(name: str) -> Recipe[Any]:

@@ -24,9 +24,15 @@ class Offer:
     package: str
 
     def load(self) -> Any:
-        """Imports it. Raises whatever the import raises."""
+        """Imports it. Raises `ConfigurationError` if that fails, with what it raises."""
         module, _, attribute = self.place.partition(":")
-        return getattr(import_module(module), attribute)
+        try:
+            return getattr(import_module(module), attribute)
+        except Exception as error:
+            raise ConfigurationError(
+                f"{self.name!r} of {self.package} cannot be loaded from {self.place}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
 
 def offered(group: str) -> dict[str, Offer]:

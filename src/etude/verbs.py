@@ -21,6 +21,8 @@ from typing import Any
 from pydantic import Field
 
 from etude.config import Config, OutputFolder
+from etude.entry_points import COMMANDS, offered
+from etude.errors import ConfigurationError, suggest
 from etude.table import Table
 
 
@@ -94,3 +96,20 @@ class Command:
     options: type[Config]
     run: Callable[[Sequence[str], Any], Table | None]
     example: str
+
+
+def offered_command(name: str) -> Command:
+    """The command of an entry point.
+
+    Raises `ConfigurationError` if there is none, or if it cannot be imported.
+    """
+    points = offered(COMMANDS)
+    if name not in points:
+        raise ConfigurationError(f"There is no command {name!r}. {suggest(name, points)}")
+    found = points[name].load()
+    if not isinstance(found, Command):
+        raise ConfigurationError(
+            f"The entry point {name!r} of {points[name].package} is a {type(found).__name__}; "
+            "expected an `etude.verbs.Command`."
+        )
+    return found

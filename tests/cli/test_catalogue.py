@@ -11,12 +11,12 @@ import pytest
 import tiny_recipe as tiny
 import yaml
 
-from etude.catalogue import find_recipe, offered_command, open_run
+from etude.catalogue import find_recipe, open_run
 from etude.cli.main import main
 from etude.cli.table import BUILT_IN
 from etude.errors import ConfigurationError
 from etude.run import Run
-from etude.verbs import PredictOptions, SampleOptions
+from etude.verbs import PredictOptions, SampleOptions, offered_command
 from fields import Change, check_field, fields_of
 from installed import installed, with_recipes
 

@@ -23,7 +23,7 @@ from etude.cli.reading import Opening, opened
 from etude.config import Config
 from etude.entry_points import COMMANDS, RECIPES, offered
 from etude.errors import UsageError, suggest
-from etude.verbs import Command
+from etude.verbs import Command, offered_command
 
 
 def _completion(inputs: Sequence[str], options: Config) -> None:
@@ -129,8 +129,6 @@ def find_command(name: str) -> Command | Opening:
     known = [*BUILT_IN, *offered(COMMANDS)]
     if name not in known:
         raise UsageError([f"There is no command {name!r}. {suggest(name, known)}"])
-    from etude.catalogue import offered_command  # late: it imports JAX
-
     return offered_command(name)
 
 

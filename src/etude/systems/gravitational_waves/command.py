@@ -1,19 +1,21 @@
-"""`etude detect RUN H1 L1`: the form of `predict` of the recipes that train a detector."""
+"""`etude detect RUN H1 L1`: the form of `predict` of the recipes that train a detector.
+
+Heavy modules load inside.
+"""
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-import etude as et
-from etude.catalogue import open_run
-from etude.run import write_report
-from etude.systems.gravitational_waves.detect import Detection, Preparation, detect_files
-from etude.systems.gravitational_waves.downloads import gw150914
+from etude.errors import ConfigurationError
 from etude.table import Table
 from etude.verbs import Command, PredictOptions, Verb
+
+if TYPE_CHECKING:
+    from etude.systems.gravitational_waves.detect import Detection
 
 #: Whose strain is fetched when it is asked for by name.
 EVENT = "GW150914"
@@ -48,8 +50,11 @@ def detect(inputs: Sequence[str], options: DetectOptions) -> None:
     Raises `ConfigurationError` for other inputs or a run that is no detector's, `DataError` as
     `detect_files`.
     """
+    from etude.catalogue import open_run
+    from etude.run import write_report
+
     if not inputs:
-        raise et.ConfigurationError(f"A run comes first, then {INPUTS}; got nothing.")
+        raise ConfigurationError(f"A run comes first, then {INPUTS}; got nothing.")
     name, files = _strain(inputs[1:])
     run = open_run(Path(inputs[0]), options.recipe)
     config = run.configuration()
@@ -68,11 +73,13 @@ def detect(inputs: Sequence[str], options: DetectOptions) -> None:
 def _strain(inputs: Sequence[str]) -> tuple[str, tuple[Path, Path]]:
     """The name of what is searched, and its two files."""
     if list(inputs) == [EVENT]:
+        from etude.systems.gravitational_waves.downloads import gw150914
+
         first, second = gw150914().values()
         return EVENT, (first, second)
     if len(inputs) != 2:
         got = " ".join(map(repr, inputs)) or "nothing"
-        raise et.ConfigurationError(
+        raise ConfigurationError(
             f"Two files of strain are searched, H1 and L1, or the event {EVENT}; got {got}."
         )
     return Path(inputs[0]).stem, (Path(inputs[0]), Path(inputs[1]))
@@ -80,11 +87,13 @@ def _strain(inputs: Sequence[str]) -> tuple[str, tuple[Path, Path]]:
 
 def _found(
     model: Any, config: Any, files: tuple[Path, Path], folder: Path | None, options: SearchOptions
-) -> Detection:
+) -> "Detection":
+    from etude.systems.gravitational_waves.detect import Preparation, detect_files
+
     needed = ("sample_rate", "window", "band", "merger")
     lacking = [name for name in needed if name not in type(config).model_fields]
     if lacking:
-        raise et.ConfigurationError(
+        raise ConfigurationError(
             "The recipe of this run trains no detector of gravitational waves: its configuration "
             f"lacks {', '.join(lacking)}."
         )
