@@ -7,6 +7,7 @@ from typing import Any, Literal
 from etude.callbacks.base import Callback, Event, Request, Save
 from etude.callbacks.watching import Reported, unknown_metric
 from etude.engine.direction import Mode, better, cost, mode_of
+from etude.engine.numbers import is_count
 from etude.engine.phase import Epochs, Seconds, Steps
 from etude.errors import ConfigurationError
 from etude.kinds import is_a
@@ -53,9 +54,10 @@ class ModelCheckpoint(Callback):
             raise ConfigurationError(
                 f"ModelCheckpoint: mode={mode!r} is of no metric; pass monitor='valid/loss'."
             )
-        if top_k < 1 or keep_last < 1:
+        if not (is_count(top_k) and is_count(keep_last)):
             raise ConfigurationError(
-                f"ModelCheckpoint: top_k and keep_last are at least 1; got {top_k}, {keep_last}."
+                "ModelCheckpoint: top_k and keep_last are whole numbers from 1; got "
+                f"{top_k!r}, {keep_last!r}."
             )
         self.every, self.monitor = every, monitor
         self.mode: Mode = "min" if monitor is None else mode_of("ModelCheckpoint", monitor, mode)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from etude.callbacks.base import Callback, Event, Request, StepMetrics
 from etude.callbacks.members import base
+from etude.engine.numbers import is_count
 from etude.engine.precision import float_dtype
 from etude.errors import ConfigurationError
 
@@ -38,8 +39,10 @@ class GradientMonitor(Callback):
     """
 
     def __init__(self, every: int = 1, alert_high: float = 10.0, alert_low: float = 1e-7):
-        if every < 1:
-            raise ConfigurationError(f"GradientMonitor: every is at least 1; got {every}.")
+        if not is_count(every):
+            raise ConfigurationError(
+                f"GradientMonitor: every is a whole number from 1; got {every!r}."
+            )
         if not 0 <= alert_low < alert_high:
             raise ConfigurationError(
                 "GradientMonitor: 0 <= alert_low < alert_high is needed; "

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 from etude.callbacks.watching import Reported
 from etude.callbacks.writer import Picture, Scalars, Writer
+from etude.engine.numbers import is_count
 from etude.errors import ConfigurationError
 from etude.kinds import is_dict
 from etude.yaml_reader import read_yaml
@@ -50,9 +51,9 @@ class Logger(Callback, ABC):
     extra: ClassVar[str | None] = None
 
     def __init__(self, every: int = 50):
-        if every < 1:
+        if not is_count(every):
             name = type(self).__name__
-            raise ConfigurationError(f"{name}: every is at least 1; got {every}.")
+            raise ConfigurationError(f"{name}: every is a whole number from 1; got {every!r}.")
         self.every = every
         #: of a training: one and the same before and after a resume; empty before it begins
         self.identity = ""

@@ -10,6 +10,7 @@ import jax
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
 from etude.callbacks.loggers import place
 from etude.callbacks.watching import Reported, unknown_phase
+from etude.engine.numbers import is_count
 from etude.errors import ConfigurationError
 
 
@@ -40,9 +41,9 @@ class Profiler(Callback):
         folder: str | Path | None = None,
         phase: str | None = None,
     ):
-        if first < 1 or steps < 1:
+        if not (is_count(first) and is_count(steps)):
             raise ConfigurationError(
-                f"Profiler: first and steps are at least 1; got {first} and {steps}."
+                f"Profiler: first and steps are whole numbers from 1; got {first!r} and {steps!r}."
             )
         self.first, self.steps, self.folder, self.phase = first, steps, folder, phase
         self._visit: tuple[str, int] | None = None

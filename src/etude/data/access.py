@@ -20,12 +20,13 @@ import numpy as np
 from jaxtyping import PyTree
 
 from etude.data.blocks import Blocks
-from etude.data.checks import check_batch_size
+from etude.data.checks import check_batch_size, check_flags
 from etude.data.held import Held
 from etude.data.orders import grouped, numbers, order_on_host
 from etude.data.reader import Reader
 from etude.data.stored import StoredArrays
 from etude.data.workers import Workers
+from etude.engine.numbers import is_count
 from etude.engine.source import Share, pieces
 from etude.errors import DataError, suggest
 
@@ -109,8 +110,9 @@ class AccessData:
                 "Blocks mix samples, and the data set makes the batches (batch_size=None). Give a "
                 "batch_size, or shuffle=True, which shuffles batches."
             )
-        if workers < 0:
-            raise DataError(f"workers must be 0 or more; got {workers}.")
+        check_flags(drop_last=drop_last, allow_nonfinite=allow_nonfinite)
+        if not is_count(workers, 0):
+            raise DataError(f"workers is a whole number from 0; got {workers!r}.")
         if worker_kind not in ("thread", "process"):
             cure = suggest(str(worker_kind), ["thread", "process"])
             raise DataError(f"worker_kind {worker_kind!r} is unknown. {cure}")

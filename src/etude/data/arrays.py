@@ -20,6 +20,7 @@ from etude.data.by_rows import Rows
 from etude.data.checks import (
     check_batch_size,
     check_finite,
+    check_flags,
     check_labels_in,
     length_of,
     named_leaves,
@@ -78,6 +79,7 @@ class ArrayData:
         self.length = length_of(arrays)
         check_batch_size(batch_size, self.length)
         check_shuffle(shuffle)
+        check_flags(drop_last=drop_last, allow_nonfinite=allow_nonfinite)
         self.rows = None if shards is None else Rows(self.length, shards, batch_size, shuffle)
         self.permutations = order_of(shuffle, self.length)
         hold = _on_device if self.rows is None else _where_it_is

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from etude.engine.numbers import is_count
 from etude.errors import DataError
 from etude.kinds import is_a
 
@@ -149,7 +150,9 @@ def check_labels(labels: Any, classes: int, indices: Any = None) -> None:
 
 
 def check_labels_in(arrays: PyTree, classes: int, indices: Any = None) -> None:
-    """Checks the integer arrays of one axis among `arrays` as labels."""
+    """Checks the integer arrays of one axis among `arrays` as labels, and the number of classes."""
+    if not is_count(classes):
+        raise DataError(f"classes is a whole number from 1, or None; got {classes!r}.")
     labels = [x for x in jax.tree.leaves(arrays) if is_labels(x)]
     if not labels:
         raise DataError(
@@ -174,6 +177,13 @@ def check_batch_size(batch_size: Any, length: int) -> None:
             f"batch_size {batch_size} is larger than the data, which have {length} samples. "
             f"Choose batch_size <= {length}."
         )
+
+
+def check_flags(**flags: Any) -> None:
+    """Raises `DataError` for what is no truth value: a text, such as "no", would count as true."""
+    for name, flag in flags.items():
+        if not is_a(flag, bool | np.bool_):
+            raise DataError(f"{name} is True or False; got {flag!r}.")
 
 
 def named_leaves(tree: PyTree, where: str = "data"):

@@ -18,7 +18,15 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from etude.data.checks import check_finite, first_nonfinite, length_of, named_leaves, to_numpy
+from etude.data.checks import (
+    check_finite,
+    check_flags,
+    first_nonfinite,
+    length_of,
+    named_leaves,
+    to_numpy,
+)
+from etude.engine.numbers import is_count
 from etude.engine.source import Share
 from etude.errors import DataError
 from etude.kinds import is_a
@@ -64,8 +72,11 @@ class StreamData:
         allow_nonfinite: bool = False,
     ):
         self._make = _maker(batches)
-        if steps_per_epoch is not None and steps_per_epoch < 1:
-            raise DataError(f"steps_per_epoch must be at least 1; got {steps_per_epoch}.")
+        if not (steps_per_epoch is None or is_count(steps_per_epoch)):
+            raise DataError(
+                f"steps_per_epoch is a whole number from 1, or None; got {steps_per_epoch!r}."
+            )
+        check_flags(allow_nonfinite=allow_nonfinite)
         self.steps_per_epoch = _length(batches) if steps_per_epoch is None else steps_per_epoch
         self.allow_nonfinite = allow_nonfinite
         #: that of the first batch, with and without double precision

@@ -68,7 +68,7 @@ def focal_loss(
     >>> round(float(focal_loss(jnp.zeros((1, 2)), jnp.array([0]), alpha=0.5)), 4)
     0.0866
     """
-    if gamma < 0:
+    if not gamma >= 0:
         raise ValueError(f"focal_loss: got gamma={gamma}, expected 0 or more.")
     scores, target = scored_targets("focal_loss", logits, targets)
     # Where the target is zero the class costs nothing, also with a probability of zero.

@@ -94,7 +94,7 @@ class FocalLoss(eqx.Module):
 
     def __check_init__(self):
         one_of("FocalLoss", "reduction", self.reduction, Reduction)
-        if self.gamma < 0:
+        if not self.gamma >= 0:
             raise ValueError(f"FocalLoss: got gamma={self.gamma}, expected 0 or more.")
 
     def __call__(

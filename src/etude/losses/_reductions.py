@@ -21,7 +21,7 @@ def reduce_batch(values: Float[Array, "batch"], reduction: str) -> Float[Array, 
 
 def check_temperature(owner: str, temperature: float) -> None:
     """Refuses a temperature that would divide by zero or turn the loss around."""
-    if temperature <= 0:
+    if not temperature > 0:
         raise ValueError(f"{owner}: got temperature={temperature}, expected more than 0.")
 
 

@@ -213,7 +213,7 @@ class SchedulerConfig(Config, frozen=True):
                 "it to build"
             )
         floor = self.min_lr if self.min_lr is not None else learning_rate * (self.min_lr_ratio or 0)
-        if learning_rate <= 0:
+        if not learning_rate > 0:
             problems.append(f"learning_rate must be above 0, got {learning_rate}")
         elif floor > learning_rate:
             problems.append(f"min_lr={floor} lies above learning_rate={learning_rate}: lower it")

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from etude.engine.numbers import is_count
+
 
 def with_warmup(schedule: optax.Schedule, warmup_steps: int) -> optax.Schedule:
     """Rise linearly to the schedule's first value, then follow the schedule from its start.
@@ -21,8 +23,8 @@ def with_warmup(schedule: optax.Schedule, warmup_steps: int) -> optax.Schedule:
     >>> float(with_warmup(lambda step: 1.0, warmup_steps=2)(0))
     0.5
     """
-    if warmup_steps < 0:
-        raise ValueError(f"with_warmup: warmup_steps must be 0 or more, got {warmup_steps}")
+    if not is_count(warmup_steps, 0):
+        raise ValueError(f"with_warmup: warmup_steps is a whole number from 0, got {warmup_steps}")
 
     def warmed(step: Any) -> Any:
         # Optax's schedules mix whole and floating numbers, which strict promotion refuses.
