@@ -60,7 +60,7 @@ class Result:
     end with the number of a member, as the columns of the history do: `valid/loss.3`.
     """
 
-    model: Any
+    model: Any = field(repr=False)
     #: why the last phase ended, and the same for every visit in order
     reason: Reason
     reasons: tuple[tuple[str, Reason], ...]

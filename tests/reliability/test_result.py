@@ -142,3 +142,9 @@ def test_the_history_is_that_of_its_own_training(tmp_path):
     without, again = alone.fit(), alone.fit()
     results = [first, longer, replaced, without, again]
     assert [len(small.steps_of(result.history)) for result in results] == [4, 6, 2, 3, 3]
+
+
+def test_a_result_is_printed_without_its_model_and_history():
+    result = fit(*ONE).fit()
+    assert repr(result).startswith("Result(reason=<Reason.LENGTH")
+    assert "Array" not in repr(result)
