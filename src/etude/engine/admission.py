@@ -14,7 +14,7 @@
 True
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from types import MethodType
@@ -72,13 +72,21 @@ def check_data(model: PyTree, phase: Phase) -> None:
     if phase.augment is None:
         asked.insert(0, ("", losses, phase.source))
     for where, judges, source in asked:
-        # Learners of one game ask once.
-        owners = {id(owner): owner for owner in map(_owner, judges)}
-        askers = [owner for owner in owners.values() if isinstance(owner, ChecksData)]
-        if askers:
-            for batch in _shown(source):
-                for one in askers:
-                    _ask(where, one, model, batch)
+        show_data(model, judges, source, where)
+
+
+def show_data(model: PyTree, judges: Sequence[Any], source: Source | None, where: str = "") -> None:
+    """Shows the data of a source to those losses that ask for them; `where` is in messages.
+
+    Raises what they raise.
+    """
+    # Learners of one game ask once.
+    owners = {id(owner): owner for owner in map(_owner, judges)}
+    askers = [owner for owner in owners.values() if isinstance(owner, ChecksData)]
+    if askers:
+        for batch in _shown(source):
+            for one in askers:
+                _ask(where, one, model, batch)
 
 
 def _owner(loss: Any) -> Any:

@@ -47,6 +47,18 @@ def _plain(leaf):
     return jax.random.key_data(leaf) if typed else leaf
 
 
+def test_data_are_refused_by_their_values_before_the_first_step():
+    bright = {"images": 2 * IMAGES}
+    trainer = trainer_of(bright)
+    with pytest.raises(et.DataError, match="2"):
+        trainer.fit()
+    with pytest.raises(et.DataError, match="2"):
+        trainer.train(bright, 1, 4)
+    with pytest.raises(et.DataError, match="the validation: "):
+        trainer.train({"images": IMAGES}, 1, 4, val_data=bright)
+    assert trainer.global_step == 0
+
+
 def test_an_epoch_is_its_steps():
     """Of a loader: the same batches one at a time, to rounding; and those of the engine's own."""
     epoch, steps = trainer_of(loader), trainer_of(None)
