@@ -51,16 +51,9 @@ class Backbone(eqx.Module):
         if labels is not None:
             rows = jnp.broadcast_to(labels, (*many, labels.shape[-1])).reshape(-1, labels.shape[-1])
         count = math.prod(many)
-        y: Any = self.net(x.reshape(count, *self.inputs), rows)
-        wanted = (count, *self.outputs)
-        array = isinstance(y, jax.Array)
-        if not array or y.shape != wanted or not jnp.issubdtype(y.dtype, jnp.floating):
-            got = f"{y.dtype} of shape {y.shape}" if array else type(y).__name__
-            raise et.ConfigurationError(
-                f"{self.name}: of a batch of shape {(count, *self.inputs)} it gave {got}, expected "
-                f"real values of shape {wanted}."
-            )
-        return y.reshape(*many, -1)
+        given = (count, *self.inputs)
+        y = self.net(x.reshape(given), rows)
+        return real_values(self.name, given, y, (count, *self.outputs)).reshape(*many, -1)
 
 
 def backbone(
@@ -76,24 +69,55 @@ def backbone(
     Raises:
         ConfigurationError: no function, or one of other shapes or classes.
     """
+    refuse_no_function(owner, name, net, "(x, labels) -> y")
+    found = Backbone(cast(Network, net), inputs, outputs, name)
+    labels = (2, classes) if classes else None
+    told = f"{name} fails for a batch of shape {(2, *inputs)} and labels of shape {labels}"
+    refuse_misfit(owner, told, found, (2, math.prod(inputs)), labels)
+    return found
+
+
+def refuse_no_function(owner: str, name: str, net: Any, form: str) -> None:
+    """Raises `ConfigurationError` for a network that is no function."""
     if not callable(net):
         raise et.ConfigurationError(
-            f"{owner}: {name} is a function (x, labels) -> y; got {type(net).__name__}."
+            f"{owner}: {name} is a function {form}; got {type(net).__name__}."
         )
-    found = Backbone(cast(Network, net), inputs, outputs, name)
-    x = jax.ShapeDtypeStruct((2, math.prod(inputs)), jnp.float32)
-    labels = jax.ShapeDtypeStruct((2, classes), jnp.float32) if classes else None
+
+
+def refuse_misfit(
+    owner: str, told: str, function: Callable[..., Any], *shapes: tuple[int, ...] | None
+) -> None:
+    """Raises `ConfigurationError` for a network that fails for arrays of these shapes.
+
+    `told` says so, and of which. None stands for an argument that is None; nothing is run.
+    """
+    arrays = [None if one is None else jax.ShapeDtypeStruct(one, jnp.float32) for one in shapes]
     try:
-        eqx.filter_eval_shape(found, x, labels)
+        eqx.filter_eval_shape(function, *arrays)
     except et.ConfigurationError as error:
         raise et.ConfigurationError(f"{owner}: {error}") from error
     except Exception as error:
-        given = None if labels is None else labels.shape
         raise et.ConfigurationError(
-            f"{owner}: {name} fails for a batch of shape {(2, *inputs)} and labels of shape "
-            f"{given}: {str(error).rstrip('.')}. Give the network and the model one shape "
+            f"{owner}: {told}: {str(error).rstrip('.')}. Give the network and the model one shape "
             "and the same classes."
         ) from error
+
+
+def real_values(
+    name: str, given: tuple[int, ...], found: Any, shape: tuple[int, ...]
+) -> Float[Array, "..."]:
+    """What a network has found of a batch.
+
+    Raises `ConfigurationError` for no real values, or of another shape: they would be broadcast.
+    """
+    array = isinstance(found, jax.Array)
+    if not array or found.shape != shape or not jnp.issubdtype(found.dtype, jnp.floating):
+        got = f"{found.dtype} of shape {found.shape}" if array else type(found).__name__
+        raise et.ConfigurationError(
+            f"{name}: of a batch of shape {given} it gave {got}, expected real values of shape "
+            f"{shape}."
+        )
     return found
 
 

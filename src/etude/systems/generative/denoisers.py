@@ -7,6 +7,7 @@ None for a model without classes. What `y` means is the model's choice.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, final
 
 import equinox as eqx
@@ -16,6 +17,7 @@ from jaxtyping import Array, Float, Key
 
 import etude as et
 from etude.engine.numbers import is_count
+from etude.systems.generative.backbones import real_values, refuse_misfit, refuse_no_function
 from etude.systems.generative.checks import positive_of, shapes_of, sizes_of
 from etude.systems.generative.examples import with_labels
 from etude.systems.generative.perceptron import Perceptron
@@ -97,36 +99,7 @@ def answer(net: Denoiser, x: Array, time: Array, labels: Array | None) -> Array:
     Raises:
         ConfigurationError: no real values, or of another shape than x: they would be broadcast.
     """
-    y = net(x, time, labels)
-    array = isinstance(y, jax.Array)
-    if not array or y.shape != x.shape or not jnp.issubdtype(y.dtype, jnp.floating):
-        got = f"{y.dtype} of shape {y.shape}" if array else type(y).__name__
-        raise et.ConfigurationError(
-            f"net: of examples x of shape {x.shape} it gave {got}, expected real values of that "
-            "shape. Return one value for each of x."
-        )
-    return y
-
-
-def _check(owner: str, net: Denoiser, shape: tuple[int, ...], classes: int) -> None:
-    """Raises `ConfigurationError` for a network of other examples or classes; nothing is run."""
-    if not callable(net):
-        raise et.ConfigurationError(
-            f"{owner}: net is a function (x, time, labels) -> y; got {type(net).__name__}."
-        )
-    x, time = jnp.zeros((2, *shape)), jnp.zeros(2)
-    labels = jnp.zeros((2, classes)) if classes else None
-    try:
-        eqx.filter_eval_shape(answer, net, x, time, labels)
-    except et.ConfigurationError as error:
-        raise et.ConfigurationError(f"{owner}: {error}") from error
-    except Exception as error:
-        given = None if labels is None else labels.shape
-        raise et.ConfigurationError(
-            f"{owner}: net fails for x of shape {x.shape}, time of shape (2,) and labels of shape "
-            f"{given}: {str(error).rstrip('.')}. Give the network and the model one shape "
-            "and the same classes."
-        ) from error
+    return real_values("net", x.shape, net(x, time, labels), x.shape)
 
 
 def denoiser_of(
@@ -148,7 +121,10 @@ def denoiser_of(
             raise et.ConfigurationError(
                 f"{owner}: hidden has the widths of a perceptron, and net is given. Leave one out."
             )
-        _check(owner, net, shape, classes)
+        refuse_no_function(owner, "net", net, "(x, time, labels) -> y")
+        x, labels = (2, *shape), (2, classes) if classes else None
+        told = f"net fails for x of shape {x}, time of shape (2,) and labels of shape {labels}"
+        refuse_misfit(owner, told, partial(answer, net), x, (2,), labels)
         return net
     hidden = (128, 128) if hidden is None else hidden
     return TimePerceptron.create(key, shape, hidden=hidden, classes=classes, highest=highest)
