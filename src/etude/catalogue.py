@@ -28,9 +28,10 @@ from pydantic import ValidationError
 
 from etude.entry_points import RECIPES, offered
 from etude.errors import ConfigurationError, DataError, suggest
+from etude.experiment import root_of
 from etude.export import load_weights, read_weights
 from etude.kinds import is_mapping
-from etude.recipe import Configuration, Recipe, root_of
+from etude.recipe import Configuration, Recipe
 from etude.run import Run
 
 

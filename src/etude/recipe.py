@@ -32,7 +32,6 @@ it.
 import json
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,25 +39,15 @@ from typing import Any, Generic, Literal, TypeVar
 
 from etude.callbacks.unfailing import Unfailing
 from etude.compilations import shared_compilations
-from etude.devices import chosen, options_for, recorded
 from etude.engine.processes import processes
 from etude.errors import ConfigurationError, RunError, suggest
-from etude.experiment import Experiment
+from etude.experiment import Experiment, How, root_of
 from etude.export import Exportable
-from etude.run import Run, from_recipe, way_on, write_report
-from etude.run.folder import CONFIG, is_run
-from etude.run.trials import (
-    TABLE,
-    finished_of,
-    is_trained,
-    metrics_of,
-    place_of,
-    results_on_test,
-)
+from etude.run import Run, way_on, write_report
+from etude.run.folder import is_run
+from etude.run.trials import TABLE, finished_of, is_trained, metrics_of
 from etude.run.whole_file import write_whole
-from etude.side_by_side import Planned, train_side_by_side
 from etude.table import Table, mean_and_deviation
-from etude.training.signals import Interrupted
 from etude.trial import (
     Configuration as Configuration,
     DataConfiguration as DataConfiguration,
@@ -66,9 +55,6 @@ from etude.trial import (
     Trial as Trial,
 )
 from etude.verbs import Verb
-
-#: What the configuration of a run says of the folder of its experiment.
-HERE, ABOVE = ".", "../.."
 
 C = TypeVar("C", bound=Configuration)
 
@@ -141,61 +127,26 @@ class Recipe(Generic[C]):
         together = processes()
         together.all_agree({"recipe": self.name, **config.model_dump(mode="json")})
 
-        def recorded_before() -> dict[str, Any]:
+        def refuse_unless_free() -> None:
             if is_run(folder) and not (resume or overwrite):
                 raise RunError(
                     f"{folder} holds a run already: go on with it ({way_on(folder)}), give the new "
                     "one another name (--run), or replace it (--overwrite)."
                 )
-            return Run.open(folder, lock=False).config if resume else {}
 
-        before = together.first_says(recorded_before)
+        together.first_says(refuse_unless_free)
         say = (say or Unfailing(sys.stdout).line) if together.is_first else _unsaid
-        trials = self._trials(config)
-        back = None if at is None else (self._number_of(trials, folder, at[0]), at[1])
-        population = population or bool(before.get("population"))
-        devices = chosen(devices, recorded(before))
-        options = options_for(devices, population=population)  # before anything is built
-
-        def records(**more: Any) -> list[dict[str, Any]]:
-            return [self._record(config, trials, n, **more) for n in range(len(trials))]
-
+        how = How(resume, changes, at, overwrite, devices, {"progress": progress}, say)
+        experiment = self._experiment(config, folder)
         with shared_compilations():
-            if population:
-                train_side_by_side(
-                    [
-                        Planned(trial, _place(folder, trials, number), record)
-                        for number, (trial, record) in enumerate(
-                            zip(trials, records(population=True, devices=devices), strict=True)
-                        )
-                    ],
-                    folder,
-                    overwrite=overwrite and not resume,
-                    options={**options, "progress": progress},
-                    say=say,
-                )
-                resume, overwrite = True, False  # their runs are finished; they are measured
-                devices, options = None, {}  # as those of trials that were trained alone
-            outcomes = Experiment(
-                trials,
-                records(devices=devices),
-                folder,
-                frozenset(self.columns.values()),
-                lambda trial, model: self._measured(trial, model, "test"),
-                resume=resume,
-                changes=changes,
-                overwrite=overwrite,
-                back=back,
-                options={**options, "progress": progress},
-                say=say,
-            ).outcomes()
+            outcomes = experiment.train(how, population=population)
             table = self.table([(outcome.trial, outcome.metrics) for outcome in outcomes])
             report = together.first_says(lambda: self._leave(config, outcomes, table, folder))
         say(f"Report: {report}")
         return table
 
     def _leave(self, config: C, outcomes: list[Outcome], table: Table, folder: Path) -> str:
-        """Writes what an experiment leaves beside its runs; the path of the report."""
+        """Writes what an experiment leaves beside its runs; returns the path of the report."""
         if self.draw is not None:
             self.draw(config, outcomes, folder / "figures")
         results = {**asdict(table), "about": dict(self.about()), "citations": self.citations}
@@ -220,23 +171,22 @@ class Recipe(Generic[C]):
         """
         if split not in self.splits:
             raise ConfigurationError(f"There is no split {split!r}. {suggest(split, self.splits)}")
-        root, trials = root_of(folder), self._trials(config)
-        asked = range(len(trials)) if root == folder else [self._number_of(trials, root, folder)]
+        root = root_of(folder)
+        experiment = self._experiment(config, root)
+        count = len(experiment.trials)
+        asked = range(count) if root == folder else [experiment.number_of(folder)]
         recorded = Run.open(root, lock=False).config["configuration"]
-        finished = [
-            (trials[number], place)
-            for number in asked
-            if is_trained(place := _place(root, trials, number), recorded)
-        ]
+        finished = [n for n in asked if is_trained(experiment.place(n), recorded)]
         stands = finished_of(len(finished), len(asked), root)
         if not finished:
             raise RunError(f"There is nothing to measure in {folder}: {stands}")
         if len(finished) < len(asked):
             (say or Unfailing(sys.stdout).line)(stands)
-        measured = [
-            (trial, metrics_of(self._measured(trial, trial.load(place), split))[0])
-            for trial, place in finished
-        ]
+        measured = []
+        for number in finished:
+            trial = experiment.trials[number]
+            model = trial.load(experiment.place(number))
+            measured.append((trial, metrics_of(experiment.measured(trial, model, split))[0]))
         return self.table(measured, split)
 
     def load(self, config: C, folder: Path) -> Any:
@@ -248,12 +198,12 @@ class Recipe(Generic[C]):
 
     def trial_of(self, config: C, folder: Path) -> Trial:
         """The trial whose run is in a folder. Raises what `load` raises."""
-        trials = self._trials(config)
-        return trials[self._number_of(trials, root_of(folder), folder)]
+        experiment = self._experiment(config, root_of(folder))
+        return experiment.trials[experiment.number_of(folder)]
 
     def trial_named(self, config: C, name: str) -> Trial:
         """The trial of a name. Raises `ConfigurationError` if the configuration has none."""
-        trials = self._trials(config)
+        trials = self.trials(config)
         for trial in trials:
             if trial.name == name:
                 return trial
@@ -264,11 +214,12 @@ class Recipe(Generic[C]):
 
     def results(self, config: C, root: Path) -> list[tuple[Trial, dict[str, float]]]:
         """What was measured of the finished trials on the test split; nothing is measured now."""
-        recorded, trials = Run.open(root, lock=False).config["configuration"], self._trials(config)
+        experiment = self._experiment(config, root)
+        recorded = Run.open(root, lock=False).config["configuration"]
         found = []
-        for number, trial in enumerate(trials):
-            metrics = results_on_test(_place(root, trials, number), recorded)
-            if metrics is not None and set(self.columns.values()) <= set(metrics):
+        for number, trial in enumerate(experiment.trials):
+            metrics = experiment.measured_before(number, recorded)
+            if metrics is not None:
                 found.append((trial, metrics))
         return found
 
@@ -276,40 +227,6 @@ class Recipe(Generic[C]):
         """What a reader of its results should know: (title, sentence), where it is known."""
         rows = (("ceiling", self.ceiling), ("licence of the data", self.data_licence))
         return tuple((title, text) for title, text in rows if text)
-
-    def _trials(self, config: C) -> Sequence[Trial]:
-        """The trials, no two of one name: they would share a folder, and count as two seeds."""
-        trials = self.trials(config)
-        counts = Counter(trial.name for trial in trials)
-        if repeated := [name for name, count in counts.items() if count > 1]:
-            raise ConfigurationError(
-                f"{self.name}: got several trials of the name {', '.join(repeated)}; expected one "
-                "of each. Is a value given twice in a list of the configuration? Give it once."
-            )
-        return trials
-
-    def _number_of(self, trials: Sequence[Trial], root: Path, folder: Path) -> int:
-        """Which trial has its run in `folder`."""
-        for number in range(len(trials)):
-            if _same(_place(root, trials, number), folder):
-                return number
-        names = ", ".join(trial.name for trial in trials)
-        raise RunError(f"{folder} is no trial of the recipe {self.name}; its trials: {names}.")
-
-    def _measured(self, trial: Trial, model: Any, split: str) -> Mapping[str, Any]:
-        try:
-            found = trial.evaluate(model, split)
-        except Interrupted:
-            # A judge was being trained: what is said of it is not what to do about this run.
-            raise KeyboardInterrupt from None
-        known = metrics_of(found)[0]
-        for title, name in self.columns.items():
-            if name not in known:
-                raise ConfigurationError(
-                    f"The recipe {self.name} has a column {title!r} of the metric {name!r}, which "
-                    f"the evaluation of {trial.method} does not measure. {suggest(name, known)}"
-                )
-        return found
 
     def table(
         self, results: Sequence[tuple[Trial, Mapping[str, float]]], split: str = "test"
@@ -323,56 +240,11 @@ class Recipe(Generic[C]):
             rows.append((method, *cells))
         return Table(("method", *titles), tuple(rows))
 
-    def _record(
-        self,
-        config: C,
-        trials: Sequence[Trial],
-        number: int,
-        *,
-        population: bool = False,
-        devices: int | None = None,
-    ) -> dict[str, Any]:
-        """The configuration of a trial's run; that of the first one names all of them."""
-        return {
-            "recipe": self.name,
-            "trial": trials[number].name,
-            "experiment": ABOVE if number else HERE,
-            **({} if number else {"trials": [trial.name for trial in trials]}),
-            **({"population": True} if population and not number else {}),
-            "configuration": config.model_dump(mode="json"),
-            **({} if devices is None else {"devices": devices}),
-        }
-
-
-def root_of(folder: Path) -> Path:
-    """The folder of the experiment that a run belongs to.
-
-    Raises `RunError` if there is no run, or if its configuration does not say to which experiment
-    it belongs, `ConfigurationError` if it was not made by a recipe.
-    """
-    config = Run.open(folder, lock=False).config
-    if not from_recipe(config):
-        raise ConfigurationError(
-            f"The run in {folder} was not made by a recipe, so nothing here can build its model. "
-            "Use the script that made it: trainer.resume() goes on, trainer.load() gives the model."
-        )
-    places = {HERE: folder, ABOVE: folder.parent.parent}
-    experiment = config.get("experiment")
-    if experiment not in places:
-        raise RunError(
-            f"{folder / CONFIG} does not say where the experiment of the run is: got experiment: "
-            f"{experiment!r}, expected {HERE!r}, or {ABOVE!r} for a trial. Put back what was there."
-        )
-    return places[experiment]
+    def _experiment(self, config: C, folder: Path) -> Experiment:
+        """Raises `ConfigurationError` if two trials have one name."""
+        recorded = config.model_dump(mode="json")
+        return Experiment(self.name, recorded, self.trials(config), self.columns, folder)
 
 
 def _unsaid(line: str) -> None:
     """What the first of several processes says already."""
-
-
-def _place(folder: Path, trials: Sequence[Trial], number: int) -> Path:
-    return place_of(folder, number, trials[number].name)
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()

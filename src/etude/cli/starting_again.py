@@ -26,9 +26,9 @@ def goes_on(
     field.
 
     Raises `RunError` for those, for the folder of a trial, and for trials that were trained one
-    after another if `population`; and what `etude.recipe.root_of` raises.
+    after another if `population`; and what `etude.experiment.root_of` raises.
     """
-    from etude.recipe import root_of
+    from etude.experiment import root_of
     from etude.run import Run
     from etude.run.folder import POPULATIONS, is_run
     from etude.training.fingerprint import compare
