@@ -82,6 +82,11 @@ REALS = {
     "pow -2": lambda x, p, y, n, b: p**-2,
     "pow of 2": lambda x, p, y, n, b: 2**x,
     "pow of arrays": lambda x, p, y, n, b: p**x,
+    "pow of 0": lambda x, p, y, n, b: x.relu() ** x.relu().detach(),
+    "set where": lambda x, p, y, n, b: set_to(x, b, 2.0),
+    "set rows where": lambda x, p, y, n, b: set_to(x, b[:, 0], y[0]),
+    "set columns where": lambda x, p, y, n, b: set_to(x, (slice(None), b[0]), 0.5),
+    "add where": lambda x, p, y, n, b: x.index_put((b,), y[0, 0], accumulate=True),
     "where": lambda x, p, y, n, b: torch.where(x > 0.5, x, p),
 }
 

@@ -42,7 +42,9 @@ def _divide(a: Any, b: Any, *, rounding_mode: str | None = None) -> Array:
 def _power(a: Any, b: Any) -> Array:
     if isinstance(b, int | float) and float(b).is_integer() and abs(b) <= 64:
         return lax.integer_pow(a.astype(result_type(a, b)), int(b))
-    return jnp.power(*common(a, b))
+    a, b = common(a, b)
+    # 0 to the power 0 is 1, with gradients of 0, where those of `jnp.power` are NaN.
+    return jnp.power(jnp.where((a == 0) & (b == 0), 1, a), b)
 
 
 def _clamp(x: Array, low: Any = None, high: Any = None) -> Array:

@@ -33,9 +33,24 @@ def _index(x: Array, indices: Sequence[Any]) -> Array:
 
 
 def _index_put(x: Array, indices: Sequence[Any], values: Array, accumulate: bool = False) -> Array:
+    if any(one is not None and one.dtype == bool for one in indices):
+        return _mask_put(x, indices, values.astype(x.dtype), accumulate)
     at = x.at[tuple(slice(None) if one is None else one for one in indices)]
     values = values.astype(x.dtype)
     return at.add(values) if accumulate else at.set(values)
+
+
+def _mask_put(x: Array, indices: Sequence[Any], values: Array, accumulate: bool) -> Array:
+    """The same where a truth value says which elements, or rows, are meant."""
+    *before, mask = indices
+    behind = x.ndim - len(before) - mask.ndim
+    if any(one is not None for one in before) or values.ndim > behind:
+        raise ModelError(
+            "a boolean index takes one value, or one row, for all that it means; for others, write "
+            "torch.where(mask, new, x)"
+        )
+    mask = mask.reshape(*mask.shape, *[1] * behind)
+    return jnp.where(mask, x + values if accumulate else values, x)
 
 
 def _grid(index: Array, dim: int) -> tuple[Any, ...]:
