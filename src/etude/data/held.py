@@ -20,6 +20,9 @@ from jaxtyping import PyTree
 
 from etude.data.workers import Workers
 
+#: Bytes.
+ALIGNMENT = 64
+
 
 @dataclass(frozen=True)
 class Held:
@@ -78,13 +81,21 @@ class Held:
         runs = [(blocks[int(numbers[x])].result(), slice(x, y)) for x, y in pairwise(cuts)]
 
         def one(first: np.ndarray, *leaves: np.ndarray) -> np.ndarray:
-            out = np.empty((len(group), *first.shape[1:]), first.dtype)
+            out = _aligned((len(group), *first.shape[1:]), first.dtype)
             for leaf, (_, run) in zip((first, *leaves), runs, strict=True):
                 # Known to be inside: with "raise", NumPy would write to a buffer first.
                 np.take(leaf, rows[run], axis=0, out=out[run], mode="clip")
             return out
 
         return jax.tree.map(one, *[block for block, _ in runs])
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A new array that begins where JAX, on a CPU, takes it without a copy."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True)
