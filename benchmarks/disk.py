@@ -108,7 +108,7 @@ FORMATS = {
 
 def report(quick: bool) -> str:
     """The table of all formats."""
-    return measured_on(QUICK, 2) if quick else measured_on(SIZE, 5)
+    return measured_on(QUICK, 2) if quick else measured_on(SIZE, 3)
 
 
 def measured_on(size: float, rounds: int) -> str:
@@ -264,7 +264,7 @@ def main() -> None:
     """Prints the table, or, in the process that trains, what was found in each round."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.disk", description=__doc__)
     parser.add_argument("--size", type=float, default=SIZE, help="GB of each file")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is None:

@@ -185,9 +185,10 @@ class InChunks:
         """The rows of these numbers; consecutive ones, in any order, are one slice."""
         first, stop = int(numbers.min()), int(numbers.max()) + 1
         if stop - first == len(numbers):
-            rows = np.array(self.array[first:stop])
-            in_order = bool((np.diff(numbers) == 1).all())
-            return rows if in_order else rows[numbers - first]
+            rows = np.asarray(self.array[first:stop])
+            if (np.diff(numbers) != 1).any():
+                return rows[numbers - first]
+            return rows if rows.flags.owndata else rows.copy()
         each, places = np.unique(numbers, return_inverse=True)
         return np.asarray(self.array[each])[places]
 
