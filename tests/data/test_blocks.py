@@ -34,8 +34,8 @@ def test_an_epoch_is_a_permutation_and_a_position_is_sought(length, size, window
     assert len(set(seen)) == len(seen) == (length - length % batch if drop_last else length)
     position = draw.draw(st.integers(0, len(epoch)))
     assert lists(data.batches((5,), 1, position)) == epoch[position:]
-    whole = lists(data.wrapped((5,), 1, 0, 12))
-    assert lists(data.wrapped((5,), 1, position, 12)) == whole[position:]
+    whole = lists(data.wrapped((5,), 1, 0, 70))
+    assert lists(data.wrapped((5,), 1, position, 70)) == whole[position:]
     assert {len(one) for one in whole} == {batch}
 
 
@@ -119,10 +119,11 @@ def test_workers_read_the_next_window_and_no_more():
         (lambda: Blocks(True), "size must be a positive integer; got True"),
         (lambda: Blocks(4, window=-1), "window must be a positive integer; got -1"),
         (lambda: AccessData([[1], [2]], None, shuffle=Blocks(2)), "Blocks mix samples"),
+        (lambda: AccessData(range(2**50), 4, shuffle=Blocks(4)), "Take larger blocks"),
         (lambda: check_shuffle(Blocks(2)), "of AccessData alone"),
         (lambda: AccessData([1], 1, shuffle="blocks"), "shuffle must be True"),
     ],
-    ids=["zero", "bool", "negative", "of batches", "on the device", "by name"],
+    ids=["zero", "bool", "negative", "of batches", "many", "on the device", "by name"],
 )
 def test_what_is_no_block_is_refused(make, message):
     with pytest.raises(DataError, match=message):

@@ -76,7 +76,8 @@ KINDS = {
 def test_the_bits_are_those_of_samples(kind, shuffle, tmp_path):
     (tmp_path / "y").mkdir()
     arrays = {"x": KINDS[kind](tmp_path, X), "y": KINDS[kind](tmp_path / "y", Y)}
-    data = AccessData(arrays, 8, shuffle=shuffle, classes=53)
+    workers = 2 if isinstance(shuffle, Blocks) else 0
+    data = AccessData(arrays, 8, shuffle=shuffle, classes=53, workers=workers)
     samples = [{"x": x, "y": y} for x, y in zip(X, Y, strict=True)]
     one_by_one = AccessData(samples, 8, shuffle=shuffle)
     for ours, theirs in [
@@ -153,6 +154,17 @@ def test_maps_are_read_from_the_file_where_they_show_all_of_it(tmp_path):
         X,
     ):
         assert isinstance(stored(other, "x"), InMemory)
+
+
+def test_odd_shapes_and_names(tmp_path):
+    (tmp_path / "ä b").write_bytes(bytes([0, 1, 1, 0, 1]))
+    bits = np.memmap(os.fsencode(tmp_path / "ä b"), bool, "r")
+    data = AccessData((np.ones((5, 0), np.float32), bits), 2, shuffle=Blocks(2, 1), workers=1)
+    seen = [*data.batches((0,), 0, 0)]
+    assert [x.shape for x, _ in seen] == [(2, 0), (2, 0), (1, 0)]
+    assert sum(int(y.sum()) for _, y in seen) == 3
+    items = AccessData(X[:50].reshape(5, 10, 6), None, shuffle=False)
+    assert [n for _, n in items.sequential()] == [10] * 5
 
 
 def test_a_file_that_was_cut_off_is_named(tmp_path):

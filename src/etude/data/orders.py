@@ -19,6 +19,9 @@ from etude.errors import DataError
 #: Samples whose places in the order are computed at a time.
 PIECE = 4096
 
+#: Blocks whose order, which is drawn, takes a gigabyte.
+MOST_BLOCKS = 2**27
+
 
 @runtime_checkable
 class Order(Protocol):
@@ -77,9 +80,14 @@ def order_on_host(shuffle: Any, length: int, batch: int) -> Order:
     """The order that `shuffle` asks for.
 
     Raises:
-        DataError: no known shuffle, or too many samples to compute their order.
+        DataError: no known shuffle, or too many samples or blocks to make an order of.
     """
     if isinstance(shuffle, Blocks):
+        if (blocks := -(-length // shuffle.size)) > MOST_BLOCKS:
+            raise DataError(
+                f"{length} samples are {blocks} blocks of {shuffle.size}; at most {MOST_BLOCKS} "
+                "can be drawn. Take larger blocks."
+            )
         return BlockOrder(shuffle, length, batch)
     check_shuffle(shuffle)
     if shuffle is False:

@@ -176,7 +176,7 @@ class Reader:
         if isinstance(dataset, StoredArrays):
             leaves, structure = jax.tree.flatten(dataset.rows(np.array(numbers)))
             return (structure.unflatten(rows) for rows in zip(*leaves, strict=True))
-        if not isinstance(dataset, Together):
+        if not self._gives_several:
             return (dataset[index] for index in numbers)
         try:
             samples = [*dataset.__getitems__(numbers)]
@@ -192,6 +192,11 @@ class Reader:
                 f"{len(numbers)}, one for each of {few(numbers)}."
             )
         return iter(samples)
+
+    @cached_property
+    def _gives_several(self) -> bool:
+        # Asked once: of a protocol, it takes as long as to read many samples.
+        return isinstance(self.dataset, Together)
 
     def _name_unread(self, numbers: list[int]) -> None:
         """Raises `DataError` for the first of these samples that cannot be read."""

@@ -240,7 +240,7 @@ def stored(array: Any, name: str) -> Stored:
     if root is None or root.filename is None or root.mode == "c" or not array.flags.c_contiguous:
         return InMemory(array)
     offset = root.offset + array.ctypes.data - root.ctypes.data
-    return InFile(str(root.filename), offset, array.shape, array.dtype)
+    return InFile(os.fsdecode(root.filename), offset, array.shape, array.dtype)
 
 
 def _root(array: Any) -> Any:

@@ -194,5 +194,5 @@ class Fingerprinted(Protocol):
     """A source that says what decides its batches, so that a resume with another one is seen."""
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """Sizes and order, not contents and not speed: numbers, texts, and mappings of these."""
+        """Sizes, order and what tells other data apart, not speed: numbers, texts, mappings."""
         ...
