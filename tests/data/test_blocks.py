@@ -39,6 +39,12 @@ def test_an_epoch_is_a_permutation_and_a_position_is_sought(length, size, window
     assert {len(one) for one in whole} == {batch}
 
 
+def test_blocks_larger_than_the_data_are_the_data():
+    data = AccessData(np.arange(6), 2, shuffle=Blocks(10**9))
+    assert sorted(np.concatenate([*data.batches((0,), 0, 0)])) == [*range(6)]
+    assert next(data.wrapped((0,), 0, 0, None)).shape == (2,)
+
+
 def test_the_order_is_a_pure_function_of_seed_and_epoch_and_not_of_the_reader():
     rows = np.arange(500).reshape(-1, 1)
     alone = AccessData(rows, 20, shuffle=Blocks(25, 4))

@@ -224,7 +224,7 @@ class AccessData:
         if not isinstance(self.shuffle, Blocks):
             return None
         size, window = self.shuffle.size, self.shuffle.window
-        ahead = -(-size * window // self._size)
+        ahead = -(-min(size * window, self.length) // self._size)
         return Held(self._reader, self._pool, size, self.length, ahead)
 
 

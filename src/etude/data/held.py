@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 
 from etude.data.workers import Workers
 
-#: Bytes.
+#: The bytes at whose multiples an array begins that JAX, on a CPU, takes without a copy.
 ALIGNMENT = 64
 
 
@@ -91,7 +91,7 @@ class Held:
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """A new array that begins where JAX, on a CPU, takes it without a copy."""
+    """A new array that begins at a multiple of `ALIGNMENT`."""
     size = int(np.prod(shape)) * dtype.itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
