@@ -144,8 +144,8 @@ def check_shuffle(shuffle: Any) -> None:
     """Raises `DataError` for what is neither a bool nor "exact"."""
     if not (isinstance(shuffle, bool) or (isinstance(shuffle, str) and shuffle == "exact")):
         raise DataError(
-            f"shuffle must be True (an order that is computed), 'exact' (a true permutation) or "
-            f"False; got {shuffle!r}. Blocks are of AccessData alone."
+            "shuffle must be True (an order that is computed), 'exact' (a true permutation), False "
+            f"or, of AccessData alone, Blocks(size); got {shuffle!r}."
         )
 
 

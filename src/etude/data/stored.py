@@ -199,7 +199,7 @@ class InChunks:
         dataset = cast(Any, self.array)
         path = os.path.abspath(dataset.file.filename)
         if not os.path.isfile(path):
-            raise TypeError(f"the HDF5 data set {dataset.name} lies in no file")
+            raise TypeError(f"the HDF5 data set {dataset.name} is in no file that opens, {path}")
         return InHdf5, (path, dataset.name, dataset.shape, dataset.dtype)
 
 
