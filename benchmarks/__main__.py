@@ -14,9 +14,11 @@ from benchmarks import (
     checkpoints,
     convolutions,
     disk,
+    costs,
     generative,
     growth,
     history,
+    layers,
     loggers,
     loops,
     machinery,
@@ -25,6 +27,7 @@ from benchmarks import (
     orders,
     population,
     reading,
+    scaling,
     spikes,
     start,
     waveforms,
@@ -51,6 +54,9 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "generative": generative.report,
     "population": population.report,
     "mesh": mesh.report,
+    "layers": layers.report,
+    "scaling": scaling.report,
+    "costs": costs.report,
 }
 
 

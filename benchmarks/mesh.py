@@ -68,7 +68,8 @@ class Sharded:
 
 def report(quick: bool) -> str:
     """The table, of one process for each number of devices."""
-    rows = [row for devices in ((2,) if quick else (2, 4, 8)) for row in _process(devices, quick)]
+    counts = (2,) if quick else (2, 4, 8)
+    rows = [row for devices in counts for row in in_process("mesh", devices, quick)]
     notes = [
         "Ratios to the loop by hand on the same devices: the median of the rounds (quartiles).",
         "Virtual devices share the cores: this is what the engine adds, not how fast devices are.",
@@ -94,9 +95,11 @@ def rows_of(devices: int, quick: bool) -> list[list[str]]:
     return found
 
 
-def _process(devices: int, quick: bool) -> list[list[str]]:
+def in_process(module: str, devices: int, quick: bool) -> list[list[str]]:
+    """The rows that `python -m benchmarks.MODULE DEVICES` prints, where so many are visible."""
     flags = f"--xla_force_host_platform_device_count={devices} {os.environ.get('XLA_FLAGS', '')}"
-    command = [sys.executable, "-m", "benchmarks.mesh", str(devices), *["--quick"][: int(quick)]]
+    command = [sys.executable, "-m", f"benchmarks.{module}", str(devices)]
+    command += ["--quick"][: int(quick)]
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:

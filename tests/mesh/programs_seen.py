@@ -1,6 +1,7 @@
 """What is in the compiled programs of a transformer; run by `test_mesh_programs.py`."""
 
-import re
+import sys
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -14,11 +15,10 @@ from etude.engine.layout import Layout
 from etude.engine.program import columns
 from etude.systems.generative import CausalTransformer
 
-#: Of an instruction: its kind, and the arrays that it gives.
-COLLECTIVE = re.compile(
-    r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
-)
-SIZES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1, "f64": 8, "bf16": 2}
+sys.path.append(str(Path(__file__).parents[2]))
+
+from benchmarks import scaling
+from benchmarks.collectives import bytes_by_kind, sent
 
 
 def transformer():
@@ -43,18 +43,6 @@ def program(devices, sharding=None):
     return traced.compiled(), bytes_of((state.model, state.learners))
 
 
-def collectives(compiled):
-    """Bytes that each kind of collective gives, over all instructions of a program."""
-    found = {}
-    for arrays, kind in COLLECTIVE.findall(compiled.as_text()):
-        size = 0
-        for name, shape in re.findall(r"(\w+)\[([\d,]*)\]", arrays):
-            numbers = [int(n) for n in shape.split(",") if n]
-            size += SIZES.get(name, 0) * int(np.prod(numbers, dtype=np.int64))
-        found[kind] = found.get(kind, 0) + size
-    return found
-
-
 def check_fully_sharded_memory(counts):
     """Each device keeps an eighth of parameters, moments and averages, and little besides."""
     whole, size = program(8)
@@ -63,17 +51,25 @@ def check_fully_sharded_memory(counts):
     assert before >= size
     assert after <= size / 6, (after, size)
     assert spread.memory_analysis().output_size_in_bytes <= size / 6
-    assert collectives(spread).get("all-gather", 0) > 0
+    assert bytes_by_kind(spread.as_text()).get("all-gather", 0) > 0
 
 
 def check_bytes_of_data_parallel(counts):
     """One step reduces each gradient once, those of the blocks within the loop over the blocks."""
     compiled, _ = program(8)
-    model, found = transformer(), collectives(compiled)
-    layers = len(model.blocks.out.weight)
-    wanted = bytes_of(model) - bytes_of(model.blocks) * (layers - 1) // layers
+    found, wanted = bytes_by_kind(compiled.as_text()), bytes_of(transformer())
     assert set(found) == {"all-reduce"}, found
     assert wanted <= found["all-reduce"] <= 1.02 * wanted, (found, wanted)
+
+
+def check_placed_activations_stay_where_they_are(counts):
+    """FSDP moves the weights of a loss that says where activations are, and else activations."""
+    problem, moved = scaling.six_layers(), {}
+    for placed in (True, False):
+        engine = scaling.Engine(problem, 8, 64, scaling.SHARDED, placed)
+        moved[placed] = sent(bytes_by_kind(engine.compiled.as_text()), 8) / problem.bytes
+    assert moved[True] <= 1.2 * 4 * 7 / 8, moved
+    assert moved[False] >= 3 * moved[True], moved
 
 
 def bytes_of(tree):
