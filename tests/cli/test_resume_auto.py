@@ -182,3 +182,13 @@ def test_a_run_of_no_recipe_is_refused(etude):
     code, _, err = etude(*AUTO)
     assert code == 2
     assert "was not made by a recipe" in err
+
+
+def test_an_interruption_before_there_is_a_run_can_be_repeated(etude, monkeypatch):
+    def interrupted(self, *arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(tiny.recipe), "run", interrupted)
+    code, _, err = etude(*AUTO)
+    assert (code, err) == (3, "Interrupted early; the same command begins again.\n")
+    assert etude("train", "tiny")[0] == 1

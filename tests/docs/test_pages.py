@@ -18,6 +18,7 @@ PAGES = {
 SLOW = {
     "coming_from/seed_000.md",
     "coming_from/seed_004.md",
+    "guide/large_models.md",
     "systems/attractor.md",
     "systems/born_machine.md",
     "systems/generative_autoencoders.md",

@@ -50,8 +50,9 @@ def goes_on(
             f"The trials of the run in {folder} are trained one after another: leave --population "
             "out, or give the new run another name (--run)."
         )
-    made = {"recipe": record["recipe"], "trial": record.get("trial")}
-    changes = compare(made, {"recipe": recipe.name, "trial": recipe.trials(config)[0].name})
+    first = [trial.name for trial in recipe.trials(config)][:1]
+    made = {"recipe": record["recipe"], "first trial": [record.get("trial")]}
+    changes = compare(made, {"recipe": recipe.name, "first trial": first})
     if "recipe" not in changes and (changes or (empty and not together)):
         changes |= changed_fields(folder, config)
     if changes:

@@ -87,20 +87,22 @@ def open_recipe(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
         if own.population is not None:
             config = _repeated(name, config, own.population, line)
         folder = own.run or default
+        how: dict[str, Any] = {"overwrite": own.overwrite, "population": several}
         join(own)
-        if own.resume is None or not _first_says(
+        if own.resume is not None and _first_says(
             lambda: goes_on(recipe, config, folder, population=several)
         ):
-            how = {"overwrite": own.overwrite, "population": several}
-            _run(recipe, config, folder, devices=own.devices, **how)
-            return
-        if speaks() and is_done(recipe, config, folder):
-            print(f"The run in {folder} is finished: nothing is left to train.")
+            how = {"resume": True}  # the run knows whether its trials are trained side by side
+            if speaks() and is_done(recipe, config, folder):
+                print(f"The run in {folder} is finished: nothing is left to train.")
         try:
-            # The run knows whether its trials are trained side by side.
-            _run(recipe, config, folder, resume=True, devices=own.devices)
+            _run(recipe, config, folder, devices=own.devices, **how)
         except OtherSettingsError as error:
             raise OtherSettingsError(error.told, way_to_change(folder, name, config)) from None
+        except KeyboardInterrupt as error:
+            if own.resume is None or str(error):
+                raise
+            raise KeyboardInterrupt("Interrupted early; the same command begins again.") from None
 
     return Opened(
         name,
