@@ -53,6 +53,7 @@ REPORTS: dict[str, Callable[[bool], str]] = {
     "machinery": machinery.report,
     "generative": generative.report,
     "population": population.report,
+    "members": population.over_devices,
     "mesh": mesh.report,
     "layers": layers.report,
     "scaling": scaling.report,

@@ -1,9 +1,15 @@
 """Members side by side against trainings one after another: `python -m benchmarks.population`.
 
 Needs nothing but the package. On a GPU: `python -m benchmarks.population --members 32 --only b`.
+Members over virtual devices of a CPU are measured in a process of their own, which alone is
+`python -m benchmarks.population --over 2`.
 """
 
 import argparse
+import os
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -45,7 +51,8 @@ class Case:
 class Clock(et.Callback):
     """The seconds of the steps after the first chunk, which holds what is done once."""
 
-    def __init__(self) -> None:
+    def __init__(self, time: Callable[[], float] = time.perf_counter) -> None:
+        self.time = time
         self.first = self.last = 0
         self.began = self.ended = 0.0
 
@@ -53,7 +60,7 @@ class Clock(et.Callback):
         return "all"
 
     def on_steps_end(self, event: Any, metrics: Any) -> None:
-        self.ended, self.last = time.perf_counter(), event.step
+        self.ended, self.last = self.time(), event.step
         if not self.began:
             self.began, self.first = self.ended, self.last
 
@@ -220,13 +227,72 @@ def report(quick: bool, only: tuple[str, ...] = tuple(CASES), members: int | Non
     return section("Populations", table(head, rows), notes)
 
 
+class Spreading:
+    """One case on one device without a mesh, and over devices, in the same teams of two."""
+
+    def __init__(self, case: Case, members: int):
+        self.case, self.population = case, et.Population(case.init, members, team=2)
+        once = self.seconds(None, 200)
+        self.steps = int(np.clip(2 * case.seconds / once, 100, 40_000))
+
+    def seconds(self, devices: int | None, steps: int | None = None) -> float:
+        """Seconds of a step of all members, those of all cores together."""
+        clock = Clock(time.process_time)
+        et.Trainer(
+            phases=self.case.phase(self.steps if steps is None else steps),
+            population=self.population, callbacks=[clock], progress=False,
+            mesh=None if devices is None else et.mesh(members=devices),
+        ).fit()  # fmt: skip
+        return clock.seconds_per_step
+
+
+def over_devices(quick: bool) -> str:
+    """The table of members over one device and two, of a process that has two."""
+    flags = f"--xla_force_host_platform_device_count=2 {os.environ.get('XLA_FLAGS', '')}"
+    command = [sys.executable, "-m", "benchmarks.population", "--over", "2", *["--quick"] * quick]
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    head = ["what", "members", "one device of a mesh", "two", "CPU us a step, without a mesh"]
+    notes = [
+        "CPU time of a step of all members, relative to that without a mesh, in the same teams.",
+        "Virtual devices share the cores of a CPU: this is what the mesh adds, not how fast "
+        "several devices are.",
+    ]
+    return section("Members over devices", table(head, rows), notes)
+
+
+def rows_over(devices: int, quick: bool) -> list[list[str]]:
+    """The rows of so many devices, which must be visible."""
+    rows = []
+    for name in ("a", "b"):
+        case = CASES[name]()
+        race = Spreading(case, 4 if quick else 8)
+        kinds = (None, 1, devices)
+        times: dict[int | None, list[float]] = {kind: [] for kind in kinds}
+        for number in range(1 if quick else 7):
+            for kind in kinds if number % 2 else reversed(kinds):
+                times[kind].append(race.seconds(kind))
+        ratios = [str(ratio(times[kind], times[None])) for kind in kinds[1:]]
+        median = f"{1e6 * statistics.median(times[None]):.0f}"
+        rows.append([case.title, str(race.population.count), *ratios, median])
+    return rows
+
+
 def main() -> None:
-    """Prints the table."""
+    """Prints the tables, or the rows of members over devices, separated by tabs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.population", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--members", type=int, help="in place of each case's own number")
     parser.add_argument("--quick", action="store_true", help="one round: does it run at all?")
+    parser.add_argument("--over", type=int, help="members over so many devices; nothing else")
     options = parser.parse_args()
+    if options.over is not None:
+        for row in rows_over(options.over, options.quick):
+            print("\t".join(row))
+        return
     print(report(options.quick, tuple(options.only), options.members))
 
 

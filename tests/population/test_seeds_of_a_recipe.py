@@ -57,6 +57,39 @@ def test_its_runs_are_measured_and_go_on_alone(both, tmp_path):
     assert trainer.resume().history["train/loss"].step[-1] == 20
 
 
+def test_over_devices(both, tmp_path, monkeypatch):
+    """A trial on each of two devices, interrupted and gone on with as it was begun."""
+    folder, (one, _), _ = both
+
+    def failing(*arguments):
+        raise RuntimeError("pulled the plug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("etude.population.handing_out.FinishedPopulation.hand_out", failing)
+        with pytest.raises(RuntimeError, match="plug"):
+            go(tmp_path / "run", population=True, devices=2)
+    assert Run.open(tmp_path / "run", lock=False).config["devices"] == 2
+    assert go(tmp_path / "run", resume=True) == one
+    (begun,) = [
+        event
+        for event in History.open(tmp_path / "run/populations/fast").events
+        if event["event"] == "phase_begin"
+    ]
+    assert begun["devices"] == [0, 1]
+    for place in (".", "trials/fast-1"):
+        mine, alone = (History.open(run / place) for run in (tmp_path / "run", folder / "one"))
+        np.testing.assert_array_equal(mine["train/loss"].value, alone["train/loss"].value)
+        assert "devices" not in Run.open(tmp_path / "run" / place, lock=False).config
+
+
+def test_more_devices_than_trials_are_refused(tmp_path):
+    with pytest.raises(et.ConfigurationError, match=r"fast: A population of 1 .* over 2 devices"):
+        go(tmp_path / "run", config=Lines(repeats=1), population=True, devices=2)
+    with pytest.raises(et.ConfigurationError, match=r"mesh\(members=3\) needs more devices"):
+        go(tmp_path / "run", population=True, devices=3)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_interrupted_and_resumed(tmp_path, monkeypatch):
     folder, two = tmp_path / "run", Lines(methods=2)
@@ -121,6 +154,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     for extra, message in (
         (["--repeats", "4"], "--population is the number of seeds"),
         (["--population", "1"], "--population"),
+        (["--devices", "3"], "got 2 (cpu), expected 3"),
     ):
         given = [] if "--population" in extra else ["--population", "2"]
         assert main([*line[:4], "--overwrite", *given, *extra]) == 2
