@@ -5,7 +5,7 @@ import re
 import jax
 import numpy as np
 import pytest
-from crowd import RATES, close, equal, phase, trainer
+from crowd import RATES, close, equal, init, phase, trainer
 from test_endings import BREAKING, VARY, stopping
 from test_resuming_population import Breaking
 
@@ -129,3 +129,19 @@ def test_what_is_not_spread_over_members_is_refused():
     refused("A population of 1 cannot be spread over 2 devices", mesh=TWO, members=1)
     with pytest.raises(et.ConfigurationError, match=r"this is one model; got a mesh of members=2"):
         et.Trainer(np.zeros(3), phase(hyper={"rate": 0.1}), mesh=TWO, progress=False)
+
+
+@pytest.mark.slow
+def test_a_team_is_where_init_puts_its_first_member():
+    def scattered(key):
+        return jax.device_put(init(key), jax.devices()[int(jax.random.key_data(key)[-1]) % 2])
+
+    vary = {"rate": RATES, "seed": range(1, 4)}
+    result = trainer(phase(), vary, 3, scattered).fit()
+    assert [devices(model) for model in result.model] == [1, 1, 1]
+    whole = trainer(phase(), vary, 3).fit()
+    over = trainer(phase(), vary, 1, scattered, mesh=TWO).fit()
+    assert [devices(model) for model in over.model] == [0, 0, 1]
+    for number in range(3):
+        close(result.member(number), whole.member(number))
+        close(over.member(number), whole.member(number))

@@ -19,10 +19,11 @@ from etude.engine.state import State
 
 
 def together(states: Sequence[State]) -> State:
-    """One state of members whose states have equal shapes, in this order."""
+    """One state of members whose states have equal shapes, in this order, where the first is."""
     if len(states) == 1:
         return states[0]
-    return _stacked(list(states))
+    place = Place.of(states[0].clock)
+    return _stacked([place.put(state) for state in states])
 
 
 def alone(team: State, index: int) -> State:
