@@ -104,10 +104,13 @@ def test_a_team_is_divided_where_it_goes_on_over_devices(tmp_path):
     """To rounding, as teams of another size are; a finished run loads all the same."""
     vary = {"rate": RATES, "seed": range(3)}
     whole = trainer(phase(), vary, 3).fit()
+    cut = [et.ModelCheckpoint(every=et.Steps(4)), Breaking(7)]
     with pytest.raises(RuntimeError, match="plug"):
-        trainer(phase(), vary, 3, run=tmp_path / "run", callbacks=[Breaking(7)]).fit()
+        trainer(phase(), vary, 3, run=tmp_path / "run", callbacks=cut).fit()
     over = trainer(phase(), vary, 3, run=tmp_path / "run", mesh=TWO)
     result = over.resume()
+    (event,) = [one for one in result.history.events if one["event"] == "resume"]
+    assert event["global_step"] == 4
     assert [devices(model) for model in result.model] == [0, 0, 1]
     for number in range(3):
         close(result.member(number), whole.member(number))
