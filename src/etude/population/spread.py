@@ -112,5 +112,6 @@ def unspread(mesh: Any, sharding: Any, count: int) -> Iterator[str]:
     elif mesh.size > count:
         yield (
             f"A population of {count} cannot be spread over {mesh.size} devices, of which some "
-            f"would have no member. Pass mesh=et.mesh(members={count}), or fewer."
+            f"would have no member. Pass at most mesh=et.mesh(members={count}), on the command "
+            f"line --devices {count}."
         )
