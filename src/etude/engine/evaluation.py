@@ -123,7 +123,9 @@ class Evaluator:
             np.asarray(progress, np.float32),
             numbers({} if hyper is None else hyper),
         )
-        for index, (batch, size) in enumerate(source.sequential()):
+        layout = self._layout
+        samples = source.sequential() if layout is None else layout.batches.sequence(source)
+        for index, (batch, size) in enumerate(samples):
             poll()
             if place is None:
                 place = self._layout.place if self._layout else Place.of(arrays, batch)

@@ -6,7 +6,7 @@
 ('data',)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -17,13 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from etude.engine.leaf_roles import is_array
 from etude.engine.mesh import DATA, MEMBERS, check_mesh, said
 from etude.engine.place import Place, put
 from etude.engine.processes import processes
 from etude.engine.sharding import specs_of
+from etude.engine.source import Piece, Share, Shared, Source
 from etude.engine.state import State
 from etude.errors import ConfigurationError
 from etude.kinds import is_a
@@ -50,9 +51,42 @@ class Batches:
         """How many parts a batch has."""
         return self.mesh.shape.get(DATA, 1)
 
+    @cached_property
+    def share(self) -> Share | None:
+        """What this process reads of every batch; None where it reads all of it."""
+        if self.mesh.is_multi_process and DATA in self.mesh.shape:
+            axis = self.mesh.axis_names.index(DATA)
+            here = {device.id for device in self.mesh.local_devices}
+            mine = [
+                place
+                for place, devices in enumerate(np.moveaxis(self.mesh.devices, axis, 0))
+                if any(device.id in here for device in np.ravel(devices))
+            ]
+            if mine == list(range(mine[0], mine[-1] + 1)):
+                return Share(mine[0], mine[-1] + 1, self.devices)
+        return None
+
+    def sequence(self, source: Source) -> Iterator[tuple[PyTree, int]]:
+        """The samples of a source in order, as `put` takes them: of a shared one, the share."""
+        if self.share is not None and isinstance(source, Shared):
+            return source.share_of_sequence(self.share)
+        return source.sequential()
+
     def put(self, tree: PyTree) -> PyTree:
-        """`tree` on the devices."""
-        return jax.tree.map(lambda leaf: put(leaf, self._sharding(leaf)), tree)
+        """`tree`, or the pieces that this process has of it, on the devices."""
+
+        def one(leaf: Any) -> Array:
+            if not isinstance(leaf, Piece):
+                return put(leaf, self._sharding(leaf))
+            array = np.asarray(leaf.array)
+            array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+            if array.shape == leaf.shape:  # every process has read it all
+                return put(array, self._sharding(array))
+            sharding = NamedSharding(self.mesh, PartitionSpec(DATA))
+            make = jax.make_array_from_process_local_data  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            return make(sharding, array, leaf.shape)
+
+        return jax.tree.map(one, tree)
 
     def spread(self, tree: PyTree) -> PyTree:
         """`tree`, traced, with its samples computed where they belong."""

@@ -29,8 +29,10 @@ class Programs:
         began = time.perf_counter()
         if not isinstance(source, Resident):
             layout = visit.plan.layout
-            place = Place.of(visit.state.clock) if layout is None else layout.batches
-            self._readers[name] = Prefetch(source, place)
+            if layout is None:
+                self._readers[name] = Prefetch(source, Place.of(visit.state.clock))
+            else:
+                self._readers[name] = Prefetch(source, layout.batches, layout.batches.share)
         kept = name in self.executors
         executor = self.executors[name] if kept else self.settings.executor
         metrics = self.settings.bound[name].metrics
