@@ -1,7 +1,7 @@
 """The devices that the trainings of an experiment are spread over."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from jaxtyping import PyTree
@@ -33,10 +33,22 @@ def recorded(config: Mapping[str, Any]) -> int | None:
     return devices if isinstance(devices, int) else None
 
 
+def counted(devices: int | Literal["all"] | None) -> int | None:
+    """How many devices are asked for.
+
+    >>> counted("all") == jax.device_count(), counted(4)
+    (True, 4)
+    """
+    return jax.device_count() if devices == "all" else devices
+
+
 def chosen(devices: int | None, before: int | None) -> int | None:
     """How many devices take part: as many as asked for, or as before; of several processes all.
 
     Raises `ConfigurationError` if several processes are asked for fewer than all.
+
+    >>> chosen(2, 4), chosen(None, 4)
+    (2, 4)
     """
     if processes().alone:
         return before if devices is None else devices

@@ -39,6 +39,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from etude.callbacks.unfailing import Unfailing
 from etude.compilations import shared_compilations
+from etude.devices import counted
 from etude.engine.processes import processes
 from etude.errors import ConfigurationError, RunError, suggest
 from etude.experiment import Experiment, How, root_of
@@ -106,7 +107,7 @@ class Recipe(Generic[C]):
         at: tuple[Path, str] | None = None,
         overwrite: bool = False,
         population: bool = False,
-        devices: int | None = None,
+        devices: int | Literal["all"] | None = None,
         progress: bool = True,
         say: Callable[[str], None] | None = None,
     ) -> Table:
@@ -136,7 +137,7 @@ class Recipe(Generic[C]):
 
         together.first_says(refuse_unless_free)
         say = (say or Unfailing(sys.stdout).line) if together.is_first else _unsaid
-        how = How(resume, changes, at, overwrite, devices, {"progress": progress}, say)
+        how = How(resume, changes, at, overwrite, counted(devices), {"progress": progress}, say)
         experiment = self._experiment(config, folder)
         with shared_compilations():
             outcomes = experiment.train(how, population=population)

@@ -78,7 +78,7 @@ def test_a_killed_process_ends_the_other(tmp_path, killed):
     ends = run("resumed", tmp_path, processes=3, devices=1)
     # The rows of 16 do not divide by three: other processes are refused, two go on.
     assert [end.code for end in ends] == [2, 2, 2]
-    assert "divide" in ends[0].told["error"]
+    assert "not divisible by the 3 devices" in ends[0].told["error"]
     ends = run("resumed", tmp_path, processes=2, devices=1)
     assert [end.code for end in ends] == [0, 0], ends[0].out
 

@@ -1,11 +1,12 @@
 """`etude train` and `etude resume`. Heavy modules load inside."""
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from etude.cli.commands import RECIPE
 from etude.cli.configuring import read_file
@@ -16,7 +17,17 @@ from etude.cli.starting_again import goes_on, is_done, way_to_change
 from etude.config import OutputFolder, near_match
 from etude.errors import OtherSettingsError, UsageError
 
-DEVICES = "devices that the samples of each batch are spread over, or those of --population"
+DEVICES = "devices that batches, or the trials of --population, are spread over; all: every one"
+
+
+def _devices(value: Any) -> Any:
+    count = int(value) if isinstance(value, int | str) and re.fullmatch(r"\d+", str(value)) else 0
+    if value in (None, "all") or (count and not isinstance(value, bool)):
+        return count or value
+    raise ValueError(f"expected a number of devices, or 'all'{near_match(str(value), ['all'])}")
+
+
+Devices = Annotated[int | Literal["all"] | None, BeforeValidator(_devices)]
 
 
 class TrainOptions(ProcessOptions, frozen=True):
@@ -36,7 +47,7 @@ class TrainOptions(ProcessOptions, frozen=True):
         ge=2,
         description="train so many seeds of each method side by side; in place of --repeats",
     )
-    devices: int | None = Field(None, ge=1, description=DEVICES)
+    devices: Devices = Field(None, description=DEVICES)
 
     @field_validator("resume", mode="before")
     @classmethod
@@ -65,7 +76,7 @@ class ResumeOptions(ProcessOptions, frozen=True):
     changes: Literal["refuse", "allow"] = Field(
         "refuse", description="what becomes of settings that are other than the run's"
     )
-    devices: int | None = Field(None, ge=1, description=f"{DEVICES}; none: as before")
+    devices: Devices = Field(None, description=f"{DEVICES}; none: as before")
     recipe: str | None = Field(None, min_length=1, description=RECIPE)
 
 

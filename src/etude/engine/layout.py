@@ -211,11 +211,11 @@ def layout_of(mesh: Any, sharding: Any, model: PyTree) -> Layout | None:
                 f"one model; got a mesh of {said(layout.mesh)}. Pass mesh=et.mesh(data=4), which "
                 "spreads its batches, or Trainer(phases=..., population=...)."
             )
-        if together.count > 1 and len(layout.mesh.local_devices) < jax.local_device_count():
+        if together.count > 1 and layout.mesh.size < jax.device_count():
             raise ConfigurationError(
-                f"mesh({said(layout.mesh)}) leaves out devices of process {together.number}. Of "
-                f"several processes all take part with all devices: make it of "
-                f"{jax.device_count()}, as et.mesh(data={jax.device_count()})."
+                f"mesh({said(layout.mesh)}) leaves out devices of the {together.count} processes, "
+                f"which all take part with all they have: got {layout.mesh.size}, expected "
+                f"{jax.device_count()}. Pass et.mesh(data={jax.device_count()})."
             )
         return layout
     if together.count > 1:
