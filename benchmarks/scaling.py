@@ -150,9 +150,8 @@ def report(quick: bool) -> str:
         "a scattered sum, as on a GPU, takes (n - 1) / n less.",
         "FSDP, not placed: the loss does not say where activations are, and XLA moves those.",
     ]
-    return section("Scaling over virtual devices", table(TIMES, times), notes) + section(
-        "Bytes of collectives", table(BYTES, moved), about
-    )
+    first = section("Scaling over virtual devices", table(TIMES, times), notes)
+    return f"{first}\n{section('Bytes of collectives', table(BYTES, moved), about)}"
 
 
 def rows_of(devices: int, quick: bool) -> list[list[str]]:
