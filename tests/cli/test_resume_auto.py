@@ -177,11 +177,20 @@ def test_bad_input_is_one_message(etude, line, words):
     assert not Path("runs").exists()
 
 
-def test_a_run_of_no_recipe_is_refused(etude):
-    Run.create(Path("a"), {"phases": ["fit"]}, 0).close()
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"phases": ["fit"]}, "was not made by a recipe"),
+        ({"recipe": "tiny", "configuration": [3], "experiment": "."}, "expected '(absent)'"),
+        ({"recipe": "tiny", "configuration": {}, "experiment": "x"}, "Put back what was there"),
+    ],
+    ids=["of no recipe", "edited", "of nowhere"],
+)
+def test_a_run_that_cannot_be_known_again_is_refused(etude, config, words):
+    Run.create(Path("a"), config, 0).close()
     code, _, err = etude(*AUTO)
     assert code == 2
-    assert "was not made by a recipe" in err
+    assert words in err
 
 
 def test_an_interruption_before_there_is_a_run_can_be_repeated(etude, monkeypatch):

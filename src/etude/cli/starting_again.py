@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from etude.cli.options import words
 from etude.errors import RunError
+from etude.kinds import is_mapping
 
 if TYPE_CHECKING:
     from etude.recipe import Configuration, Recipe
@@ -77,7 +78,8 @@ def changed_fields(folder: Path, config: "Configuration") -> "Changes":
     from etude.training.fingerprint import compare
 
     recorded = Run.open(folder, lock=False).config["configuration"]
-    return compare(flat(recorded), flat(config.model_dump(mode="json")))
+    before = flat(recorded) if is_mapping(recorded) else {}  # it was edited by hand
+    return compare(before, flat(config.model_dump(mode="json")))
 
 
 def way_to_change(folder: Path, recipe: str, config: "Configuration") -> str:
