@@ -106,7 +106,10 @@ def test_the_loop_repeats_what_is_worth_it(shell, text, code, times):
     assert script.told("etude") == ["etude train tiny --run a run --resume auto --seed 1"] * times
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_the_loop_passes_a_signal_on_and_ends(shell, tmp_path, number):
     script = shell(LOOP)
     script.command("etude", SAVES)
