@@ -79,7 +79,7 @@ def test_where_a_sample_stands_cannot_be_told():
 def test_each_block_is_read_once_and_dropped():
     reads = []
 
-    def read(samples):
+    def read(samples, into):
         reads.append((int(samples[0]), len(samples)))
         return samples
 

@@ -28,11 +28,12 @@ ALIGNMENT = 64
 class Held:
     """Maps groups of samples to batches, as a reader does, and reads each block once.
 
-    A block is dropped when none of the groups `ahead` needs it. With workers, the blocks of these
-    are read before they are asked for.
+    A block is dropped when none of the groups `ahead` needs it, and its memory is given to another:
+    to get new memory costs as much as to fill it. With workers, the blocks of these groups are read
+    before they are asked for.
     """
 
-    reader: Callable[[np.ndarray], PyTree]
+    reader: Callable[[np.ndarray, PyTree], PyTree]
     workers: Workers | None
     size: int
     length: int
@@ -42,7 +43,7 @@ class Held:
         """The batches of the groups, in their order."""
         begin = self._later if self.workers is None else self.workers.submitting()
         blocks: dict[int, Future[PyTree] | _Later] = {}
-        needed, waiting = Counter[int](), deque[np.ndarray]()
+        needed, waiting, spare = Counter[int](), deque[np.ndarray](), list[PyTree]()
         try:
             for group in chain(groups, repeat(None)):
                 if group is not None:
@@ -50,7 +51,8 @@ class Held:
                     for number in self._blocks(group):
                         needed[number] += 1
                         if number not in blocks:
-                            blocks[number] = begin(self._samples(number))
+                            into = spare.pop() if spare else None
+                            blocks[number] = begin(self._samples(number), into)
                     if len(waiting) <= self.ahead:
                         continue
                 if not waiting:
@@ -60,14 +62,15 @@ class Held:
                 for number in self._blocks(group):
                     needed[number] -= 1
                     if not needed[number]:
-                        del needed[number], blocks[number]
+                        del needed[number]
+                        spare.append(blocks.pop(number).result())
                 yield batch
         finally:
             for block in blocks.values():
                 block.cancel()
 
-    def _later(self, samples: np.ndarray) -> "_Later":
-        return _Later(self.reader, samples)
+    def _later(self, samples: np.ndarray, into: PyTree) -> "_Later":
+        return _Later(self.reader, samples, into)
 
     def _samples(self, block: int) -> np.ndarray:
         return np.arange(block * self.size, min((block + 1) * self.size, self.length))
@@ -102,15 +105,16 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 class _Later:
     """A block that is read when it is first used."""
 
-    reader: Callable[[np.ndarray], PyTree]
+    reader: Callable[[np.ndarray, PyTree], PyTree]
     samples: np.ndarray
+    into: PyTree
 
     def result(self) -> PyTree:
         return self._read
 
     @cached_property
     def _read(self) -> PyTree:
-        return self.reader(self.samples)
+        return self.reader(self.samples, self.into)
 
     def cancel(self) -> None:
         pass

@@ -114,13 +114,16 @@ class Reader:
     classes: int | None = None
     allow_nonfinite: bool = False
 
-    def __call__(self, indices: np.ndarray) -> PyTree:
-        """The batch of the samples `indices`. Raises `DataError` naming the sample."""
+    def __call__(self, indices: np.ndarray, into: PyTree = None) -> PyTree:
+        """The batch of the samples `indices`. Raises `DataError` naming the sample.
+
+        `into` is a batch whose arrays may be filled instead of new ones.
+        """
         if self.batched:
             return self._batch(int(indices[0]))
         form = self._form
         if isinstance(self.dataset, StoredArrays) and self.transform is None:
-            columns = self._rows(self.dataset, form, indices)
+            columns = self._rows(self.dataset, form, indices, into)
         else:
             columns = self._stacked(form, indices.tolist())
         batch = jax.tree.unflatten(form.structure, columns)
@@ -128,10 +131,12 @@ class Reader:
             check_labels_in(batch, self.classes, indices)
         return batch
 
-    def _rows(self, arrays: StoredArrays, form: Form, indices: np.ndarray) -> list[np.ndarray]:
+    def _rows(
+        self, arrays: StoredArrays, form: Form, indices: np.ndarray, into: PyTree
+    ) -> list[np.ndarray]:
         """The arrays of a batch as they are read."""
         numbers = indices.tolist()
-        leaves = jax.tree.leaves(arrays.rows(indices))
+        leaves = jax.tree.leaves(arrays.rows(indices, into))
         pairs = zip(form.kinds, leaves, strict=True)
         return [self._column(kind, rows, rows, numbers) for kind, rows in pairs]
 

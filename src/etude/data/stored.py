@@ -43,11 +43,21 @@ class Chunked(Protocol):
 
 
 @runtime_checkable
+class Direct(Protocol):
+    """An array of HDF5, which can be read to where another array is."""
+
+    def read_direct(self, dest: Any, source_sel: Any, /) -> None: ...
+
+
+@runtime_checkable
 class Stored(Protocol):
     """One array of a data set."""
 
-    def read(self, numbers: np.ndarray) -> np.ndarray:
-        """The rows of these numbers, as a new array. Raises whatever the file does."""
+    def read(self, numbers: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
+        """The rows of these numbers, as a new array. Raises whatever the file does.
+
+        `into` is an array that may be filled instead, if it is like these.
+        """
         ...
 
 
@@ -96,12 +106,16 @@ class StoredArrays:
     def __getitem__(self, index: int) -> PyTree:
         return jax.tree.map(lambda rows: rows[0], self.rows(np.array([index])))
 
-    def rows(self, numbers: np.ndarray) -> PyTree:
-        """The samples of these numbers, stacked. Raises `DataError` naming array, file, samples."""
+    def rows(self, numbers: np.ndarray, into: PyTree = None) -> PyTree:
+        """The samples of these numbers, stacked: in new arrays, or in those of other samples.
+
+        Raises `DataError` naming array, file and samples.
+        """
         found: list[np.ndarray] = []
-        for name, array in zip(self._names, self._arrays, strict=True):
+        used = [None] * len(self._arrays) if into is None else jax.tree.leaves(into)
+        for name, array, old in zip(self._names, self._arrays, used, strict=True):
             try:
-                found.append(array.read(numbers))
+                found.append(array.read(numbers, old))
             except Exception as error:
                 raise DataError(
                     f"{name} could not be read for samples {few(numbers.tolist())}: "
@@ -127,7 +141,7 @@ class InMemory:
 
     array: np.ndarray
 
-    def read(self, numbers: np.ndarray) -> np.ndarray:
+    def read(self, numbers: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
         """The rows of these numbers."""
         return np.asarray(self.array[numbers])
 
@@ -153,9 +167,11 @@ class InFile:
     shape: tuple[int, ...]
     dtype: np.dtype
 
-    def read(self, numbers: np.ndarray) -> np.ndarray:
+    def read(self, numbers: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
         """The rows of these numbers: one read for each run of consecutive ones."""
-        rows = np.empty((len(numbers), *self.shape[1:]), self.dtype)
+        shape = len(numbers), *self.shape[1:]
+        rows = _like(into, shape, self.dtype)
+        rows = np.empty(shape, self.dtype) if rows is None else rows
         size = rows.nbytes // len(numbers)
         target = rows.reshape(-1).view(np.uint8).data
         cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
@@ -181,12 +197,17 @@ class InChunks:
 
     array: Chunked
 
-    def read(self, numbers: np.ndarray) -> np.ndarray:
+    def read(self, numbers: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
         """The rows of these numbers; consecutive ones, in any order, are one slice."""
         first, stop = int(numbers.min()), int(numbers.max()) + 1
         if stop - first == len(numbers):
+            shape, in_order = (len(numbers), *self.array.shape[1:]), (np.diff(numbers) == 1).all()
+            old = _like(into, shape, self.array.dtype)
+            if in_order and old is not None and isinstance(self.array, Direct):
+                self.array.read_direct(old, np.s_[first:stop])
+                return old
             rows = np.asarray(self.array[first:stop])
-            if (np.diff(numbers) != 1).any():
+            if not in_order:
                 return rows[numbers - first]
             return rows if rows.flags.owndata else rows.copy()
         each, places = np.unique(numbers, return_inverse=True)
@@ -213,9 +234,9 @@ class InHdf5:
     shape: tuple[int, ...]
     dtype: np.dtype
 
-    def read(self, numbers: np.ndarray) -> np.ndarray:
+    def read(self, numbers: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
         """The rows of these numbers."""
-        return self._opened.read(numbers)
+        return self._opened.read(numbers, into)
 
     @cached_property
     def _opened(self) -> InChunks:
@@ -241,6 +262,12 @@ def stored(array: Any, name: str) -> Stored:
         return InMemory(array)
     offset = root.offset + array.ctypes.data - root.ctypes.data
     return InFile(os.fsdecode(root.filename), offset, array.shape, array.dtype)
+
+
+def _like(array: np.ndarray | None, shape: tuple[int, ...], dtype: Any) -> np.ndarray | None:
+    """The array, if it is one of this shape and dtype."""
+    fits = array is not None and (array.shape, array.dtype) == (shape, dtype)
+    return array if fits else None
 
 
 def _root(array: Any) -> Any:

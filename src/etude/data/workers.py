@@ -13,8 +13,11 @@ from etude.data.processes import ReaderProcess
 from etude.data.reader import Reader
 from etude.engine.surroundings import Surroundings
 
-#: Makes a batch of the samples of a group.
-Read = Callable[[Surroundings, np.ndarray], PyTree]
+#: Makes a batch of the samples of a group, in the arrays of another batch if it can.
+Read = Callable[[Surroundings, np.ndarray, PyTree], PyTree]
+
+#: Starts that.
+Submit = Callable[[np.ndarray, PyTree], Future[PyTree]]
 
 #: Batches on their way, for each worker.
 AHEAD = 2
@@ -38,7 +41,11 @@ class Workers:
     def map(self, groups: Iterator[np.ndarray]) -> Iterator[PyTree]:
         """The batches of the groups, each started a few before it is asked for."""
         pending: deque[Future[PyTree]] = deque()
-        submit = self.submitting()
+        begin = self.submitting()
+
+        def submit(group: np.ndarray) -> Future[PyTree]:
+            return begin(group, None)
+
         try:
             pending.extend(map(submit, islice(groups, self._ahead)))
             while pending:
@@ -49,17 +56,17 @@ class Workers:
             for future in pending:
                 future.cancel()
 
-    def submitting(self) -> Callable[[np.ndarray], Future[PyTree]]:
+    def submitting(self) -> Submit:
         """A function that starts to read a group, under the settings that hold in this thread."""
         # The settings of JAX decide about types, and hold in no thread or process but this one.
         here = Surroundings.here() if self._kind == "thread" else Surroundings.here().portable()
-        return lambda group: self._pool.submit(self._read, here, group)
+        return lambda group, into: self._pool.submit(self._read, here, group, into)
 
 
 def _read_here(reader: Reader) -> Read:
-    def read(surroundings: Surroundings, indices: np.ndarray) -> PyTree:
+    def read(surroundings: Surroundings, indices: np.ndarray, into: PyTree) -> PyTree:
         with surroundings.entered():
-            return reader(indices)
+            return reader(indices, into)
 
     return read
 
@@ -73,7 +80,7 @@ class _Own(threading.local):
 def _read_elsewhere(reader: Reader) -> Read:
     own = _Own()
 
-    def read(surroundings: Surroundings, indices: np.ndarray) -> PyTree:
+    def read(surroundings: Surroundings, indices: np.ndarray, into: PyTree) -> PyTree:
         if own.process is None:
             own.process = ReaderProcess(reader)
         return own.process.read(surroundings, indices)
