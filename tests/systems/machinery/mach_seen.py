@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from etude.systems.machinery.recipes.networks import READ_BY
 from fields import Change
 
 
@@ -46,7 +47,9 @@ def first_update(optimizer):
 def training(recipe, **beside):
     """The changes of the fields that all of these recipes have."""
     seen = seen_of(recipe)
-    envelope, cnn = {**beside, "networks": ("envelope",)}, {**beside, "networks": ("CNN",)}
+    envelope = {**beside, "networks": ("envelope",)}
+    either = {name: one for name, one in beside.items() if name not in READ_BY["envelope"]}
+    cnn = {**either, "networks": ("CNN",)}
     return {
         "seed": Change(0, 1, seen, beside),
         "repeats": Change(1, 2, seen, beside),
@@ -59,5 +62,5 @@ def training(recipe, **beside):
         "epochs": Change(2, 3, seen, beside),
         "rate": Change(0.1, 0.2, seen, beside),
         "batch": Change(8, 9, seen, beside),
-        "networks": Change(("CNN",), ("envelope",), seen, beside),
+        "networks": Change(("CNN",), ("envelope",), seen, either),
     }

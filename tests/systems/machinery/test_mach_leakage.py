@@ -25,7 +25,6 @@ SMALL = {
     "lines": 8,
     "bands": 2,
     "width": 4,
-    "channels": (2,),
     "epochs": 1,
     "repeats": 1,
     "networks": ("envelope",),
@@ -157,3 +156,20 @@ def test_each_augmentation_reaches_the_training():
     ]
     found = trials[0].evaluate(trials[0].build(progress=False).settings.model, "test")
     assert set(augmentation_recipe.columns.values()) <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "told"),
+    [
+        (Leakage, {"networks": ("CNN",), "bands": 3}, "bands=3 is of 'envelope', which is not in"),
+        (Augmented, {"networks": ("envelope",), "channels": (2,)}, "channels=.2,. is of 'CNN'"),
+        (Augmented, {"augmentations": ("noise",), "masked": 3}, "masked=3 is of 'masking'"),
+    ],
+    ids=["bands", "channels", "masked"],
+)
+def test_settings_of_what_is_not_chosen_are_refused_by_name(kind, settings, told):
+    with pytest.raises(ValueError, match=told):
+        kind(**settings)
+    (field,) = settings.keys() & {"networks", "augmentations"}
+    assert kind(**{name: one for name, one in settings.items() if name != field})
+    assert kind(**kind(**{field: settings[field]}).model_dump()), "what a run recorded is read"

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import etude as et
 from etude.augment import gaussian_noise, mixup, time_masking, time_shift
@@ -16,7 +16,14 @@ from etude.recipe import Recipe, Trial
 from etude.systems.machinery.models import AbstractNetwork
 from etude.systems.machinery.recipes import citations
 from etude.systems.machinery.recipes.leakage import Simulations, divided, export
-from etude.systems.machinery.recipes.networks import Network, measured, network, seeds, trainer
+from etude.systems.machinery.recipes.networks import (
+    Network,
+    measured,
+    network,
+    refuse_unread,
+    seeds,
+    trainer,
+)
 from etude.systems.machinery.signals.values import weighted
 from etude.systems.machinery.simulation import ROLLING_CLASSES
 
@@ -34,6 +41,12 @@ class Augmented(Simulations, frozen=True):
     snr_db: float = Field(10.0, description="of the noise that is added, dB")
     masked: int = Field(512, ge=0, description="samples of the widest mask")
     gain: float = Field(10.0, ge=0, description="standard deviation of the gain of a path, dB")
+
+    @model_validator(mode="after")
+    def _augmented(self) -> "Augmented":
+        read_by = {"noise": ("snr_db",), "masking": ("masked",), "another path": ("gain",)}
+        refuse_unread(self, "augmentations", read_by)
+        return self
 
 
 def trials(config: Augmented) -> list[Trial]:

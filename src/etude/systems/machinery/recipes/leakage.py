@@ -29,6 +29,7 @@ from etude.systems.machinery.recipes.networks import (
     exportable,
     measured,
     network,
+    refuse_unread,
     seeds,
     trainer,
 )
@@ -63,6 +64,11 @@ class Simulations(Training, frozen=True):
     window: int = Field(2048, ge=256, description="samples of a window, at 20480 Hz")
     lines: int = Field(40, ge=1, description="lines of the envelope's spectrum")
     epochs: int = Field(40, ge=1, description="passes over the training windows")
+
+    @model_validator(mode="after")
+    def _read(self) -> "Simulations":
+        refuse_unread(self, "networks")
+        return self
 
 
 class Leakage(Simulations, frozen=True):

@@ -31,6 +31,7 @@ from etude.systems.machinery.recipes.networks import (
     measured,
     network,
     one_of_each,
+    refuse_unread,
     seeds,
     trainer,
 )
@@ -67,6 +68,11 @@ class Recordings(Training, frozen=True):
         description="as recorded: training recordings are not resampled, so that the rate tells "
         "the class; those of the test are",
     )
+
+    @model_validator(mode="after")
+    def _read(self) -> "Recordings":
+        refuse_unread(self, "networks")
+        return self
 
     @model_validator(mode="after")
     def _apart(self) -> "Recordings":

@@ -1,6 +1,6 @@
 """The networks that the recipes on windows compare, and how they are trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from jaxtyping import Array, Int
 from pydantic import Field
 
 import etude as et
+from etude.config import refuse
 from etude.export import Exportable, one_by_one
 from etude.predictions import in_parts
 from etude.recipe import Configuration
@@ -40,6 +41,37 @@ class Training(Configuration, frozen=True):
     epochs: int = Field(30, ge=1, description="passes over the training windows")
     rate: float = Field(2e-3, gt=0, description="learning rate (AdamW), falls along a cosine")
     batch: int = Field(64, ge=1, description="windows per step")
+
+
+#: Fields of `Training` that one of the networks reads alone.
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "envelope": ("bands", "lines", "width"),
+    "CNN": ("channels",),
+}
+
+
+def refuse_unread(
+    config: Configuration, field: str, read_by: Mapping[str, tuple[str, ...]] = READ_BY
+) -> None:
+    """Raises `ValueError` for settings of what is not chosen, which nothing would read.
+
+    Args:
+        config: of a recipe.
+        field: what is chosen, as `networks`.
+        read_by: the fields that each choice reads alone.
+    """
+    chosen, fields = getattr(config, field), type(config).model_fields
+    refuse(
+        type(config).__name__,
+        [
+            f"{name}={getattr(config, name)!r} is of {choice!r}, which is not in {field}: add "
+            f"that, or leave {name} out"
+            for choice, names in read_by.items()
+            if choice not in chosen
+            for name in names
+            if getattr(config, name) != fields[name].default
+        ],
+    )
 
 
 def network(config: Training, kind: Network, classes: int, seed: int) -> AbstractNetwork:
