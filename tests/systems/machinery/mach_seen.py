@@ -62,5 +62,6 @@ def training(recipe, **beside):
         "epochs": Change(2, 3, seen, beside),
         "rate": Change(0.1, 0.2, seen, beside),
         "batch": Change(8, 9, seen, beside),
-        "networks": Change(("CNN",), ("envelope",), seen, either),
+        # Long enough for the envelope network as it is by default.
+        "networks": Change(("CNN",), ("envelope",), seen, {**either, "window": 1024}),
     }
