@@ -298,3 +298,18 @@ def test_metadata_of_a_batch_are_those_that_were_asked_for():
     batch = {"signal": X, "label": Y, "speed": Y, "load": Y}
     assert set(read_batch("mine", batch, ["load"]).metadata) == {"load"}
     assert set(read_batch("mine", batch).metadata) == {"speed", "load"}
+
+
+@pytest.mark.parametrize("place", ["train", "valid"])
+def test_labels_of_no_class_are_refused_before_anything_is_trained(place):
+    wrong = (X, Y + 1)
+    train, valid = (wrong, (X, Y)) if place == "train" else ((X, Y), wrong)
+    told = r"labels from 1 to 2 for a network of 2 classes.*make the network with 3"
+    with pytest.raises(et.DataError, match=told):
+        DistillationTrainer(network(), network(), progress=False).phases(train, valid)
+    stages = ProgressiveResizingTrainer(network(), schedule=[(16, 1)], progress=False)
+    with pytest.raises(et.DataError, match=told):
+        stages.phases(train, valid)
+    pictures = {"stft": (TALL, Y), "cwt": (WIDE, Y[:8] + 1)}
+    with pytest.raises(et.DataError, match=told):
+        several(**{"train_loaders" if place == "train" else "val_loaders": pictures})

@@ -9,10 +9,15 @@ import optax
 from jaxtyping import Array
 
 import etude as et
-from etude.losses import DistillationLoss
+from etude.losses import DistillationLoss, cross_entropy
 from etude.optim import OptimizerConfig
 from etude.systems.machinery.training.batches import read_batch
-from etude.systems.machinery.training.objective import accuracy, forward, has_many_labels
+from etude.systems.machinery.training.objective import (
+    accuracy,
+    check_labels,
+    forward,
+    has_many_labels,
+)
 from etude.systems.machinery.training.settings import TrainerSettings
 
 _OWNER = "DistillationTrainer"
@@ -67,6 +72,8 @@ class DistillationTrainer:
 
     def phases(self, train_loader: Any, val_loader: Any = None, epochs: int = 10) -> list[et.Phase]:
         """The one phase of `trainer`, for an `etude.Trainer` of your own."""
+        if isinstance(self.criterion, DistillationLoss):  # it has a cross-entropy as a part
+            check_labels(_OWNER, self.student_model, cross_entropy, train_loader, val_loader)
         validation = self.settings.validation(_OWNER, train_loader, val_loader)
         return [
             self.settings.phase(

@@ -17,6 +17,7 @@ from etude.systems.machinery.training.objective import (
     Criterion,
     Loss,
     accuracy,
+    check_labels,
     classification,
     criterion_of,
     forward,
@@ -95,6 +96,8 @@ class MultiTFRTrainer:
         )
         self.model, self.train_loaders, self.val_loaders = model, train_loaders, val_loaders
         self.optimizer, self.criterion = optimizer, criterion_of(criterion, model)
+        loaders = [*train_loaders.values(), *(val_loaders or {}).values()]
+        check_labels(_OWNER, model, self.criterion, *loaders)
 
     def phases(self, num_epochs: int = 10) -> list[et.Phase]:
         """The one phase of `trainer`, for an `etude.Trainer` of your own."""

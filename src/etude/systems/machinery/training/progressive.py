@@ -14,6 +14,7 @@ from etude.systems.machinery.records import Windows
 from etude.systems.machinery.training.batches import check_alike
 from etude.systems.machinery.training.objective import (
     Criterion,
+    check_labels,
     classification,
     criterion_of,
 )
@@ -94,6 +95,7 @@ class ProgressiveResizingTrainer:
         settings = self.settings.sized(batch_size)
         loss = classification(_OWNER, self.criterion, settings.metadata_keys)
         check_alike(_OWNER, base_train_dataset, base_val_dataset)
+        check_labels(_OWNER, self.model, self.criterion, base_train_dataset, base_val_dataset)
         validation = []
         if base_val_dataset is not None:
             judged = settings.indexed(_OWNER, base_val_dataset, capped=True)
