@@ -11,9 +11,7 @@ import eight
 #: Those that take little, on eight devices alone.
 QUICK = (
     "supervised",
-    "gan",
     "the_same_samples_in_every_micro_batch",
-    "resume_on_other_meshes",
     "sharded_and_rules",
     "bad_input",
     "data_by_rows",
