@@ -45,14 +45,22 @@ def counted(devices: int | Literal["all"] | None) -> int | None:
 def chosen(devices: int | None, before: int | None) -> int | None:
     """How many devices take part: as many as asked for, or as before; of several processes all.
 
-    Raises `ConfigurationError` if several processes are asked for fewer than all.
+    Raises `ConfigurationError` if several processes are asked for fewer than all, or if there are
+    fewer than before and nothing is asked for.
 
-    >>> chosen(2, 4), chosen(None, 4)
-    (2, 4)
+    >>> chosen(2, 4), chosen(None, 1)
+    (2, 1)
     """
-    if processes().alone:
-        return before if devices is None else devices
+    if processes().alone and devices is not None:
+        return devices
     every = jax.device_count()
+    if processes().alone:
+        if before is not None and before > every:
+            raise ConfigurationError(
+                f"The run was trained on {before} devices, and here are {every}. Go on with those "
+                "that are here: --devices all."
+            )
+        return before
     if devices not in (None, every):
         raise ConfigurationError(
             f"{processes().count} processes train on all of their {every} devices; got --devices "

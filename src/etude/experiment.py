@@ -95,7 +95,7 @@ class Experiment:
             self.number_of(how.at[0])
         before = processes().first_says(lambda: self._recorded() if how.resume else {})
         population = population or bool(before.get("population"))
-        devices = chosen(how.devices, recorded(before))
+        devices = processes().all_do(lambda: chosen(how.devices, recorded(before)))
         # Before anything is built: it may ask for devices that are not there.
         spread = options_for(devices, population=population)
         if population:

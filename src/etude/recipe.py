@@ -126,7 +126,9 @@ class Recipe(Generic[C]):
         raises.
         """
         together = processes()
-        together.all_agree({"recipe": self.name, **config.model_dump(mode="json")})
+        asked = {"recipe": self.name, "folder": str(folder), "resume": resume, "changes": changes}
+        asked |= {"overwrite": overwrite, "devices": devices, "population": population}
+        together.all_agree({**asked, **config.model_dump(mode="json")})
 
         def refuse_unless_free() -> None:
             if is_run(folder) and not (resume or overwrite):

@@ -63,7 +63,7 @@ def join(options: ProcessOptions) -> None:
                 "--coordinator HOST:PORT, --num-processes and --process-id."
             ]
         ) from None
-    except jax.errors.JaxRuntimeError as error:
+    except RuntimeError as error:  # of the service, or of JAX that was used before
         line = str(error).splitlines()[0][:200]
         raise ProcessLostError(
             f"The processes cannot be joined at {options.coordinator}: {line}. Expected "
