@@ -6,7 +6,7 @@ while they step, and a member has the bits that it has in the same team on one d
 >>> from etude.engine.mesh import mesh
 >>> spread = Spread.over(mesh(members=2), [range(3), range(3, 8)])
 >>> spread.shares(range(8))
-((0, 1, 5, 6, 7), (2, 3, 4))
+((0, 1, 6, 7), (2, 3, 4, 5))
 """
 
 from collections.abc import Iterator, Mapping, Sequence
