@@ -76,6 +76,7 @@ from etude.errors import (
     ModelError as ModelError,
     NonFiniteError as NonFiniteError,
     OutOfMemoryError as OutOfMemoryError,
+    ProcessLostError as ProcessLostError,
     ResumeError as ResumeError,
     RuleError as RuleError,
     RunError as RunError,

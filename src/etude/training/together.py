@@ -7,7 +7,7 @@ True
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from etude.engine.leaf_roles import is_array
+from etude.engine.phase import Phase
 from etude.engine.processes import processes
-from etude.engine.source import Resident
+from etude.engine.source import Resident, Source
 from etude.run import Run
 from etude.run.environment import versions
 from etude.training.subject import Subject
@@ -35,11 +36,9 @@ def agree_on(subject: Subject) -> None:
     if not processes().alone:
         facts = {f"version of {name}": version for name, version in versions().items()}
         facts |= {
-            f"data of phase {phase.name!r} (a digest of some samples)": _digest(
-                phase.source.arrays, some=True
-            )
-            for phase in subject.settings.phases
-            if isinstance(phase.source, Resident)
+            f"{name} (a digest of some samples)": _digest(source.arrays, some=True)
+            for name, source in _sources(subject.settings.phases).items()
+            if isinstance(source, Resident)
         }
         facts["model at the beginning (a digest)"] = _digest(subject.settings.model)
         facts["code of etude"] = _code()
@@ -59,6 +58,15 @@ def opened(open_run: Callable[[], Run], folder: Path) -> Run:
         for run in made:
             run.close()
         raise
+
+
+def _sources(phases: Sequence[Phase]) -> dict[str, Source]:
+    found: dict[str, Source] = {}
+    for phase in phases:
+        found[f"data of phase {phase.name!r}"] = phase.source
+        for validation in phase.validations:
+            found[f"data of {validation.name!r} in phase {phase.name!r}"] = validation.data
+    return found
 
 
 def _digest(tree: PyTree, *, some: bool = False) -> str:
