@@ -17,8 +17,8 @@ TINY = Path(__file__).parents[1] / "cli/tiny_recipe.py"
 pytestmark = [pytest.mark.usefixtures("listening"), pytest.mark.slow]
 
 
-def start(folder, count, *arguments, second=None):
-    """The processes of one command; the last of them gets further arguments."""
+def start(folder, count, *arguments, second=None, slurm=False):
+    """The processes of one command; the last gets further arguments. `slurm`: as `srun` does."""
     environment = {**os.environ, "PYTHONPATH": str(Path(etude.__file__).parents[1])}
     environment.pop("XLA_FLAGS", None)
     with socket.socket() as free:
@@ -27,6 +27,15 @@ def start(folder, count, *arguments, second=None):
     started = []
     for number in range(count):
         joined = ["--coordinator", place, "--num-processes", count, "--process-id", number]
+        if slurm:
+            joined = ["--coordinator", "auto"]
+            environment |= {
+                "SLURM_JOB_ID": place.rpartition(":")[2],  # which gives the port
+                "SLURM_STEP_NODELIST": "localhost",
+                "SLURM_NTASKS": str(count),
+                "SLURM_PROCID": str(number),
+                "SLURM_LOCALID": str(number),
+            }
         more = second or [] if number == count - 1 else []
         line = [sys.executable, TINY, *arguments, *(joined if count > 1 else []), *more]
         started.append(
@@ -48,8 +57,10 @@ def finish(started):
     return [process.returncode for process in started], said
 
 
-def test_a_recipe_trains_and_measures_once(tmp_path):
-    codes, said = finish(start(tmp_path, 2, "train", "tiny", "--run", "two", "--fast"))
+@pytest.mark.parametrize("slurm", [False, True], ids=["told", "detected"])
+def test_a_recipe_trains_and_measures_once(tmp_path, slurm):
+    line = ["train", "tiny", "--run", "two", "--fast"]
+    codes, said = finish(start(tmp_path, 2, *line, slurm=slurm))
     assert codes == [0, 0], said
     assert "test error" in said[0][0]
     assert "error" not in said[1][0]  # the second has nothing to say
