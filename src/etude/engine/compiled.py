@@ -49,14 +49,15 @@ class Compiled:
     def compiled(self, traced: Any, arguments: tuple[PyTree, ...]) -> Callable[..., Any]:
         """The same of what was traced already, with these arguments."""
         lowered = traced.lower()
-        if HOST_CALL.search(lowered.as_text()):
+        text = lowered.as_text()
+        if HOST_CALL.search(text):
             return lowered.compile()
-        agree_on_program(lowered.as_text())
+        agree_on_program(text)
         trees = jax.tree.structure(arguments), traced.out_tree
         # Equal structures may be of different constants (1 and True): their text tells them apart.
         # The text does not have the arguments that nothing reads, which the program checks.
         taken = tuple(traced.jaxpr.in_avals)
-        key = lowered.as_text(), taken, trees, str(trees), places(arguments), Surroundings.here()
+        key = text, taken, trees, str(trees), places(arguments), Surroundings.here()
         try:
             found = self._kept.pop(key, None)
         except (TypeError, ValueError):  # something static in the model that cannot be compared
