@@ -82,6 +82,21 @@ def test_over_devices(both, tmp_path, monkeypatch):
         assert "devices" not in Run.open(tmp_path / "run" / place, lock=False).config
 
 
+def test_a_phase_that_became_longer_before_it_was_handed_out(both, tmp_path, monkeypatch):
+    def failing(*arguments):
+        raise RuntimeError("pulled the plug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("etude.population.handing_out.FinishedPopulation.hand_out", failing)
+        with pytest.raises(RuntimeError, match="plug"):
+            go(tmp_path / "run", config=Lines(steps=4), population=True)
+    go(tmp_path / "run", config=Lines(steps=9), resume=True)
+    history = History.open(tmp_path / "run/trials/fast-1")
+    assert history["train/loss"].step.tolist() == list(range(1, 10))
+    ends = [event["step"] for event in history.events if event["event"] == "phase_end"]
+    assert ends == [9]
+
+
 def test_more_devices_than_trials_are_refused(tmp_path):
     with pytest.raises(et.ConfigurationError, match=r"fast: A population of 1 .* over 2 devices"):
         go(tmp_path / "run", config=Lines(repeats=1), population=True, devices=2)

@@ -78,9 +78,10 @@ class FinishedPopulation:
         journal.event(replace(visit, step=0), "phase_begin")
         here = {"phase": visit.phase.name, "visit": visit.number}
         mine = [one for one in self.history.events if here.items() <= one.items()]
-        end = next(one for one in mine if one["event"] == "phase_end")
+        # The last one counts: a phase that became longer ends again.
+        end = [one for one in mine if one["event"] == "phase_end"][-1]
         ends = [one for one in mine if one["event"] == "member_end" and one["member"] == member]
-        own = replace(visit, step=ends[0]["at"] if ends else end["step"])
+        own = replace(visit, step=ends[-1]["at"] if ends else end["step"])
         names: list[str] = []
         columns: list[np.ndarray] = []
         for name in self.history.names:
@@ -97,7 +98,7 @@ class FinishedPopulation:
             metrics = of_member(one, member)
             if here.items() <= one.items() and metrics:
                 journal.validation(replace(visit, step=one["step"]), metrics)
-        told = ends[0] if ends else end
+        told = ends[-1] if ends else end
         detail = {"detail": told["detail"]} if told.get("detail") else {}
         journal.event(own, "phase_end", reason=told["reason"], **detail)
 
