@@ -74,7 +74,7 @@ def join(options: ProcessOptions) -> None:
 
 def speaks() -> bool:
     """Whether this process speaks for all of its training; JAX is asked only where it is used."""
-    if "etude.engine.processes" not in sys.modules:
+    if "jax" not in sys.modules:
         return True
     from etude.engine.processes import processes
 

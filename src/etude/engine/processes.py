@@ -4,6 +4,7 @@ Every process runs the same program on its own devices. What depends on a clock,
 callback would be another thing in each, and the devices would wait for one another for ever; so it
 is decided in one process, and told to the others through the coordination service that
 `jax.distributed.initialize` has started. All processes call the methods here in the same order.
+JAX loads inside, because the command line imports this.
 
 >>> together = processes()
 >>> together.is_first, together.count, together.first_says(lambda: 3), together.all_say("a")
@@ -18,8 +19,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
-
-import jax
 
 import etude.errors
 from etude.errors import ConfigurationError, EtudeError, ProcessLostError, UsageError
@@ -162,6 +161,8 @@ class Processes:
 
     def _get(self, key: str) -> dict[str, Told]:
         assert self._client is not None
+        import jax
+
         try:
             return json.loads(self._client.blocking_key_value_get(key, PATIENCE))
         except jax.errors.JaxRuntimeError as error:
@@ -200,6 +201,8 @@ SIGNS = ("gloo", "connection", "unavailable", "heartbeat", "coordination", "nccl
 @contextmanager
 def loss_explained() -> Generator[None, None, None]:
     """Within, what the loss of another process raises here becomes a `ProcessLostError`."""
+    import jax
+
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -210,6 +213,7 @@ def loss_explained() -> Generator[None, None, None]:
 
 @cache
 def _joined() -> Processes:
+    import jax
     from jax._src import distributed  # the service has no public door
 
     client = cast(Any, distributed.global_state).client
@@ -229,6 +233,8 @@ def processes() -> Processes:
 
 def joined() -> Processes:
     """Those that `jax.distributed` has joined, also where one does something by itself."""
+    import jax
+
     if not jax.distributed.is_initialized() or jax.process_count() == 1:
         return _ALONE
     return _joined()
