@@ -149,6 +149,7 @@ def _prepare(folder: Path, files: Sequence[Path], *, overwrite: bool) -> None:
             "(--overwrite)."
         )
     refuse_unwritable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _facts(opened: "TrainedRun") -> list[tuple[str, str]]:
