@@ -27,7 +27,7 @@ from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
 from etude.engine.layout import layout_of
 from etude.engine.numbers import is_count
 from etude.engine.phase import Phase
-from etude.engine.processes import loss_explained, processes
+from etude.engine.processes import processes
 from etude.engine.program import Executor
 from etude.engine.sharding import Sharding
 from etude.errors import ConfigurationError, memory_explained
@@ -316,7 +316,7 @@ class Trainer:
         with contextlib.ExitStack() as within:
             within.enter_context(self._alone())
             within.enter_context(memory_explained())
-            within.enter_context(loss_explained())
+            within.enter_context(processes().bound())
             population = self._population
             crowd = Members(population.anew()) if population else None
             subject = crowd or OneModel(self.settings.anew())
@@ -336,7 +336,7 @@ class Trainer:
             reasons=tuple(training.session.reasons),
             metrics=training.metrics,
             run=None if run is None else run.path,
-            history=training.journal.written(),
+            history=training.history(),
             members=members,
         )
 

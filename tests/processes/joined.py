@@ -125,6 +125,7 @@ def _trainer(number: int = 0, **options):
         "resident": lambda: et.ArrayData((x, y), batch_size=16),
         "rows": lambda: et.ArrayData((x[:64], y[:64]), batch_size=16, shards=4),
         "hosted": lambda: et.AccessData(list(zip(x, y, strict=True)), batch_size=16),
+        "reversed": lambda: et.AccessData(list(zip(x, y, strict=True))[::-1], batch_size=16),
         "fsdp": lambda: et.ArrayData((x, y), batch_size=16),
     }
     data = sources[own["kind"]]()
@@ -160,6 +161,7 @@ def _result(result) -> dict:
         "metrics": result.metrics,
         "reason": result.reason.name,
         "losses": result.history["train/loss"].value.tolist(),
+        "records": len(result.history),
     }
 
 
@@ -241,6 +243,83 @@ def _watched(folder: Path, number: int) -> dict:
     return {"calls": calls, **_result(result)}
 
 
+def _raising(folder: Path, number: int) -> dict:
+    """A callback that fails, in the first process, which alone calls it."""
+    import etude as et
+
+    class Failing(et.Callback):
+        def on_validation_end(self, event, metrics):
+            raise ZeroDivisionError("in a callback")
+
+    return _result(_trainer(run=folder / "run", callbacks=[Failing()]).fit())
+
+
+def _finished_again(folder: Path, number: int) -> dict:
+    """The second fit has nothing left to do, the third begins anew."""
+    made = [_trainer(run=folder / "run").fit(resume="auto") for _ in range(2)]
+    made.append(_trainer(run=folder / "other").fit())
+    return {"models": [_leaves(result.model) for result in made], "steps": len(made[1].history)}
+
+
+def _signalled_twice(folder: Path, number: int) -> dict:
+    """Two trainings in turn; each gets a signal, of which the service has one to give."""
+    import etude as et
+
+    found = []
+    for name in ("first", "second"):
+        (folder / name).mkdir(exist_ok=True)
+        try:
+            _signalled("SIGTERM", 1)(folder / name, number)
+        except et.Interrupted as error:
+            found.append(str(error))
+    return {"interrupted": found}
+
+
+def _other_files(folder: Path, number: int) -> dict:
+    """Process 1 has another run in a folder of the same name."""
+    import shutil
+
+    own = folder / f"of-{number}"
+    own.mkdir()
+    os.chdir(own)
+    shutil.copytree(folder / f"run-{number}", own / "run")
+    return _result(_trainer(run="run", length=_longer()).resume(changes="allow"))
+
+
+def _made_alone(number: int):
+    def job(folder: Path, _: int) -> dict:
+        return _result(_trainer(run=folder / f"run-{number}", first=float(number)).fit())
+
+    return job
+
+
+def _longer():
+    import etude as et
+
+    return et.Epochs(12)
+
+
+def _rescued(folder: Path, number: int) -> dict:
+    """A rescue whose condition is another in each process: that of the first counts."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    import etude as et
+
+    data = et.ArrayData(jnp.arange(32.0), batch_size=8)
+    rule = et.Gradient(lambda w, batch, context: jnp.mean((w - batch) ** 2))
+    learner = et.Learner(rule, optax.sgd(0.1))
+    help_ = et.Phase("help", learner, data, et.Steps(3))
+    rescue = et.Rescue(help_, when=lambda validations: number == 0 and len(validations) == 2)
+    phase = et.Phase(
+        "fit", learner, data, et.Epochs(3), validation=et.Validation(data), rescue=rescue
+    )
+    mesh = et.mesh(data=len(jax.devices()))
+    result = et.Trainer(jnp.zeros(()), phase, mesh=mesh, progress=False).fit()
+    return {"model": float(result.model), "reasons": [name for name, _ in result.reasons]}
+
+
 def _rolled_back(folder: Path, number: int) -> dict:
     """A loss that is NaN in the first attempt at step 40 goes back to the last checkpoint."""
     import jax
@@ -314,6 +393,14 @@ JOBS = {
     "other model": _differs(first=(0.0, 1.0)),
     "limited": _limited,
     "watched": _watched,
+    "raising": _raising,
+    "finished again": _finished_again,
+    "signalled twice": _signalled_twice,
+    "other files": _other_files,
+    "made 0": _made_alone(0),
+    "made 1": _made_alone(1),
+    "rescued": _rescued,
+    "other order": _differs(kind=("hosted", "reversed")),
     "rolled back": _rolled_back,
     "refused": _refused,
 }

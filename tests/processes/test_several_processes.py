@@ -1,6 +1,7 @@
 """One training in several processes: the same as in one, and every way to end."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -59,12 +60,21 @@ def test_a_signal_to_one_saves_once_and_ends_all(tmp_path, how):
     (step,) = steps
     with Run.open(tmp_path / "run", lock=False) as opened:
         assert opened.checkpoints.names()[-1].startswith(f"{int(step):09d}-")
+    # Two processes go on, each time as far as the other; and one with as many devices.
+    (tmp_path / "step").write_text(json.dumps(int(step)))
+    shutil.copytree(tmp_path / "run", tmp_path / "copy/run")
+    (tmp_path / "copy/step").write_text(json.dumps(int(step)))
+    both = run("resumed", tmp_path / "copy", processes=2, devices=1)
+    assert [end.code for end in both] == [0, 0], both[0].out + both[1].out
     # One process with as many devices goes on, to where one that was never interrupted comes.
     (tmp_path / "step").write_text(json.dumps(int(step)))
     (resumed,) = run("resumed", tmp_path, processes=1, devices=2)
     (alone,) = run("stepped", tmp_path, processes=1, devices=2)
     assert (resumed.code, alone.code) == (0, 0), resumed.out + alone.out
     _same(alone.told, resumed.told, 1e-3)
+    for end in both:
+        _same(alone.told, end.told, 1e-3)
+        assert end.told["records"] == resumed.told["records"]
 
 
 @pytest.mark.slow
@@ -89,9 +99,9 @@ def _newest(folder) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["other seed", "other loss", "other data", "other model"])
+@pytest.mark.parametrize("what", ["seed", "loss", "data", "model", "order"])
 def test_processes_that_differ_are_refused_in_all(tmp_path, what):
-    ends = run(what, tmp_path, processes=2, devices=1)
+    ends = run(f"other {what}", tmp_path, processes=2, devices=1)
     assert [end.code for end in ends] == [2, 2], ends[0].out + ends[1].out
     for end in ends:
         assert end.told["kind"] == "ConfigurationError"
@@ -112,6 +122,53 @@ def test_callbacks_run_in_the_first_process_and_count_in_all(tmp_path):
     assert second.told["calls"] == []
     assert first.told["reason"] == second.told["reason"] == "CALLBACK"
     assert first.told["losses"] == second.told["losses"]
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_alone_ends_the_other(tmp_path):
+    first, second = run("raising", tmp_path, processes=2, devices=1, limit=100)
+    assert (first.code, second.code) == (1, 1), first.out + second.out
+    assert "ZeroDivisionError: in a callback" in first.out
+    assert "process 0 has failed" in second.out
+    assert "ZeroDivisionError" in second.out
+
+
+@pytest.mark.slow
+def test_a_run_that_is_finished_and_another_fit(tmp_path):
+    ends = run("finished again", tmp_path, processes=2, devices=1)
+    assert [end.code for end in ends] == [0, 0], ends[0].out + ends[1].out
+    for end in ends:
+        first, again, other = end.told["models"]
+        assert first == again == other
+    assert ends[0].told == ends[1].told
+
+
+@pytest.mark.slow
+def test_a_second_signal_is_noticed_too(tmp_path):
+    ends = run("signalled twice", tmp_path, processes=2, devices=1)
+    assert [end.code for end in ends] == [0, 0], ends[0].out + ends[1].out
+    for end in ends:
+        assert [text.split(" at ")[0] for text in end.told["interrupted"]] == [
+            "Interrupted by SIGTERM"
+        ] * 2
+
+
+@pytest.mark.slow
+def test_other_files_under_the_same_name_are_refused(tmp_path):
+    for number in (0, 1):
+        (end,) = run(f"made {number}", tmp_path, processes=1, devices=2)
+        assert end.code == 0, end.out
+    ends = run("other files", tmp_path, processes=2, devices=1)
+    assert [end.code for end in ends] == [2, 2], ends[0].out + ends[1].out
+    assert "checkpoint" in ends[1].told["error"]
+
+
+@pytest.mark.slow
+def test_the_first_process_decides_on_a_rescue(tmp_path):
+    first, second = run("rescued", tmp_path, processes=2, devices=1)
+    assert (first.code, second.code) == (0, 0), first.out + second.out
+    assert "help" in first.told["reasons"]
+    assert first.told == second.told
 
 
 @pytest.mark.slow

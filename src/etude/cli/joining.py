@@ -4,18 +4,24 @@ Heavy modules load inside.
 """
 
 import re
+import signal
 import sys
+import threading
 
 from pydantic import Field
 
 from etude.config import Config
 from etude.errors import ProcessLostError, UsageError
+from etude.training.signals import NUMBERS
 
 #: Seconds without a sign of life after which a process is held to be dead, and ends the others.
 HEARTBEAT = 10
 
 #: Seconds that the end of a process waits for the others, and its beginning for the first.
 SHUTDOWN, START = 30, 300
+
+#: Seconds of waiting after which it says so.
+NOTICE = 10
 
 #: That the cluster knows the processes, as SLURM does.
 AUTO = "auto"
@@ -45,6 +51,12 @@ def join(options: ProcessOptions) -> None:
         return
     import jax
 
+    # Nothing is there to be saved: a signal ends the wait, and the process, at once.
+    heeded = [one for one in NUMBERS if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in heeded}
+    waiting = threading.Timer(NOTICE, _say, [f"Waiting for all processes at {options.coordinator}"])
+    waiting.daemon = True
+    waiting.start()
     address = None if options.coordinator == AUTO else options.coordinator
     try:
         jax.distributed.initialize(
@@ -70,6 +82,15 @@ def join(options: ProcessOptions) -> None:
             f"{options.num_processes or 'all'} processes, each with its own --process-id, and a "
             f"free port that all can reach on the host of process 0, within {START} s."
         ) from None
+    finally:
+        waiting.cancel()
+        for number, handler in before.items():
+            if number != signal.SIGTERM:  # which JAX takes, if it has begun
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _say(text: str) -> None:
+    print(f"etude: {text} (for at most {START} s)", file=sys.stderr)
 
 
 def speaks() -> bool:

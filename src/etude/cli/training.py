@@ -100,6 +100,7 @@ def open_recipe(name: str, options: Mapping[str, Sequence[str]]) -> Opened:
         folder = own.run or default
         how: dict[str, Any] = {"overwrite": own.overwrite, "population": several}
         join(own)
+        _agree_on(line)
         if own.resume is not None and _first_says(
             lambda: goes_on(recipe, config, folder, population=several)
         ):
@@ -137,6 +138,7 @@ def open_to_resume(run: str, options: Mapping[str, Sequence[str]]) -> Opened:
     def resume(line: Line, own: ResumeOptions, config: Any) -> None:
         at = None if own.checkpoint is None else (Path(run), own.checkpoint)
         join(own)
+        _agree_on(line)
         try:
             how = {"changes": own.changes, "at": at, "devices": own.devices}
             _run(opened.recipe, config, opened.root, resume=True, **how)
@@ -153,6 +155,15 @@ def open_to_resume(run: str, options: Mapping[str, Sequence[str]]) -> Opened:
         record=opened.record,
         hint=f"The configuration is in {opened.root / 'config.yaml'}.",
     )
+
+
+def _agree_on(line: Line) -> None:
+    """Several processes are started with the same line, but for their numbers."""
+    from etude.engine.processes import processes
+
+    own = ("process_id", "coordinator")  # the first process may be called otherwise at home
+    said = {f"--{name}": values for name, values in line.options.items() if name not in own}
+    processes().all_agree({"inputs": line.inputs, **said})
 
 
 def _first_says(decide: Callable[[], bool]) -> bool:

@@ -6,6 +6,7 @@
 ('data',)
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ from etude.engine.mesh import DATA, MEMBERS, check_mesh, said
 from etude.engine.place import Place, put
 from etude.engine.processes import processes
 from etude.engine.sharding import specs_of
-from etude.engine.source import Piece, Share, Shared, Source
+from etude.engine.source import Piece, Resident, Share, Shared, Source
 from etude.engine.state import State
 from etude.errors import ConfigurationError
 from etude.kinds import is_a
@@ -70,7 +71,10 @@ class Batches:
         """The samples of a source in order, as `put` takes them: of a shared one, the share."""
         if self.share is not None and isinstance(source, Shared):
             return source.share_of_sequence(self.share)
-        return source.sequential()
+        samples = source.sequential()
+        if self.mesh.is_multi_process and not isinstance(source, Resident) and not source.seeks:
+            return _in_step(samples)
+        return samples
 
     def put(self, tree: PyTree) -> PyTree:
         """`tree`, or the pieces that this process has of it, on the devices."""
@@ -106,6 +110,20 @@ class Batches:
     def _sharding(self, leaf: Any) -> NamedSharding:
         spec = PartitionSpec(DATA) if self._splits(leaf) else PartitionSpec()
         return NamedSharding(self.mesh, spec)
+
+
+def _in_step(samples: Iterator[tuple[PyTree, int]]) -> Iterator[tuple[PyTree, int]]:
+    """The samples of a stream, which may end earlier in one process than in another.
+
+    Raises `ConfigurationError` in all of them if it does.
+    """
+    for number in itertools.count():
+        found = next(samples, None)
+        size = None if found is None else found[1]
+        processes().all_agree({f"samples in batch {number} of a stream": size})
+        if found is None:
+            return
+        yield found
 
 
 @dataclass(frozen=True)

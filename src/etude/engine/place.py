@@ -102,6 +102,9 @@ def put(leaf: Any, sharding: Sharding | None) -> Array:
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = put(jax.random.key_data(leaf), sharding)
         return cast(Array, jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)))
+    if isinstance(leaf, jax.Array) and leaf.weak_type and not leaf.ndim:
+        number = leaf.item()  # of Python, and again one that adapts its type to others
+        return jax.jit(lambda: jnp.asarray(number), out_shardings=sharding)()
     if not is_a(leaf, np.ndarray):
         with jax.transfer_guard_device_to_host("allow"):
             leaf = np.asarray(leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf))

@@ -11,17 +11,22 @@ JAX loads inside, because the command line imports this.
 (True, 1, 3, ['a'])
 """
 
+import atexit
 import hashlib
 import itertools
 import json
+import os
+import sys
+import threading
+import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import etude.errors
-from etude.errors import ConfigurationError, EtudeError, ProcessLostError, UsageError
+from etude.errors import ConfigurationError, EtudeError, ProcessLostError, RunError, UsageError
 
 #: What is told is JSON.
 Told = Any
@@ -32,8 +37,17 @@ T = TypeVar("T")
 #: noticed by its missing heartbeats, much earlier.
 PATIENCE = 24 * 3600 * 1000
 
+#: Milliseconds that a process which fails gives the others to fail as well, before it ends them;
+#: and seconds between looks at whether one has failed.
+GRACE, WATCH = 5000, 0.5
+
 #: Differences that are listed; more help nobody.
 LISTED = 10
+
+#: The kind of a message that tells an error.
+FAILED = "failed"
+
+CURE = "Start all of them with the same program, configuration and data."
 
 
 @runtime_checkable
@@ -41,6 +55,7 @@ class Client(Protocol):
     """What is used of the coordination service."""
 
     def key_value_set(self, key: str, value: str) -> None: ...
+    def key_value_try_get(self, key: str) -> str: ...
     def blocking_key_value_get(self, key: str, timeout_in_ms: int) -> str: ...
     def key_value_delete(self, key: str) -> None: ...
 
@@ -51,7 +66,9 @@ class Processes:
     def __init__(self, number: int = 0, count: int = 1, client: Client | None = None):
         self.number, self.count, self._client = number, count, client
         self._messages, self._polls = itertools.count(), itertools.count()
-        self._held: list[str] = []
+        self._trainings, self._held = itertools.count(), list[str]()
+        #: whether the service has its one notice of an interruption still to give
+        self.takes_notice = client is not None
 
     @property
     def is_first(self) -> bool:
@@ -66,37 +83,38 @@ class Processes:
     def first_says(self, make: Callable[[], Told]) -> Told:
         """What `make` returns in the first process; in the others it is not called.
 
-        Within, the process is alone. An `EtudeError` or `OSError` that it raises is raised by
-        all. Raises `ProcessLostError` if the first
-        process is gone.
+        Within, the process is alone. An `EtudeError` or `OSError` that it raises is raised by all.
+        Raises `ProcessLostError` if the first process is gone, `ConfigurationError` if it does
+        something else.
         """
         if self._client is None:
             return make()
-        key = f"etude/{next(self._messages)}"
+        message = next(self._messages)
         if not self.is_first:
-            return self._opened(self._get(key))
+            return self._hear(message, 0, "the first says")
         token = _BY_ITSELF.set(True)
         try:
             told = make()
         except (EtudeError, OSError) as error:
-            self._set(key, {"error": _kind(error), "text": str(error)})
+            self._tell(message, FAILED, [_kind(error), str(error)])
             raise
         finally:
             _BY_ITSELF.reset(token)
-        self._set(key, {"told": told})
+        self._tell(message, "the first says", told)
         return told
 
     def all_say(self, mine: Told) -> list[Told]:
         """What every process has passed, by their numbers; each waits for all.
 
-        Raises `ProcessLostError` if one is gone.
+        Raises `ProcessLostError` if one is gone, what it raises if it fails in `all_do`, and
+        `ConfigurationError` if it does something else.
         """
         if self._client is None:
             return [mine]
-        key, before = f"etude/{next(self._messages)}", self._held
+        message, before = next(self._messages), self._held
         self._held = []
-        self._set(f"{key}/{self.number}", {"told": mine})
-        told = [self._opened(self._get(f"{key}/{number}")) for number in range(self.count)]
+        self._tell(message, "all say", mine)
+        told = [self._hear(message, number, "all say") for number in range(self.count)]
         for old in before:  # all processes are here, and have read what came before
             self._client.key_value_delete(old)
         return told
@@ -104,21 +122,16 @@ class Processes:
     def all_do(self, do: Callable[[], T]) -> T:
         """What `do` returns here. An `EtudeError` or `OSError` in any process all raise.
 
-        Raises `ProcessLostError` if a process is gone.
+        Raises what `all_say` raises.
         """
-        mine: EtudeError | OSError | None = None
-        made: list[T] = []
         try:
-            made.append(do())
+            made = do()
         except (EtudeError, OSError) as error:
-            mine = error
-        told = self.all_say(None if mine is None else [_kind(mine), str(mine)])
-        if mine is not None:
-            raise mine
-        for number, other in enumerate(told):
-            if other is not None:
-                raise _named(other[0])(f"Process {number}: {other[1]}")
-        return made[0]
+            if self._client is not None:
+                self._tell(next(self._messages), FAILED, [_kind(error), str(error)])
+            raise
+        self.all_say(None)
+        return made
 
     def all_agree(self, mine: dict[str, Told]) -> None:
         """Does nothing if all processes pass the same.
@@ -139,40 +152,116 @@ class Processes:
             raise ConfigurationError(
                 "The processes of this training do not agree:\n"
                 + "\n".join(problems[:LISTED] + ([f"  and {more} more"] if more > 0 else []))
-                + "\nStart all of them with the same program, configuration and data."
+                + f"\n{CURE}"
             )
 
-    def interrupted(self) -> bool:
-        """Whether one of the processes was told to end, and all have noticed.
+    def interrupted(self, noted: str | None) -> str | None:
+        """The signal that ends all, once one of them has got it and all notice; None until then.
 
-        A SIGTERM, or what else the service takes for a notice, reaches one process; the service
-        chooses a later call of this method at which all processes get True.
+        The service takes a SIGTERM that reaches any of them, or another notice of its cluster, and
+        chooses a later call of this method at which all processes are told. It does so once; from
+        then on they say it to each other.
         """
         if self._client is None:
-            return False
-        from jax.experimental import multihost_utils
+            return noted
+        if self.takes_notice:
+            from jax.experimental import multihost_utils
 
-        return multihost_utils.reached_preemption_sync_point(next(self._polls))
+            if not multihost_utils.reached_preemption_sync_point(next(self._polls)):
+                return None
+            self.takes_notice = False
+            return self._first_name(noted) or "SIGTERM"
+        return self._first_name(noted)
 
-    def _set(self, key: str, message: dict[str, Told]) -> None:
-        assert self._client is not None
-        self._held.append(key)
-        self._client.key_value_set(key, json.dumps(message))
+    def _first_name(self, noted: str | None) -> str | None:
+        return next((name for name in self.all_say(noted) if name is not None), None)
 
-    def _get(self, key: str) -> dict[str, Told]:
-        assert self._client is not None
-        import jax
+    @contextmanager
+    def bound(self) -> Generator[None, None, None]:
+        """Within, a process that fails where the others do not ends them as well.
 
+        They would wait for it in a computation that no signal can interrupt.
+        """
+        if self._client is None:
+            yield
+            return
+        training = next(self._trainings)
+        ended = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(ended,), daemon=True)
+        watch.start()
         try:
-            return json.loads(self._client.blocking_key_value_get(key, PATIENCE))
-        except jax.errors.JaxRuntimeError as error:
-            raise lost(error) from error
+            yield
+        except BaseException as error:
+            if not self._all_fail(training):
+                self._end_others(error)
+            raise
+        finally:
+            ended.set()
 
-    @staticmethod
-    def _opened(message: dict[str, Told]) -> Told:
-        if "error" not in message:
-            return message["told"]
-        raise _named(message["error"])(message["text"])
+    def _all_fail(self, training: int) -> bool:
+        """Whether the other processes come to the same end soon."""
+        assert self._client is not None
+        self._client.key_value_set(f"etude/failed/{training}/{self.number}", "")
+        patience = GRACE
+        for number in range(self.count):
+            began = time.monotonic()
+            try:
+                self._client.blocking_key_value_get(f"etude/failed/{training}/{number}", patience)
+            except RuntimeError:
+                return False
+            patience = max(1, patience - int(1000 * (time.monotonic() - began)))
+        return True
+
+    def _end_others(self, error: BaseException) -> None:
+        assert self._client is not None
+        code = 2 if isinstance(error, ConfigurationError | UsageError | RunError) else 1
+        text = f"{type(error).__name__}: {error}"
+        with suppress(RuntimeError):  # where the service is gone, they end without being told
+            self._client.key_value_set("etude/failed", json.dumps([self.number, code, text]))
+            time.sleep(2 * WATCH)  # the service, which they read it from, may end with this process
+        # JAX would wait for the others before it lets this process end.
+        atexit.register(_leave, code)
+
+    def _watch(self, ended: threading.Event) -> None:
+        """Ends this process where another says that it has failed alone."""
+        assert self._client is not None
+        while not ended.wait(WATCH):
+            try:
+                number, code, text = json.loads(self._client.key_value_try_get("etude/failed"))
+            except RuntimeError:  # nobody has
+                continue
+            if number != self.number:
+                print(f"etude: process {number} has failed, and ends all. {text}", file=sys.stderr)
+                _leave(code)
+
+    def _tell(self, message: int, kind: str, told: Told) -> None:
+        assert self._client is not None
+        key = f"etude/{message}/{self.number}"
+        self._held.append(key)
+        self._client.key_value_set(key, json.dumps([kind, told]))
+
+    def _hear(self, message: int, number: int, expected: str) -> Told:
+        assert self._client is not None
+        try:
+            text = self._client.blocking_key_value_get(f"etude/{message}/{number}", PATIENCE)
+        except RuntimeError as error:
+            raise lost(error) from error
+        kind, told = json.loads(text)
+        if kind == FAILED:
+            who = "" if number == 0 else f"Process {number}: "
+            raise _named(told[0])(f"{who}{told[1]}")
+        if kind != expected:
+            raise ConfigurationError(
+                f"The processes of this training do not do the same: {kind!r} in process {number}, "
+                f"{expected!r} in process {self.number}. {CURE}"
+            )
+        return told
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def lost(error: Exception) -> ProcessLostError:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from etude.callbacks.base import Reason, Stop
+from etude.engine.processes import processes
 from etude.training.judge import Judge
 from etude.training.phase_visit import Visit, without_model
 from etude.training.session import Session
@@ -54,7 +55,8 @@ class Boundary:
             visit.reason, visit.detail = ending.reason, ending.detail
         if measured is None or phase.rescue is None:
             return
-        if phase.rescue.when(list(self.session.validations)):
+        when, seen = phase.rescue.when, list(self.session.validations)
+        if processes().first_says(lambda: bool(when(seen))):
             rescue = phase.rescue.phase
             self.telling.journal.event(visit, "rescue", by=rescue.name)
             visit.child = self.session.visit(rescue, visit.state.model, visit.global_step)

@@ -4,8 +4,8 @@ import time
 from typing import Any
 
 from etude.callbacks.base import Stop
-from etude.engine.processes import processes
-from etude.run import Run
+from etude.engine.processes import loss_explained, processes
+from etude.run import History, Run
 from etude.training.endings import Endings
 from etude.training.journal import Journal
 from etude.training.nonfinite import FaultError
@@ -41,19 +41,31 @@ class Training:
         """All phases, from the first or from a checkpoint, with every way to end."""
         with self.signals:
             try:
-                self.session.start(resume, self.journal)
-                self.telling.call("on_train_begin", self.session.root.innermost)
-                while not self._all_phases():
-                    pass  # after a roll-back
-                self.metrics = self.boundary.measure_outcome(self.session.root)
-                # The end is told last, so that whatever fails before is told as an exception.
-                self.endings.save()
-                self.endings.saving.wait()
-                self.telling.call("on_train_end", self.session.root)
+                with loss_explained():
+                    self._through(resume)
             except BaseException as error:
                 self.endings.badly(error)
                 raise
             self.endings.shut()
+            processes().first_says(lambda: None)  # its files are closed: others may read them
+
+    def history(self) -> History:
+        """What was written, once the training is over: in all processes what the first wrote."""
+        run = self.session.run
+        if run is None or run.writes:
+            return self.journal.written()
+        return History.open(run.path)
+
+    def _through(self, resume: Resume | None) -> None:
+        self.session.start(resume, self.journal)
+        self.telling.call("on_train_begin", self.session.root.innermost)
+        while not self._all_phases():
+            pass  # after a roll-back
+        self.metrics = self.boundary.measure_outcome(self.session.root)
+        # The end is told last, so that whatever fails before is told as an exception.
+        self.endings.save()
+        self.endings.saving.wait()
+        self.telling.call("on_train_end", self.session.root)
 
     def _all_phases(self) -> bool:
         """Runs the phases from where the training stands; False after a roll-back."""

@@ -10,7 +10,7 @@ from etude.engine.processes import processes
 from etude.run import Run
 from etude.training.journal import Journal
 from etude.training.phase_visit import Visit
-from etude.training.resuming import Restoration, Resume, go_back
+from etude.training.resuming import Restoration, Resume, checkpoint_of, go_back
 from etude.training.subject import Place, Subject
 
 
@@ -107,18 +107,25 @@ class Session:
         return True
 
     def _found(self, run: Run, how: Resume) -> Restoration | None:
-        """The checkpoint to go on from: of several processes, the one that the first has chosen."""
-        together, found = processes(), None
+        """The checkpoint to go on from: of several processes, the one that the first has chosen.
+
+        Raises `ConfigurationError` in all of them if another one has other files of that name.
+        """
+        together = processes()
+        if together.alone:
+            return self.subject.restore(run, self.fingerprint, how)
 
         def choose() -> str | None:
-            nonlocal found
-            found = self.subject.restore(run, self.fingerprint, how)
-            return None if found is None else found.name
+            restored = checkpoint_of(run, how)
+            return None if restored is None else restored.name
 
         name = together.first_says(choose)
-        if name is None or together.is_first:
-            return found
-        return self.subject.restore(run, self.fingerprint, replace(how, checkpoint=name))
+        if name is None:
+            return None
+        digest = together.all_do(lambda: run.checkpoints.digest(name))
+        together.all_agree({f"checkpoint {name} of {run.path} (a digest)": digest})
+        chosen = replace(how, checkpoint=name)
+        return together.all_do(lambda: self.subject.restore(run, self.fingerprint, chosen))
 
     def _take_back(self, meta: dict[str, Any]) -> None:
         hooks = self.settings.hooks

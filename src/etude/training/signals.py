@@ -29,8 +29,8 @@ class Signals:
     the main thread, where Python delivers no signals, it notes nothing.
 
     Of several processes, all notice a signal to one at the same look: the service of
-    `jax.distributed` takes SIGTERM and agrees when. Its handler is left in place, and the other
-    signals are passed on to it.
+    `jax.distributed` takes the first SIGTERM and agrees when. Until then its handler is left in
+    place, and the other signals are passed on to it.
 
     >>> with Signals() as signals:
     ...     signals.name is None
@@ -38,15 +38,16 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        #: the signal received, such as "SIGTERM"
+        #: the signal received, such as "SIGTERM"; of several processes, by any of them
         self.name: str | None = None
-        self._together, self._passed_on = processes(), "SIGTERM"
+        self._together = processes()
+        self._noted: str | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
             for number in NUMBERS:
-                taken = number == signal.SIGTERM and not joined().alone
+                taken = number == signal.SIGTERM and joined().takes_notice
                 if not taken and signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
         return self
@@ -58,8 +59,7 @@ class Signals:
 
     def noticed(self) -> bool:
         """Whether a signal was received; of several processes, all look equally often."""
-        if self._together.interrupted():
-            self.name = self._passed_on
+        self.name = self.name or self._together.interrupted(self._noted)
         return self.name is not None
 
     def poll(self) -> None:
@@ -69,13 +69,10 @@ class Signals:
             raise Interrupted(self.name)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        if self._together.alone:
-            if self.name is not None and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.name = name
-        elif self._passed_on == name == "SIGINT":
+        if self._noted is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        else:
-            self._passed_on = name
+        self._noted = signal.Signals(number).name
+        if self._together.alone:
+            self.name = self._noted
+        elif self._together.takes_notice:
             os.kill(os.getpid(), signal.SIGTERM)

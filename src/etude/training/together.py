@@ -36,9 +36,8 @@ def agree_on(subject: Subject) -> None:
     if not processes().alone:
         facts = {f"version of {name}": version for name, version in versions().items()}
         facts |= {
-            f"{name} (a digest of some samples)": _digest(source.arrays, some=True)
+            f"{name} (a digest of some samples)": _digest(_shown(source), some=True)
             for name, source in _sources(subject.settings.phases).items()
-            if isinstance(source, Resident)
         }
         facts["model at the beginning (a digest)"] = _digest(subject.settings.model)
         facts["code of etude"] = _code()
@@ -67,6 +66,13 @@ def _sources(phases: Sequence[Phase]) -> dict[str, Source]:
         for validation in phase.validations:
             found[f"data of {validation.name!r} in phase {phase.name!r}"] = validation.data
     return found
+
+
+def _shown(source: Source) -> PyTree:
+    """What tells data from others: all, or a batch; nothing of a stream, which that uses up."""
+    if isinstance(source, Resident):
+        return source.arrays
+    return next(source.sequential())[0] if source.seeks else None
 
 
 def _digest(tree: PyTree, *, some: bool = False) -> str:

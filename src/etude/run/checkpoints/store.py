@@ -16,6 +16,7 @@ array has a digest that restoring verifies.
 
 import contextlib
 import difflib
+import hashlib
 import json
 import re
 import shutil
@@ -200,6 +201,17 @@ class CheckpointStore:
             f"There is no checkpoint {name!r} in {self._folder}. "
             + (f"There is {', '.join(map(repr, close))}." if close else "There is none.")
         )
+
+    def digest(self, name: str) -> str:
+        """A digest of the manifest of a checkpoint, which has those of its arrays.
+
+        Raises CheckpointError if there is none of that name.
+        """
+        path = self._folder / name / FILE_NAME
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read here: {error.strerror}.") from None
 
     def restore(self, name: str | None = None) -> Restored:
         """Read and verify the checkpoint `name`, or the newest one that is whole.
