@@ -249,3 +249,11 @@ def test_what_is_no_callback_is_refused():
                 trainer(phase(), callbacks=[wrong])
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_a_value_in_the_place_of_a_method_is_refused():
+    class Counts(et.Callback):
+        with_members = "all"
+
+    with pytest.raises(et.ConfigurationError, match=r"Counts.with_members is a method.*'all'"):
+        trainer(phase(), callbacks=[Counts()])

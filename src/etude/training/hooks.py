@@ -181,6 +181,9 @@ def _check_member(callback: Callback, event: Event, request: Stop | Exchange) ->
 HOOKS = frozenset(name for name in dir(Callback) if name.startswith("on_"))
 
 
+METHODS = frozenset(name for name in dir(Callback) if callable(getattr(Callback, name)))
+
+
 def _misshapen(callback: Any) -> list[str]:
     """What of a callback would never be called, without a word."""
     if not isinstance(callback, Callback):
@@ -190,7 +193,13 @@ def _misshapen(callback: Any) -> list[str]:
         ]
     kind = type(callback)
     found = {name for name in dir(kind) if name.startswith("on_")} - HOOKS
-    return [
+    values = [
+        f"{kind.__name__}.{name} is a method of a callback; got {getattr(callback, name)!r}. Write "
+        f"def {name}(self, ...), which returns it."
+        for name in sorted(METHODS)
+        if not callable(getattr(callback, name))
+    ]
+    return values + [
         f"{kind.__name__}.{name} is no hook and would never be called. {suggest(name, HOOKS)} "
         "A method of your own needs a name that does not begin with 'on_'."
         for name in sorted(found)
