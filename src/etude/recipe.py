@@ -40,6 +40,7 @@ from typing import Any, Generic, Literal, TypeVar
 from etude.callbacks.unfailing import Unfailing
 from etude.compilations import shared_compilations
 from etude.devices import counted
+from etude.engine.ending import bound
 from etude.engine.processes import processes
 from etude.errors import ConfigurationError, RunError, suggest
 from etude.experiment import Experiment, How, root_of
@@ -141,7 +142,7 @@ class Recipe(Generic[C]):
         say = (say or Unfailing(sys.stdout).line) if together.is_first else _unsaid
         how = How(resume, changes, at, overwrite, counted(devices), {"progress": progress}, say)
         experiment = self._experiment(config, folder)
-        with shared_compilations():
+        with bound(together), shared_compilations():
             outcomes = experiment.train(how, population=population)
             table = self.table([(outcome.trial, outcome.metrics) for outcome in outcomes])
             report = together.first_says(lambda: self._leave(config, outcomes, table, folder))

@@ -24,6 +24,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from etude.callbacks import Callback, ModelCheckpoint, Progress, Reason
+from etude.engine.ending import bound
 from etude.engine.layout import layout_of
 from etude.engine.numbers import is_count
 from etude.engine.phase import Phase
@@ -316,7 +317,7 @@ class Trainer:
         with contextlib.ExitStack() as within:
             within.enter_context(self._alone())
             within.enter_context(memory_explained())
-            within.enter_context(processes().bound())
+            within.enter_context(bound(processes()))
             population = self._population
             crowd = Members(population.anew()) if population else None
             subject = crowd or OneModel(self.settings.anew())

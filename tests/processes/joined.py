@@ -197,7 +197,7 @@ def _long(folder: Path):
 
 def _stepped(folder: Path, number: int) -> dict:
     """The training of `_long`, as far as the interrupted one came and 20 steps more."""
-    return _result(_until(folder, folder.parent / "alone").fit())
+    return _result(_until(folder, folder / "alone").fit())
 
 
 def _resumed(folder: Path, number: int) -> dict:

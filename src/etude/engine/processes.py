@@ -11,22 +11,17 @@ JAX loads inside, because the command line imports this.
 (True, 1, 3, ['a'])
 """
 
-import atexit
 import hashlib
 import itertools
 import json
-import os
-import sys
-import threading
-import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import etude.errors
-from etude.errors import ConfigurationError, EtudeError, ProcessLostError, RunError, UsageError
+from etude.errors import ConfigurationError, EtudeError, ProcessLostError, UsageError
 
 #: What is told is JSON.
 Told = Any
@@ -36,10 +31,6 @@ T = TypeVar("T")
 #: Milliseconds that a process waits for another, which may be compiling; one that has died is
 #: noticed by its missing heartbeats, much earlier.
 PATIENCE = 24 * 3600 * 1000
-
-#: Milliseconds that a process which fails gives the others to fail as well, before it ends them;
-#: and seconds between looks at whether one has failed.
-GRACE, WATCH = 5000, 0.5
 
 #: Differences that are listed; more help nobody.
 LISTED = 10
@@ -64,7 +55,9 @@ class Processes:
     """The processes that `jax.distributed` has joined, as one of them sees them; or one alone."""
 
     def __init__(self, number: int = 0, count: int = 1, client: Client | None = None):
-        self.number, self.count, self._client = number, count, client
+        self.number, self.count = number, count
+        #: of the coordination service; None of a process alone
+        self.client = client
         self._messages, self._polls = itertools.count(), itertools.count()
         self._trainings, self._held = itertools.count(), list[str]()
         #: whether the service has its one notice of an interruption still to give
@@ -87,7 +80,7 @@ class Processes:
         Raises `ProcessLostError` if the first process is gone, `ConfigurationError` if it does
         something else.
         """
-        if self._client is None:
+        if self.client is None:
             return make()
         message = next(self._messages)
         if not self.is_first:
@@ -109,14 +102,14 @@ class Processes:
         Raises `ProcessLostError` if one is gone, what it raises if it fails in `all_do`, and
         `ConfigurationError` if it does something else.
         """
-        if self._client is None:
+        if self.client is None:
             return [mine]
         message, before = next(self._messages), self._held
         self._held = []
         self._tell(message, "all say", mine)
         told = [self._hear(message, number, "all say") for number in range(self.count)]
         for old in before:  # all processes are here, and have read what came before
-            self._client.key_value_delete(old)
+            self.client.key_value_delete(old)
         return told
 
     def all_do(self, do: Callable[[], T]) -> T:
@@ -127,7 +120,7 @@ class Processes:
         try:
             made = do()
         except (EtudeError, OSError) as error:
-            if self._client is not None:
+            if self.client is not None:
                 self._tell(next(self._messages), FAILED, [_kind(error), str(error)])
             raise
         self.all_say(None)
@@ -162,7 +155,7 @@ class Processes:
         chooses a later call of this method at which all processes are told. It does so once; from
         then on they say it to each other.
         """
-        if self._client is None:
+        if self.client is None:
             return noted
         if self.takes_notice:
             from jax.experimental import multihost_utils
@@ -176,74 +169,20 @@ class Processes:
     def _first_name(self, noted: str | None) -> str | None:
         return next((name for name in self.all_say(noted) if name is not None), None)
 
-    @contextmanager
-    def bound(self) -> Generator[None, None, None]:
-        """Within, a process that fails where the others do not ends them as well.
-
-        They would wait for it in a computation that no signal can interrupt.
-        """
-        if self._client is None:
-            yield
-            return
-        training = next(self._trainings)
-        ended = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(ended,), daemon=True)
-        watch.start()
-        try:
-            yield
-        except BaseException as error:
-            if not self._all_fail(training):
-                self._end_others(error)
-            raise
-        finally:
-            ended.set()
-
-    def _all_fail(self, training: int) -> bool:
-        """Whether the other processes come to the same end soon."""
-        assert self._client is not None
-        self._client.key_value_set(f"etude/failed/{training}/{self.number}", "")
-        patience = GRACE
-        for number in range(self.count):
-            began = time.monotonic()
-            try:
-                self._client.blocking_key_value_get(f"etude/failed/{training}/{number}", patience)
-            except RuntimeError:
-                return False
-            patience = max(1, patience - int(1000 * (time.monotonic() - began)))
-        return True
-
-    def _end_others(self, error: BaseException) -> None:
-        assert self._client is not None
-        code = 2 if isinstance(error, ConfigurationError | UsageError | RunError) else 1
-        text = f"{type(error).__name__}: {error}"
-        with suppress(RuntimeError):  # where the service is gone, they end without being told
-            self._client.key_value_set("etude/failed", json.dumps([self.number, code, text]))
-            time.sleep(2 * WATCH)  # the service, which they read it from, may end with this process
-        # JAX would wait for the others before it lets this process end.
-        atexit.register(_leave, code)
-
-    def _watch(self, ended: threading.Event) -> None:
-        """Ends this process where another says that it has failed alone."""
-        assert self._client is not None
-        while not ended.wait(WATCH):
-            try:
-                number, code, text = json.loads(self._client.key_value_try_get("etude/failed"))
-            except RuntimeError:  # nobody has
-                continue
-            if number != self.number:
-                print(f"etude: process {number} has failed, and ends all. {text}", file=sys.stderr)
-                _leave(code)
+    def next_training(self) -> int:
+        """The number of a training that all processes begin now."""
+        return next(self._trainings)
 
     def _tell(self, message: int, kind: str, told: Told) -> None:
-        assert self._client is not None
+        assert self.client is not None
         key = f"etude/{message}/{self.number}"
         self._held.append(key)
-        self._client.key_value_set(key, json.dumps([kind, told]))
+        self.client.key_value_set(key, json.dumps([kind, told]))
 
     def _hear(self, message: int, number: int, expected: str) -> Told:
-        assert self._client is not None
+        assert self.client is not None
         try:
-            text = self._client.blocking_key_value_get(f"etude/{message}/{number}", PATIENCE)
+            text = self.client.blocking_key_value_get(f"etude/{message}/{number}", PATIENCE)
         except RuntimeError as error:
             raise lost(error) from error
         kind, told = json.loads(text)
@@ -256,12 +195,6 @@ class Processes:
                 f"{expected!r} in process {self.number}. {CURE}"
             )
         return told
-
-
-def _leave(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def lost(error: Exception) -> ProcessLostError:
