@@ -52,7 +52,7 @@ class Training:
     def history(self) -> History:
         """What was written, once the training is over: in all processes what the first wrote."""
         run = self.session.run
-        if run is None or run.writes:
+        if run is None or self.journal.run is not None:
             return self.journal.written()
         return History.open(run.path)
 
