@@ -6,6 +6,8 @@ from typing import Any
 from etude.callbacks.base import Stop
 from etude.engine.processes import loss_explained, processes
 from etude.run import History, Run
+from etude.run.folder import HISTORY
+from etude.run.history_writers import HistoryCopy
 from etude.training.endings import Endings
 from etude.training.journal import Journal
 from etude.training.nonfinite import FaultError
@@ -54,7 +56,7 @@ class Training:
         run = self.session.run
         if run is None or self.journal.run is not None:
             return self.journal.written()
-        return History.open(run.path)
+        return History(HistoryCopy.of(run.path / HISTORY))
 
     def _through(self, resume: Resume | None) -> None:
         self.session.start(resume, self.journal)
