@@ -71,6 +71,8 @@ def test_one_that_is_not_optional_is_never_left_out(tmp_path):
     store.save("b", of(2), {}, optional=True)
     saving = threading.Thread(target=lambda: store.save("c", of(3), {}))
     saving.start()  # waits for a; b gives way
+    while store.left_out != ["b"]:
+        time.sleep(0.01)
     gate.open.set()
     saving.join()
     store.save("d", of(4), {}, optional=True)
