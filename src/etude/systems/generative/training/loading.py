@@ -10,10 +10,18 @@ import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
 import etude as et
+from etude.engine.admission import show_data
 from etude.engine.source import Fetch, Hosted, Resident, Source
 
 #: Batches after which a loader without a length is taken to be endless.
 LONGEST = 100_000
+
+
+def show(model: Any, loss: Any, source: Source | None, valid: Source | None) -> None:
+    """Shows data to a loss, which refuses those that it cannot be trained on, and raises so."""
+    if loss is not None:
+        show_data(model, [loss], source)
+        show_data(model, [loss], valid, "the validation")
 
 
 def source_of(owner: str, data: Any, batch_size: int, *, judges: bool = False) -> Source:

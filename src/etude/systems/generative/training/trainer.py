@@ -13,7 +13,6 @@ from jaxtyping import Array, PyTree
 
 import etude as et
 from etude.callbacks import Event
-from etude.engine.admission import show_data
 from etude.engine.leaf_roles import inference
 from etude.engine.source import Source
 from etude.systems.generative.training import checkpoints
@@ -24,7 +23,7 @@ from etude.systems.generative.training.callbacks import (
 )
 from etude.systems.generative.training.config import TrainingConfig, refuse_unread
 from etude.systems.generative.training.inner import Inner
-from etude.systems.generative.training.loading import source_of
+from etude.systems.generative.training.loading import show, source_of
 from etude.systems.generative.training.objective import LossFn, Metrics, loss_of
 from etude.systems.generative.training.passes import Passes
 from etude.systems.generative.training.sampling import samples_of
@@ -327,7 +326,9 @@ class Trainer:
     ) -> Metrics:
         """So many passes, each a phase of one training of the engine."""
         phases = self._passes.phases(source, epochs, valid, every)
-        self._show(source, valid)
+        # A step of a subclass may read other data than the loss knows.
+        plain = type(self)._train_step is Trainer._train_step
+        show(self.model, self._loss, source if plain else None, valid)
         ours, theirs = parted(callbacks)
         config = self.training_config
         save_every = None if self._folder is None else self._save_interval
@@ -350,14 +351,6 @@ class Trainer:
                 f"Interrupted at step {self.global_step}; saved in {self._folder}."
             ) from None
         return telling.means
-
-    def _show(self, source: Source, valid: Source | None) -> None:
-        """Shows the data to the loss, which refuses those that it cannot be trained on."""
-        if self._loss is None:
-            return
-        if type(self)._train_step is Trainer._train_step:  # else they are data of that step
-            show_data(self.model, [self._loss], source)
-        show_data(self.model, [self._loss], valid, "the validation")
 
     def _begun(self, event: Event) -> None:
         self._standing.moving = event
