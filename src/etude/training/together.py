@@ -8,8 +8,10 @@ True
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +74,10 @@ def _shown(source: Source) -> PyTree:
     """What tells data from others: all, or a batch; nothing of a stream, which that uses up."""
     if isinstance(source, Resident):
         return source.arrays
-    return next(source.sequential())[0] if source.seeks else None
+    if not source.seeks:
+        return None
+    with closing(cast(Any, source.sequential())) as batches:  # which may have begun to read ahead
+        return next(batches)[0]
 
 
 def _digest(tree: PyTree, *, some: bool = False) -> str:
