@@ -78,7 +78,7 @@ def test_resuming_a_finished_run_trains_nothing(etude, trained, tmp_path):
 @pytest.mark.slow
 def test_a_finished_experiment_trains_longer_and_writes_that_down(etude, trained):
     code, _, err = etude("resume", "runs/a", "--steps", 25)
-    assert code == 1  # it has two phases, and the first is over
+    assert code == 2  # it has two phases, and the first is over
     assert "phases.first.length: got 25, expected 20 (the run is past this phase)" in err
     assert recorded("runs/a")["steps"] == 20
     arguments = ["--steps", 20, "--fast", "--run", "runs/one"]
@@ -94,7 +94,7 @@ def test_a_finished_experiment_trains_longer_and_writes_that_down(etude, trained
     assert again.splitlines()[-1] == longer.splitlines()[-1]
     assert "[1/2]" not in again
     code, _, err = etude("resume", "runs/one", "--optimizer.lr", "1e-3", "--note=--a b", "--fast")
-    assert code == 1
+    assert code == 2
     assert "step_size: got -0.001, expected -0.05" in err
     # What is suggested repeats what was typed, and does it.
     suggested = shlex.split(err.partition("go on with the new ones: etude ")[2])

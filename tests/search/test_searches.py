@@ -326,6 +326,19 @@ def test_worse_is_worse_than_the_median_of_the_others(tmp_path):
             assert ledger.report(ledger.take(plan.propose, None).number, 1, value) is pruned
 
 
+@pytest.mark.parametrize("prune", ["median", "halving"])
+def test_what_no_validation_reports_prunes_nothing(tmp_path, prune):
+    search = GridSearch(
+        target=recipe, space={"rate": [0.1, 0.2]}, metric="valid/distance", mode="min",
+        folder=tmp_path / "s", prune=prune,
+    )  # fmt: skip
+    told = "prune: 'valid/distance' is measured once.*prune='never'.*report: valid/loss"
+    for workers in (1, 2) if prune == "median" else (1,):
+        with pytest.raises(ConfigurationError, match=told):
+            search.run(workers=workers, say=silent)
+        assert not (tmp_path / "s").exists()
+
+
 def test_what_no_validation_reports_is_measured_on_the_validation_split(tmp_path):
     search = GridSearch(
         target=recipe, space={"steps": [5, 10]}, metric="valid/distance", mode="min",

@@ -38,8 +38,8 @@ class SearchOptions(Config, frozen=True):
     constraint: tuple[str, ...] = Field(
         (), description='what a setting must satisfy, as "width * depth <= 256"'
     )
-    prune: Literal["median", "halving", "never"] = Field(
-        "median", description="which trainings are stopped before their end"
+    prune: Literal["median", "halving", "never"] | None = Field(
+        None, description="which trainings are stopped early; none: median, by a validation metric"
     )
     storage: str | None = Field(
         None, min_length=1, description="URL of a database for several hosts; none: a file"

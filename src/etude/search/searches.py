@@ -63,7 +63,7 @@ class AbstractSearch(abc.ABC):
             of dotted names), that have to be true. What they forbid is never tried.
         prune: how a recipe's training is stopped that is worse than others: "median" (worse than
             the median of them at the same validation), "halving" (successive halving), "never".
-            None is "median" for a recipe.
+            None is "median" for a recipe whose validations report the metric.
         storage: URL of a database that several hosts share; see the guide. None: a journal in the
             folder.
         config: of a recipe, the configuration of which a setting replaces fields; None is its
@@ -240,7 +240,8 @@ class AbstractSearch(abc.ABC):
             )
         if self.folder is None:
             problems.append("A search over a recipe needs a folder for its runs; got folder=None.")
-        return Training(source, config, metric, self.seeds), space
+        asked = self.prune not in (None, "never")
+        return Training(source, config, metric, self.seeds, asked), space
 
     def _constraints(self) -> list[Constraint]:
         given = self.constraints

@@ -40,12 +40,14 @@ class Training:
         metric: of a validation, `valid/accuracy`; or, where no validation reports it, of the
             recipe's evaluation on the split "valid".
         seeds: trainings of each setting, with seeds from that of `base`.
+        pruned: whether the user asked for pruning, so that a validation must report the metric.
     """
 
     source: str | Recipe[Any]
     base: Configuration
     metric: str
     seeds: int = 1
+    pruned: bool = False
     #: its trials report on their way, so that they can be pruned
     reports: ClassVar[bool] = True
 
@@ -55,7 +57,7 @@ class Training:
         return find_recipe(self.source) if isinstance(self.source, str) else self.source
 
     def __reduce__(self):
-        return Training, (self.source, self.base, self.metric, self.seeds)
+        return Training, (self.source, self.base, self.metric, self.seeds, self.pruned)
 
     @property
     def name(self) -> str:
@@ -67,9 +69,17 @@ class Training:
         watched = Watched()
         trial = self._trial(self.base)
         trial.build(progress=False).watched_by(watched)
-        if reports(watched.names, self.metric) or self._measured in self.recipe.columns.values():
+        if reports(watched.names, self.metric):
             return
         known = {name for name in watched.names if not name.endswith("*")}
+        if self._measured in self.recipe.columns.values():
+            if self.pruned:
+                raise ConfigurationError(
+                    f"prune: {self.metric!r} is measured once, at the end of a training of "
+                    f"{self.name}, so none is pruned by it. Choose prune='never' or leave it out; "
+                    f"validations report: {', '.join(sorted(known)) or 'nothing'}."
+                )
+            return
         if "valid" in self.recipe.splits:
             known |= {f"valid/{name}" for name in self.recipe.columns.values()}
         raise ConfigurationError(
