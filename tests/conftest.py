@@ -22,8 +22,9 @@ from pathlib import Path
 
 import hypothesis
 import jax
-import jaxtyping
 import pytest
+
+import typecheck
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Where nobody may keep bytecode, every process of a test would compile the package again.
@@ -45,8 +46,7 @@ hypothesis.settings.register_profile("etude", deadline=None, max_examples=10)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=100)
 hypothesis.settings.load_profile("etude")
 
-# Before the first import of etude, so that every annotation in it is checked at run time.
-jaxtyping.install_import_hook("etude", "typecheck.checked")
+typecheck.install()  # before the first import of etude
 
 
 @pytest.hookimpl(tryfirst=True)

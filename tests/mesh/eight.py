@@ -41,7 +41,6 @@ def outcomes(script: str, devices: str, chosen: tuple[str, ...] = ()) -> dict[st
 def prepare() -> None:
     """What `tests/conftest.py` does for a test; before the first import of etude."""
     import jax
-    import jaxtyping
 
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     kept = HERE.parents[1] / ".pytest_cache/d/compiled"
@@ -49,7 +48,9 @@ def prepare() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     sys.path[:0] = [str(HERE.parent), str(HERE)]
-    jaxtyping.install_import_hook("etude", "typecheck.checked")
+    import typecheck
+
+    typecheck.install()
 
 
 def main(script: str, devices: str, *chosen: str) -> None:

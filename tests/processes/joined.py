@@ -62,7 +62,8 @@ def run(job: str, folder: Path, *, processes: int, devices: int, limit: float = 
 def main(job: str, folder: str, number: str = "0", count: str = "1", port: str = "") -> None:
     sys.path.insert(0, str(HERE.parent))
     import jax
-    import jaxtyping
+
+    import typecheck
 
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     if port:
@@ -74,7 +75,7 @@ def main(job: str, folder: str, number: str = "0", count: str = "1", port: str =
             heartbeat_timeout_seconds=10,
             shutdown_timeout_seconds=20,
         )
-    jaxtyping.install_import_hook("etude", "typecheck.checked")
+    typecheck.install()
     from etude.engine.processes import ProcessLostError
     from etude.errors import EtudeError
     from etude.training.signals import Interrupted
