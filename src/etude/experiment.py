@@ -94,21 +94,35 @@ class Experiment:
         if how.at is not None:
             self.number_of(how.at[0])
         before = processes().first_says(lambda: self._recorded() if how.resume else {})
-        population = population or bool(before.get("population"))
+        together = population or bool(before.get("population"))
+        # Trials that have runs of their own go on one after another.
+        aside = population or (together and not processes().first_says(self._handed_out))
+        if aside and how.at is not None:
+            raise RunError(
+                f"The trials of the run in {self.folder} are being trained side by side, and have "
+                f"no checkpoints of their own to go back to; got {how.at[1]!r}. Leave --checkpoint "
+                "out: the population goes on from its newest one."
+            )
         devices = processes().all_do(lambda: chosen(how.devices, recorded(before)))
         # Before anything is built: it may ask for devices that are not there.
-        spread = options_for(devices, population=population)
-        if population:
+        spread = options_for(devices, population=aside)
+        if aside:
             self._train_side_by_side(how, devices, spread)
             # Their runs are finished: they are measured, as if they had been trained alone.
             how = replace(how, resume=True, overwrite=False, devices=None)
         else:
             how = replace(how, devices=devices, options={**how.options, **spread})
-        return [self._outcome(number, how) for number in range(len(self.trials))]
+        outcome = partial(self._outcome, how=how, population=together)
+        return [outcome(number) for number in range(len(self.trials))]
 
     def _recorded(self) -> dict[str, Any]:
         """What the configuration of the run that is there says."""
         return Run.open(self.folder, lock=False).config
+
+    def _handed_out(self) -> bool:
+        """Whether every trial of a population has got the run that it would have had alone."""
+        places = [self.place(number) for number in range(len(self.trials))]
+        return all(is_run(place) and _has_begun(place) for place in places)
 
     def place(self, number: int) -> Path:
         """The folder of a trial."""
@@ -164,7 +178,7 @@ class Experiment:
             say=how.say,
         )
 
-    def _outcome(self, number: int, how: How) -> Outcome:
+    def _outcome(self, number: int, how: How, *, population: bool) -> Outcome:
         """A trial that is done: it was, or it is trained and measured now."""
         trial, place = self.trials[number], self.place(number)
         back = how.at[1] if how.at is not None and _same(how.at[0], place) else None
@@ -172,7 +186,7 @@ class Experiment:
         found, fresh = processes().first_says(partial(self._stands, number, how, back))
         if found is None:
             how.say(f"[{number + 1}/{len(self.trials)}] {trial.method}, seed {trial.seed}")
-            model = self._trained(number, how, fresh=fresh, back=back)
+            model = self._trained(number, how, fresh=fresh, back=back, population=population)
             found = processes().first_says(partial(self._judged, number, on_one(model)))
             how.say("  ".join(f"test {name} {value:.4f}" for name, value in found.items()))
             # Programs that stay in memory would use up its maps: some 40 trials kill a process.
@@ -193,18 +207,19 @@ class Experiment:
         measured = self.measured(self.trials[number], model, "test")
         return write_results(self.place(number), measured, "test")
 
-    def _trained(self, number: int, how: How, *, fresh: bool, back: str | None) -> Any:
+    def _trained(
+        self, number: int, how: How, *, fresh: bool, back: str | None, population: bool
+    ) -> Any:
         """The model of a trial, which goes on, or begins anew."""
-        own = {"run": self.place(number), "config": self._record(number, how.devices)}
+        record = self._record(number, how.devices, population=population)
+        own = {"run": self.place(number), "config": record}
         build = partial(self.trials[number].build, **own, overwrite=how.overwrite, **how.options)
         trainer = processes().all_do(build)
         result = trainer.fit() if fresh else trainer.resume(checkpoint=back, changes=how.changes)
         return result.model
 
-    def _record(
-        self, number: int, devices: int | None, *, population: bool = False
-    ) -> dict[str, Any]:
-        """The configuration of a trial's run; that of the first one names all of them."""
+    def _record(self, number: int, devices: int | None, *, population: bool) -> dict[str, Any]:
+        """The configuration of a trial's run; that of the first one speaks of all of them."""
         return {
             "recipe": self.recipe,
             "trial": self.trials[number].name,
@@ -236,6 +251,12 @@ def root_of(folder: Path) -> Path:
             f"{experiment!r}, expected {HERE!r}, or {ABOVE!r} for a trial. Put back what was there."
         )
     return places[experiment]
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether the run in a folder ever had a checkpoint."""
+    with Run.open(folder, lock=False) as run:
+        return not run.checkpoints.empty() or run.checkpoints.lost()
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -47,9 +47,9 @@ def train_side_by_side(
 ) -> None:
     """Trains the trials of each method as one population, and leaves each with its run.
 
-    What is trained already is left as it is; a population that was interrupted goes on. `folder` is
-    that of the experiment, whose run is that of the first trial. `options` are those of the
-    trainers, `progress` and `mesh`.
+    What is trained already is left as it is, unless `overwrite` replaces it; a population that was
+    interrupted goes on. `folder` is that of the experiment, whose run is that of the first trial.
+    `options` are those of the trainers, `progress` and `mesh`.
 
     Raises `ConfigurationError`, before anything is trained, for trials that differ in more than
     their seed or are fewer than the devices, and `NonFiniteError` for those whose loss or update
@@ -57,7 +57,8 @@ def train_side_by_side(
     """
     methods = list(dict.fromkeys(one.trial.method for one in planned))
     crowds = {name: [one for one in planned if one.trial.method == name] for name in methods}
-    crowds = {name: those for name, those in crowds.items() if not all(x.trained for x in those)}
+    if not overwrite:
+        crowds = {name: own for name, own in crowds.items() if not all(one.trained for one in own)}
     for name, those in crowds.items():
         if problems := list(unspread(options.get("mesh"), None, len(those))):
             raise ConfigurationError(f"{name}: {problems[0]}")

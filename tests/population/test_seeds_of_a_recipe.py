@@ -105,6 +105,33 @@ def test_more_devices_than_trials_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_was_trained_side_by_side_says_so_ever_after(tmp_path, monkeypatch):
+    """Interrupted, finished, gone on with one after another, and trained anew."""
+    folder, short, long = tmp_path / "run", Lines(steps=2), Lines(steps=3)
+    said: list[str] = []
+
+    def failing(*arguments):
+        raise RuntimeError("pulled the plug")
+
+    def says(place="."):
+        return Run.open(folder / place, lock=False).config.get("population")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("etude.population.handing_out.FinishedPopulation.hand_out", failing)
+        with pytest.raises(RuntimeError, match="plug"):
+            go(folder, config=short, population=True)
+    with pytest.raises(et.RunError, match=r"no checkpoints of their own .* got 'step-2'"):
+        go(folder, config=short, resume=True, at=(folder, "step-2"))
+    go(folder, config=short, resume=True)
+    assert (says(), says("trials/fast-1")) == (True, None)
+    go(folder, said, config=long, resume=True)
+    go(folder, said, config=long, resume=True, at=(folder, "step-3"))
+    assert not any("side by side" in line for line in said)
+    assert (says(), says("trials/fast-1")) == (True, None)
+    go(folder, said, config=long, population=True, overwrite=True)
+    assert "fast: 2 trials side by side, seeds 0, 1" in said
+
+
 @pytest.mark.slow
 def test_interrupted_and_resumed(tmp_path, monkeypatch):
     folder, two = tmp_path / "run", Lines(methods=2)
