@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,9 +61,8 @@ class FinishedPopulation:
             processed=seen.step, seconds=self.front.seconds,
             state=activated(seen.state, [True]),  # it has ended, but does not stand still
         )  # fmt: skip
-        assert root.reason is not None
-        before = [(phase, Reason[reason]) for phase, reason in self.meta["reasons"][:-1]]
-        reasons = [*before, (name, root.reason)]
+        phases = [phase for phase, _ in self.meta["reasons"]]
+        reasons = [(phase, self._ending(phase, member).reason) for phase in phases]
         lone.session.take_over(root, self.meta["visit_counts"], reasons)
         executors = self.meta["executors"].items()
         lone.subject.programs.executors |= {n: e for n, e in executors if n in settings.bound}
@@ -80,8 +79,8 @@ class FinishedPopulation:
         mine = [one for one in self.history.events if here.items() <= one.items()]
         # The last one counts: a phase that became longer ends again.
         end = [one for one in mine if one["event"] == "phase_end"][-1]
-        ends = [one for one in mine if one["event"] == "member_end" and one["member"] == member]
-        own = replace(visit, step=ends[-1]["at"] if ends else end["step"])
+        told = self._ending(visit.phase.name, member)
+        own = replace(visit, step=end["step"] if told.step is None else told.step)
         names: list[str] = []
         columns: list[np.ndarray] = []
         for name in self.history.names:
@@ -98,9 +97,28 @@ class FinishedPopulation:
             metrics = of_member(one, member)
             if here.items() <= one.items() and metrics:
                 journal.validation(replace(visit, step=one["step"]), metrics)
-        told = ends[-1] if ends else end
-        detail = {"detail": told["detail"]} if told.get("detail") else {}
-        journal.event(own, "phase_end", reason=told["reason"], **detail)
+        detail = {"detail": told.detail} if told.detail else {}
+        journal.event(own, "phase_end", reason=told.reason.name, **detail)
+
+    def _ending(self, phase: str, member: int) -> "_Ending":
+        """How a phase ended for a member; the population ended it by the reason of its last one."""
+        if phase == self.front.phase.name:
+            visit = self.members[member]
+            assert visit.reason is not None
+            detail = "; ".join(filter(None, [visit.detail, visit.without_best()]))
+            return _Ending(visit.reason, detail, visit.step)
+        for one in reversed(self.history.events):
+            if (one["event"], one.get("phase"), one.get("member")) == ("member_end", phase, member):
+                return _Ending(Reason[one["reason"]], one.get("detail", ""), one["at"])
+        return _Ending(Reason.LENGTH)  # of which there is no event
+
+
+class _Ending(NamedTuple):
+    """Why a member ended a phase, and after how many steps; None: all of the phase."""
+
+    reason: Reason
+    detail: str = ""
+    step: int | None = None
 
 
 def _place(settings: Settings, event: dict[str, Any]) -> dict[str, Any]:
