@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import numpy as np
 
 from etude.callbacks.base import Exchange, Reason, Stop
 from etude.callbacks.members import column, of_member
 from etude.engine.state import State
 from etude.errors import ConfigurationError, NonFiniteError, suggest
+from etude.population.factors import times
 from etude.population.states import copy, exchanged
+from etude.training.fingerprint import described
 from etude.training.judge import Judge
 from etude.training.phase_visit import Visit
 from etude.training.session import Session
@@ -85,8 +89,10 @@ class MembersBoundary:
             elif stop is not None:
                 member.reason, member.detail = stop.reason, stop.detail
         self._end(visit)
+        # All that are asked for at once copy members as they are before any.
+        before = replace(visit)
         for exchange in self.hooks.take_exchanges():
-            self._exchange(visit, exchange)
+            self._exchange(visit, before, exchange)
         reasons = [member.reason for member in visit.members]
         if None in reasons:
             return
@@ -141,16 +147,22 @@ class MembersBoundary:
         if ended:
             visit.state = self.subject.activated(visit, visit.state)
 
-    def _exchange(self, visit: Visit, asked: Exchange) -> None:
-        """A member goes on as a copy of another, with other numbers."""
+    def _exchange(self, visit: Visit, before: Visit, asked: Exchange) -> None:
+        """A member goes on as a copy of another, with other numbers, unless it has ended."""
         group = self.subject.group(asked.member)
         if asked.source not in group.members:
             raise ConfigurationError(
                 f"Member {asked.member} cannot go on as a copy of member {asked.source}: their "
                 "models have other shapes. Exchange within a group."
             )
-        source = self.subject.state(visit, asked.source)
+        source = self.subject.state(before, asked.source)
         member = visit.members[asked.member]
+        if member.reason is not None:  # what it has come to would be lost
+            self.telling.journal.event(
+                visit, "exchange_left_out", member=asked.member, source=asked.source,
+                ended=member.reason.name,
+            )  # fmt: skip
+            return
         hyper = dict(source.hyper)
         for name, factor in asked.factors.items():
             if name not in hyper:
@@ -158,7 +170,7 @@ class MembersBoundary:
                     f"An exchange has a factor for {name!r}, which does not vary. "
                     f"{suggest(name, hyper)}"
                 )
-            hyper[name] = (hyper[name] * factor).astype(hyper[name].dtype)
+            hyper[name] = times(name, hyper[name], factor)
         own = self.subject.state(visit, asked.member)
         new = eqx.tree_at(
             lambda s: (s.model, s.learners, s.hyper),
@@ -173,7 +185,7 @@ class MembersBoundary:
         new = copy(self.subject.spread.put(asked.member, new))
         states[team] = exchanged(states[team], index, new)
         visit.state = tuple(states)
-        told = {name: float(value) for name, value in hyper.items() if name in asked.factors}
+        told = {name: described(np.asarray(hyper[name])) for name in asked.factors}
         self.telling.journal.event(
             visit, "exchange", member=asked.member, source=asked.source, **told
         )
