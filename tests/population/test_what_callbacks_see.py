@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from crowd import RATES, alone, close, phase, trainer
-from test_endings import VARY
+from test_endings import BREAKING, VARY
 
 import etude as et
 from etude.run.report import write_report
@@ -97,6 +97,19 @@ def test_a_report_has_a_row_for_each_member(seen):
     ]
     page = write_report(result.run).read_text()
     assert "<td>PATIENCE</td>" in page
+
+
+def test_a_copy_of_a_member_at_fault_is_told_nothing_of_later_phases():
+    """Nor is it at fault again in the next training."""
+    phases = [phase(BREAKING), phase(name="on", steps=3, validation=None)]
+    train = trainer(phases, VARY, callbacks=[Each()])
+    (adaptor,) = [c for c in train.settings.hooks.callbacks if hasattr(c, "copies")]
+    for _ in range(2):
+        train.fit()
+        ends = [[one[2] for one in copy.seen if one[0] == "end"] for copy in adaptor.copies]
+        assert ends == [["LENGTH"] * 2, ["LENGTH"] * 2, ["FAULT"]]
+        assert adaptor.copies[2].seen[-1][0] == "end"
+        assert adaptor.copies[0].seen[-2] == ["steps", 1, 3]
 
 
 def test_a_copy_for_each_member_sees_that_member_alone(tmp_path):

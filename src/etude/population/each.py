@@ -41,8 +41,9 @@ class EachMember(Callback):
                 "with_members return 'all'."
             )
         self.original, self.copies = original, list(copies)
-        #: members that have not ended the phase
+        #: members that have not ended the phase, and those at fault, which take part in no other
         self._going = set(range(len(self.copies)))
+        self._fallen = set[int]()
 
     def with_members(self) -> Any:
         return "all"
@@ -55,8 +56,12 @@ class EachMember(Callback):
 
     def on_phase_begin(self, event: Event) -> Request:
         if event.step == 0:
-            self._going = set(range(len(self.copies)))
-        return self._each("on_phase_begin", event)
+            self._going = set(range(len(self.copies))) - self._fallen
+        return self._gather(
+            (number, copy.on_phase_begin(_own(event, number)))
+            for number, copy in enumerate(self.copies)
+            if number not in self._fallen
+        )
 
     def on_steps_end(self, event: Event, metrics: StepMetrics) -> Request:
         return self._gather(
@@ -77,6 +82,8 @@ class EachMember(Callback):
 
     def on_member_end(self, event: Event, member: int, reason: Reason, detail: str) -> Request:
         self._going.discard(member)
+        if reason is Reason.FAULT:
+            self._fallen.add(member)
         asked = self.copies[member].on_phase_end(_own(event, member), reason)
         return self._gather([(member, asked)])
 
@@ -99,10 +106,10 @@ class EachMember(Callback):
 
     def state(self) -> dict[str, Any]:
         states = [copy.state() for copy in self.copies]
-        return {"going": sorted(self._going), "copies": states}
+        return {"going": sorted(self._going), "fallen": sorted(self._fallen), "copies": states}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._going = set(state["going"])
+        self._going, self._fallen = set(state["going"]), set(state.get("fallen", []))
         for copy, saved in zip(self.copies, state["copies"], strict=True):
             copy.restore(saved)
 
