@@ -30,6 +30,16 @@ class Breaking(et.Callback):
             raise RuntimeError("pulled the plug")
 
 
+class Stopping(et.Callback):
+    """Ends the second member at the beginning of a phase."""
+
+    def with_members(self):
+        return "all"
+
+    def on_phase_begin(self, event):
+        return et.Stop(member=1) if event.step == 0 else None
+
+
 def phases(**options):
     best = et.Best("valid/error", "min")
     first = phase(BREAKING, keep=best, goal=et.AtMost("valid/error", 0.0), **options)
@@ -85,6 +95,20 @@ def test_a_finished_one_is_loaded_and_may_become_longer(whole, tmp_path):
     assert short.members[0].step == 10
     longer = trainer(phase(steps=20), {"rate": RATES}, run=tmp_path / "short").resume()
     equal(longer.model, trainer(phase(steps=20), {"rate": RATES}).fit().model)
+
+
+def test_a_limit_that_became_longer(tmp_path):
+    """It goes on for those that the limit had ended, not for others."""
+
+    def going(**options):
+        one = phase(steps=3, validation=None, **options)
+        return trainer(one, {"rate": RATES}, run=tmp_path / "run", callbacks=[Stopping()])
+
+    short = going(limit=et.Seconds(1e-9)).fit()
+    assert {one.reason.name for one in short.members} == {"TIME", "CALLBACK"}
+    longer = going().resume()
+    assert [one.reason.name for one in longer.members] == ["LENGTH", "CALLBACK", "LENGTH"]
+    assert longer.members[1].step == short.members[1].step
 
 
 def test_other_settings_are_refused(whole):

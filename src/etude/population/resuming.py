@@ -8,7 +8,7 @@ from etude.engine.named_arrays import expected
 from etude.errors import ResumeError
 from etude.run import Run, compare_leaves
 from etude.run.checkpoints import Restored, Shared, placed
-from etude.training.fingerprint import compare
+from etude.training.fingerprint import Changes, compare
 from etude.training.phase_visit import Visit
 from etude.training.restoring import below, known_phase
 from etude.training.resuming import (
@@ -30,8 +30,8 @@ def restored_population(
 ) -> Restoration | None:
     """The checkpoint to go on from; None if there never was one.
 
-    Only a length may be another, and longer, and the devices. Raises `ResumeError` for any other
-    setting, and what a lone training raises for its checkpoints.
+    Only a length or a limit may be another, and longer, and the devices. Raises `ResumeError` for
+    any other setting, and what a lone training raises for its checkpoints.
     """
     restored = checkpoint_of(run, how)
     if restored is None:
@@ -54,7 +54,7 @@ def restored_population(
             "of which only a phase may become longer. Train anew with the others."
         )
     root = restored_visit(subject, run, restored)
-    _go_on(subject, root, meta)
+    _go_on(subject, root, meta, changes)
     hooks = subject.settings.hooks
     hooks.member_stops = {
         number: Stop(Reason[reason], detail, number)
@@ -100,12 +100,14 @@ def restored_visit(subject: "Members", run: Run, restored: Restored) -> Visit:
     return visit
 
 
-def _go_on(subject: "Members", visit: Visit, meta: dict[str, Any]) -> None:
-    """A phase that has become longer goes on for those that its length had ended."""
+def _go_on(subject: "Members", visit: Visit, meta: dict[str, Any], changes: Changes) -> None:
+    """A phase that has become longer goes on for those that its length or limit had ended."""
     if visit.finished:
         return
+    longer_limit = f"phases.{visit.phase.name}.limit" in changes
+    overcome = {Reason.LENGTH, *([Reason.TIME] if longer_limit else [])}
     for member in visit.members:
-        if member.reason is Reason.LENGTH:
+        if member.reason in overcome:
             member.reason, member.detail, member.closed = None, "", False
     going = [member.reason is None for member in visit.members]
     if visit.reason is not None and any(going):
