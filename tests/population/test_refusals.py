@@ -5,6 +5,7 @@ import threading
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -13,6 +14,14 @@ from crowd import DATA, LEARNER, RATES, X, init, loss, phase, trainer
 import etude as et
 
 RATE = {"rate": RATES}
+
+
+@pytest.fixture
+def unchecked():
+    """Values as the code of users without annotations has them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def refused(match, *phases, error=et.ConfigurationError, **options):
@@ -29,6 +38,11 @@ def refused(match, *phases, error=et.ConfigurationError, **options):
         ({}, r"say how many members there are"),
         ({"vary": {}}, r"say how many members there are"),
         ({"vary": {"rate": "ab"}}, r"vary\['rate'\] has one value for each member; got 'ab'"),
+        ({"vary": {"rate": {0.1, 0.2}}}, r"vary\['rate'\] has one value for each member; got {0"),
+        (
+            {"init": lambda key, seed=0: 1, "vary": {"seed": [0, 1]}},
+            r"not given to the argument 'seed' of init",
+        ),
         ({"vary": {"rate": []}}, r"vary\['rate'\] is empty"),
         ({"vary": {"rate": [1.0], "seed": [1, 2]}}, r"got 1 of 'rate', 2 of 'seed', expected 1"),
         ({"members": 3, "vary": {"rate": [0.1, 0.2]}}, r"got 2 of 'rate', expected 3"),
@@ -74,6 +88,22 @@ def test_values_that_are_numbers():
     found = et.Population(init, vary={"rate": [1, 2.5, np.float32(3), jnp.array(2**40, float)]})
     assert found.vary == {"rate": (1.0, 2.5, 3.0, float(2**40))}
     assert et.Population(init, vary={"a": [jnp.inf, -jnp.inf], "b": [1j, 2j], "c": [True, False]})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("seed", [2.5, True, -1, "1", float("nan"), 2**63 - 1])
+def test_a_seed_of_the_trainer_that_is_none_of_a_member(seed):
+    population = et.Population(init, 2)
+    with pytest.raises(et.ConfigurationError, match=r"a seed is a whole number from 0, below 2"):
+        population.listed(seed)
+    assert [one.seed for one in population.listed(np.int64(2))] == [2, 3]
+    assert et.Population(init, vary={"seed": [5]}).listed(seed)[0].seed == 5
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_counts_of_numpy_are_numbers_of_a_checkpoint():
+    found = et.Population(init, np.int64(2), team=np.int32(1))
+    assert [type(one) for one in (found.members, found.team, found.count)] == [int] * 3
 
 
 def test_a_number_that_nothing_reads():

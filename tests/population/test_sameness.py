@@ -112,3 +112,33 @@ def test_where_two_models_differ():
     assert difference(model, {"a": (jnp.ones(2), 3), "b": None}) == ("['a']", "list", "tuple")
     assert difference(model, {"a": [jnp.ones(2), 3], "b": 1}) == ("['b']", "NoneType", "int")
     assert difference(model, {"a": [jnp.ones(2), 3]}) == ("['b']", "NoneType", "nothing")
+
+
+def test_random_keys_are_compared_by_their_values():
+    """As those that a function of `init` closes over."""
+    one, other = jax.random.key(0), jax.random.key(1)
+    assert same(one, jax.random.key(0))
+    assert not same(one, other)
+    assert not same(one, jax.random.key_data(one))
+
+    def init(key):
+        return Layer(jnp.ones(3), activation=lambda x: x + jax.random.normal(key))
+
+    with pytest.raises(et.ModelError, match=r"got .* at \.activation, expected "):
+        trainer(init, {"seed": [0, 1]})
+
+
+def test_a_resume_knows_functions_by_their_names(tmp_path):
+    def init(key, activation):
+        return Layer(jnp.ones(3), activation=activation)
+
+    def made(*activations):
+        vary = {"activation": activations}
+        phase = et.Phase("fit", LEARNER, DATA, et.Steps(1))
+        population = et.Population(init, vary=vary)
+        return et.Trainer(phases=phase, population=population, run=tmp_path / "run", progress=False)
+
+    made(jnp.tanh, jnp.sin).fit()
+    made(jnp.tanh, jnp.sin).resume()
+    with pytest.raises(et.ResumeError, match=r"population\.0\.activation: got 'sin', expected 'ta"):
+        made(jnp.sin, jnp.tanh).resume()

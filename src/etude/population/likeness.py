@@ -9,12 +9,11 @@ from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
 
 from etude.engine.chunk import fetched_step, order_of
-from etude.engine.leaf_roles import is_array
 from etude.engine.source import Resident
 from etude.population.binding import abstract_state
+from etude.population.sameness import same
 from etude.training.binding import Bound
 from etude.training.fingerprint import compare, fingerprint
 from etude.training.settings import Settings
@@ -49,8 +48,7 @@ def _same_data(one: Any, other: Any) -> bool:
         return False
     mine, theirs = jax.tree.leaves(one.arrays), jax.tree.leaves(other.arrays)
     return jax.tree.structure(one.arrays) == jax.tree.structure(other.arrays) and all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") if is_array(a) else a == b
-        for a, b in zip(mine, theirs, strict=True)
+        map(same, mine, theirs)
     )
 
 

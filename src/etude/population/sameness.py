@@ -14,7 +14,9 @@ from types import CellType, FunctionType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import dtypes
 from jaxtyping import PyTree
 
 from etude.engine.leaf_roles import is_array
@@ -89,12 +91,20 @@ def _same(one: Any, other: Any, under: frozenset[tuple[int, int]]) -> bool:
             _same(a, b, under | {pair}) for a, b in zip(mine, theirs, strict=True)
         )
     if is_array(one):
-        numbers = np.issubdtype(one.dtype, np.inexact)
-        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=numbers)
+        return _equal(one, other)
     try:
         return bool(one == other) or (one != one and other != other)  # NaN
     except Exception:  # of an equality that gives no truth value
         return False
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two arrays have one type and equal values; NaN is equal to itself."""
+    if one.dtype != other.dtype:
+        return False
+    if jnp.issubdtype(one.dtype, dtypes.prng_key):
+        one, other = map(jax.random.key_data, (one, other))
+    return np.array_equal(one, other, equal_nan=jnp.issubdtype(one.dtype, np.inexact))
 
 
 def _parts(value: Any) -> Sequence[Any] | None:

@@ -26,8 +26,9 @@ from etude.engine.precision import float_dtype
 from etude.errors import ConfigurationError
 from etude.kinds import is_a, is_mapping
 
-#: What `vary` calls the seed of a member.
-SEED = "seed"
+#: What `vary` calls the seed of a member, and the first number that is none.
+SEED, SEEDS_END = "seed", 2**63
+_A_SEED = "a seed is a whole number from 0, below 2**63"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ class Population:
     def __post_init__(self):
         settings = arguments(self.init) if callable(self.init) else frozenset[str]()
         object.__setattr__(self, "vary", _listed(self.vary, settings))
+        for name in ("members", "team"):
+            if is_count(count := getattr(self, name)):  # a checkpoint has numbers of Python alone
+                object.__setattr__(self, name, int(count))
         if problems := _problems(self):
             raise ConfigurationError("Population: " + " ".join(problems))
 
@@ -106,10 +110,19 @@ class Population:
         return self.vary or {}  # type: ignore[return-value]  # tuples, by __post_init__
 
     def listed(self, seed: int) -> tuple[Member, ...]:
-        """Its members, in a trainer of this seed."""
+        """Its members, in a trainer of this seed.
+
+        Raises `ConfigurationError` if that makes a seed of a member that is none.
+        """
         values = dict(self._values)
+        last = 0 if values else self.count - 1
+        if SEED not in values and not (is_seed(seed) and is_seed(int(seed) + last)):
+            raise ConfigurationError(
+                f"Population: {_A_SEED}; got {seed!r} from the trainer for {self.count} members. "
+                "Pass Trainer(seed=0)."
+            )
         if not values:
-            values[SEED] = tuple(range(seed, seed + self.count))
+            values[SEED] = tuple(range(int(seed), int(seed) + self.count))
         seeds = values.pop(SEED, (seed,) * self.count)
         taken = arguments(self.init)
         found: list[Member] = []
@@ -130,6 +143,11 @@ class Population:
                 f"init(jax.random.key({member.seed}){given})."
             )
             raise
+
+
+def is_seed(value: Any) -> bool:
+    """Whether a value is the seed of a member."""
+    return is_count(value, least=0) and int(value) < SEEDS_END
 
 
 def arguments(init: Callable[..., Any]) -> frozenset[str]:
@@ -174,7 +192,9 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _is_list(values: Any) -> bool:
-    return is_a(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+    # A set has no order, which says whose value is whose.
+    unfit = str | bytes | Mapping | set | frozenset
+    return is_a(values, Iterable) and not isinstance(values, unfit)
 
 
 def _problems(population: Population) -> list[str]:
@@ -221,11 +241,16 @@ def _wrong_values(population: Population) -> Iterable[str]:
             "rates, seeds = zip(*itertools.product(rates, seeds))."
         )
     for seed in vary.get(SEED, ()) if isinstance(vary.get(SEED), tuple) else ():
-        if not (is_count(seed, least=0) and seed < 2**63):
-            yield f"a seed is a whole number from 0, below 2**63; got {seed!r}."
+        if not is_seed(seed):
+            yield f"{_A_SEED}; got {seed!r}."
             break
     named = [name for name in vary if is_a(name, str) and name != SEED]
     taken = arguments(population.init)
+    if SEED in vary and SEED in taken:
+        yield (
+            f"vary[{SEED!r}] is the seed of a member, whose key init gets; it is not given to the "
+            f"argument {SEED!r} of init. Give that another name."
+        )
     yield from _uncallable(population.init, [name for name in named if name in taken])
     for name in named:
         if not isinstance(vary[name], tuple):

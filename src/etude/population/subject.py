@@ -65,7 +65,7 @@ class Members:
         for member in self.bound.members:
             place = f"population.{member.number}"
             found[f"{place}.seed"] = member.seed
-            found |= {f"{place}.{name}": described(one) for name, one in member.varied.items()}
+            found |= {f"{place}.{name}": _named(one) for name, one in member.varied.items()}
         return found
 
     def first(self) -> list[PyTree]:
@@ -263,3 +263,10 @@ class Members:
         plan = visit.members[number].plan
         arrays = plan.arrays(self.state(visit, number), ema=ema)
         return eqx.combine(jax.tree.map(copied, arrays), plan.static)
+
+
+def _named(value: Any) -> Any:
+    """A varied value as a checkpoint knows it: functions and types by their names."""
+    if isinstance(value, complex):
+        return str(value)
+    return getattr(value, "__qualname__", None) or described(value)
