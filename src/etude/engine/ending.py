@@ -17,12 +17,18 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-from etude.engine.processes import Client, Processes
-from etude.errors import ConfigurationError, RunError, UsageError
+from etude.engine.processes import PATIENCE, Client, Processes
+from etude.errors import ConfigurationError, ResumeError, RunError, UsageError
 
-#: Milliseconds that a process which fails gives the others to fail as well, before it ends them;
-#: and seconds between looks at whether one has failed.
-GRACE, WATCH = 5000, 0.5
+#: Seconds between looks at whether a process has failed.
+WATCH = 0.5
+
+#: Milliseconds that a process which fails gives the others to fail as well, before it ends them:
+#: the first, which others wait for, because callbacks and files keep it busy, has longer.
+GRACE, GRACE_OF_FIRST = 5000, 30_000
+
+#: What ends a process with exit code 2; anything else ends it with 1.
+BAD_USE = ConfigurationError | ResumeError | RunError | UsageError
 
 #: Where it is told.
 KEY = "etude/failed"
@@ -30,39 +36,70 @@ KEY = "etude/failed"
 
 @contextmanager
 def bound(together: Processes) -> Generator[None, None, None]:
-    """Within, an exception in one process alone ends the others, with its words and exit code."""
+    """Within, an exception in one process alone ends the others, with its words and exit code.
+
+    One that comes in all of them leaves in all, once the first process is done with what it saves:
+    those that end earlier would wait for it for a limited time, and then end it.
+    """
     client = together.client
     if client is None:
         yield
         return
-    training, ended = together.next_training(), threading.Event()
-    watch = threading.Thread(target=_watch, args=(together.number, client, ended), daemon=True)
-    watch.start()
-    try:
-        yield
-    except BaseException as error:
-        if not _all_fail(together, client, training):
-            _end_others(together.number, client, error)
-        raise
-    finally:
-        ended.set()
-
-
-def _all_fail(together: Processes, client: Client, training: int) -> bool:
-    """Whether the other processes come to the same end soon."""
-    client.key_value_set(f"{KEY}/{training}/{together.number}", "")
-    last = time.monotonic() + GRACE / 1000
-    for number in range(together.count):
-        left = max(1, int(1000 * (last - time.monotonic())))
+    with together.training() as training:
+        ended = threading.Event()
+        watch = threading.Thread(target=_watch, args=(together.number, client, ended), daemon=True)
+        watch.start()
         try:
-            client.blocking_key_value_get(f"{KEY}/{training}/{number}", left)
+            yield
+        except BaseException as error:
+            fails(together)
+            if _all_fail(together, client, training, error):
+                _wait_for_first(together, client, training)
+            else:
+                _end_others(together.number, client, error)
+            raise
+        finally:
+            ended.set()
+            watch.join(2 * WATCH)  # not longer: the service that it asks may be gone
+
+
+def fails(together: Processes) -> None:
+    """Tells the others that this process fails, before it saves what can be saved, which may take
+    long."""
+    if together.client is not None and together.trainings:
+        with suppress(RuntimeError):  # told already, or there is no service any more
+            together.client.key_value_set(_failing(together.trainings[-1], together.number), "")
+
+
+def _failing(training: int, number: int) -> str:
+    return f"{KEY}/{training}/{number}"
+
+
+def _all_fail(together: Processes, client: Client, training: int, error: BaseException) -> bool:
+    """Whether the other processes come to the same end soon; an interruption is agreed upon."""
+    agreed = together.interrupting and isinstance(error, KeyboardInterrupt)
+    began = time.monotonic()
+    for number in range(together.count):
+        grace = PATIENCE if agreed else GRACE if number else GRACE_OF_FIRST
+        left = max(1, grace - int(1000 * (time.monotonic() - began)))
+        try:
+            client.blocking_key_value_get(_failing(training, number), left)
         except RuntimeError:
             return False
     return True
 
 
+def _wait_for_first(together: Processes, client: Client, training: int) -> None:
+    key = f"{KEY}/{training}/over"
+    with suppress(RuntimeError):  # it has died
+        if together.is_first:
+            client.key_value_set(key, "")
+        else:
+            client.blocking_key_value_get(key, PATIENCE)
+
+
 def _end_others(number: int, client: Client, error: BaseException) -> None:
-    code = 2 if isinstance(error, ConfigurationError | UsageError | RunError) else 1
+    code = 2 if isinstance(error, BAD_USE) else 1
     text = f"{type(error).__name__}: {error}"
     with suppress(RuntimeError):  # where the service is gone, they end without being told
         client.key_value_set(KEY, json.dumps([number, code, text]))
@@ -79,11 +116,13 @@ def _watch(number: int, client: Client, ended: threading.Event) -> None:
         except RuntimeError:  # nobody has
             continue
         if failed != number:
-            print(f"etude: process {failed} has failed, and ends all. {text}", file=sys.stderr)
-            _leave(code)
+            _leave(code, f"etude: process {failed} has failed, and ends all. {text}")
 
 
-def _leave(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+def _leave(code: int, said: str = "") -> None:
+    """Ends this process at once, also where nobody reads what it says."""
+    try:
+        sys.stdout.flush()
+        print(said, end="\n" if said else "", file=sys.stderr, flush=True)
+    finally:
+        os._exit(code)

@@ -59,7 +59,11 @@ class Processes:
         #: of the coordination service; None of a process alone
         self.client = client
         self._messages, self._polls = itertools.count(), itertools.count()
-        self._trainings, self._held = itertools.count(), list[str]()
+        self._numbers, self._held = itertools.count(), list[str]()
+        #: the numbers of the trainings under way, each within the one before
+        self.trainings: list[int] = []
+        #: whether all have been told of the signal that ends the last of them
+        self.interrupting = False
         #: whether the service has its one notice of an interruption still to give
         self.takes_notice = client is not None
 
@@ -157,6 +161,11 @@ class Processes:
         """
         if self.client is None:
             return noted
+        name = self._interruption(noted)
+        self.interrupting = name is not None
+        return name
+
+    def _interruption(self, noted: str | None) -> str | None:
         if self.takes_notice:
             from jax.experimental import multihost_utils
 
@@ -169,9 +178,15 @@ class Processes:
     def _first_name(self, noted: str | None) -> str | None:
         return next((name for name in self.all_say(noted) if name is not None), None)
 
-    def next_training(self) -> int:
-        """The number of a training that all processes begin now."""
-        return next(self._trainings)
+    @contextmanager
+    def training(self) -> Generator[int, None, None]:
+        """A training that all processes begin now, by its number."""
+        self.interrupting = False
+        self.trainings.append(next(self._numbers))
+        try:
+            yield self.trainings[-1]
+        finally:
+            self.trainings.pop()
 
     def _tell(self, message: int, kind: str, told: Told) -> None:
         assert self.client is not None

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from etude.callbacks.base import Stop
+from etude.engine.ending import fails
 from etude.engine.processes import loss_explained, processes
 from etude.run import History, Run
 from etude.run.folder import HISTORY
@@ -46,6 +47,7 @@ class Training:
                 with loss_explained():
                     self._through(resume)
             except BaseException as error:
+                fails(processes())
                 self.endings.badly(error)
                 raise
             self.endings.shut()
