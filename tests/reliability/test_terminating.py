@@ -9,6 +9,7 @@ import pytest
 import small
 
 import etude as et
+from etude.training import signals
 from etude.training.signals import NUMBERS
 
 
@@ -151,10 +152,14 @@ def test_a_stop_that_was_asked_for_survives_the_signal(tmp_path):
     assert result.history[-1] == result.history[-1] | {"step": 8, "detail": "enough"}
 
 
-def test_a_second_interrupt_ends_hard_but_closes(tmp_path):
+def test_a_second_interrupt_ends_hard_but_closes(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+
     class Stubborn(et.Callback):
         def on_steps_end(self, event, metrics):
             drill.send(signal.SIGINT)
+            now[0] += 2 * signals.MOMENT
             drill.send(signal.SIGINT)
 
     closing = Closing()
@@ -163,6 +168,16 @@ def test_a_second_interrupt_ends_hard_but_closes(tmp_path):
     assert not isinstance(caught.value, et.Interrupted)
     assert closing.errors == [caught.value]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_is_delivered_twice_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(signals.time, "monotonic", lambda: 100.0)
+
+    def twice():
+        drill.send(signal.SIGINT)
+        drill.send(signal.SIGINT)
+
+    interrupt(tmp_path / "run", "loop", drill.At("on_steps_end", 2, twice))
 
 
 def test_without_a_run_the_message_says_so():

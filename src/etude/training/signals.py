@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -21,9 +22,13 @@ NUMBERS = (
     *((signal.SIGHUP,) if sys.platform != "win32" else ()),
 )
 
+#: Seconds within which a second SIGINT is the first once more: a terminal sends it to all processes
+#: of a command, and what started this one may pass it on.
+MOMENT = 0.5
+
 
 class Signals:
-    """While entered, notes `NUMBERS` instead of dying; a second SIGINT interrupts hard.
+    """While entered, notes `NUMBERS` instead of dying; a later SIGINT interrupts hard.
 
     One that is ignored stays ignored: shells start background jobs so, and `nohup` does. Outside
     the main thread, where Python delivers no signals, it notes nothing.
@@ -42,6 +47,7 @@ class Signals:
         self.name: str | None = None
         self._together = processes()
         self._noted: str | None = None
+        self._when = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
@@ -70,8 +76,10 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._noted is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._noted = signal.Signals(number).name
+            if time.monotonic() - self._when > MOMENT:
+                raise KeyboardInterrupt
+            return
+        self._noted, self._when = signal.Signals(number).name, time.monotonic()
         if self._together.alone:
             self.name = self._noted
         elif self._together.takes_notice:
