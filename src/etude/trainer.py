@@ -47,6 +47,7 @@ from etude.training.hooks import Hooks
 from etude.training.loop import Training
 from etude.training.nonfinite import NonFinite
 from etude.training.one_model import OneModel
+from etude.training.options import check_options, checked_nonfinite, checked_seed
 from etude.training.restoring import restore_model
 from etude.training.resuming import Resume, goes_on
 from etude.training.settings import Settings
@@ -146,8 +147,10 @@ class Trainer:
         mesh: Mesh | None = None,
         sharding: Sharding = None,
     ):
-        if isinstance(nonfinite, str):
-            nonfinite = NonFinite(nonfinite)
+        check_options(
+            executor=executor, on_full_disk=on_full_disk, progress=progress, overwrite=overwrite
+        )
+        seed, nonfinite = checked_seed(seed), checked_nonfinite(nonfinite)
         # Absolute at once: a callback may change the working directory.
         self.folder = None if run is None else Path(run).absolute()
         self.config, self.overwrite = config, overwrite

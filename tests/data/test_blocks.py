@@ -134,3 +134,14 @@ def test_workers_read_the_next_window_and_no_more():
 def test_what_is_no_block_is_refused(make, message):
     with pytest.raises(DataError, match=message):
         make()
+
+
+@pytest.mark.parametrize("length", [7, 10, 11])
+def test_any_part_of_an_epoch_is_that_part_of_the_whole(length):
+    order = BlockOrder(Blocks(3, window=2), length, 2)
+    whole = np.concatenate([*order.samples((5,), 0, length)])
+    assert sorted(whole) == list(range(length))
+    for first in range(length):
+        for until in range(first + 1, length + 1):
+            part = np.concatenate([*order.samples((5,), first, until)])
+            assert part.tolist() == whole[first:until].tolist()

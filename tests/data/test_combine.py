@@ -122,3 +122,20 @@ def test_each_repeat_has_its_own_order():
 def test_refusals(make, message):
     with pytest.raises(DataError, match=message):
         make()
+
+
+def test_the_order_of_the_sources_is_told_where_the_pattern_does_not_show_it():
+    a, b = device(0, 6, 2), device(6, 6, 2)
+    one, other = (
+        Turns(sources, weights={"a": 2, "b": 1}) for sources in ({"a": a, "b": b}, {"b": b, "a": a})
+    )
+    assert one.pattern == other.pattern
+    orders = [data.order(jax.random.key(0))["a"].tolist() for data in (one, other)]
+    assert orders[0] != orders[1]
+    assert one.fingerprint() != other.fingerprint()
+
+
+def test_a_weight_is_counted():
+    for weight in (True, 0):
+        with pytest.raises(DataError, match="positive integer"):
+            Turns({"a": device(0, 6, 2)}, weights={"a": weight})

@@ -49,3 +49,16 @@ def stream(**options):
 def test_what_would_count_for_something_else_is_refused(make, options, message):
     with pytest.raises(DataError, match=message):
         make(**options)
+
+
+@pytest.mark.parametrize("kind", ["M8[s]", "m8[s]"])
+def test_times_are_no_numbers(kind):
+    with pytest.raises(DataError, match="not numbers"):
+        AccessData(np.arange(4).astype(kind), 2)
+
+
+@pytest.mark.parametrize("make", [ArrayData, AccessData])
+def test_what_is_longer_than_double_precision_becomes_single(make):
+    batch, _ = next(make(np.arange(4, dtype=np.longdouble), 2).sequential())
+    assert batch.dtype == np.float32
+    assert batch.tolist() == [0.0, 1.0]

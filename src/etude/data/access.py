@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from etude.data.blocks import Blocks
-from etude.data.checks import check_batch_size, check_flags
+from etude.data.checks import check_flags, checked_batch_size
 from etude.data.held import Held
 from etude.data.orders import grouped, numbers, order_on_host
 from etude.data.reader import Reader
@@ -99,7 +99,7 @@ class AccessData:
         dataset = dataset if stored is None else stored
         self.length = _length(dataset)
         if batch_size is not None:
-            check_batch_size(batch_size, self.length)
+            batch_size = checked_batch_size(batch_size, self.length)
         elif drop_last:
             raise DataError(
                 "drop_last is unknown where the data set makes the batches (batch_size=None). "
@@ -117,7 +117,7 @@ class AccessData:
             cure = suggest(str(worker_kind), ["thread", "process"])
             raise DataError(f"worker_kind {worker_kind!r} is unknown. {cure}")
         self.batch_size, self.shuffle = batch_size, shuffle
-        self.workers, self.worker_kind = workers, worker_kind
+        self.workers, self.worker_kind = int(workers), worker_kind
         self._size = size = batch_size or 1
         self._order = order_on_host(shuffle, self.length, size)
         self._reader = Reader(dataset, batch_size is None, transform, classes, allow_nonfinite)

@@ -18,10 +18,10 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from etude.data.by_rows import Rows
 from etude.data.checks import (
-    check_batch_size,
     check_finite,
     check_flags,
     check_labels_in,
+    checked_batch_size,
     length_of,
     named_leaves,
     sample_of,
@@ -77,7 +77,7 @@ class ArrayData:
         shards: int | None = None,
     ):
         self.length = length_of(arrays)
-        check_batch_size(batch_size, self.length)
+        batch_size = checked_batch_size(batch_size, self.length)
         check_shuffle(shuffle)
         check_flags(drop_last=drop_last, allow_nonfinite=allow_nonfinite)
         self.rows = None if shards is None else Rows(self.length, shards, batch_size, shuffle)

@@ -12,8 +12,8 @@ from typing import final
 import numpy as np
 from jaxtyping import Int
 
+from etude.engine.numbers import is_count
 from etude.errors import DataError
-from etude.kinds import is_a
 
 
 @final
@@ -54,8 +54,9 @@ class Blocks:
 
     def __post_init__(self) -> None:
         for name, value in (("size", self.size), ("window", self.window)):
-            if not is_a(value, int) or isinstance(value, bool) or value < 1:
+            if not is_count(value):
                 raise DataError(f"Blocks: {name} must be a positive integer; got {value!r}.")
+            object.__setattr__(self, name, int(value))
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,14 @@ class BlockOrder:
         seed = [number % 2**64 for number in entropy]
         blocks = np.random.default_rng(seed).permutation(count)
         # One block is short: the last of the data, anywhere in the order.
-        starts = np.full(count + 1, size).cumsum() - size
-        starts[np.flatnonzero(blocks == count - 1)[0] + 1 :] -= count * size - self.length
+        short, missing = int(np.argmax(blocks == count - 1)), count * size - self.length
         for number, begin in enumerate(range(0, count, window)):
             end = min(begin + window, count)
-            if starts[end] > first and starts[begin] < until:
+            start = begin * size - missing * (begin > short)
+            stop = end * size - missing * (end > short)
+            if stop > first and start < until:
                 found = self._mixed(blocks[begin:end], seed, number)
-                yield found[max(first - starts[begin], 0) : until - starts[begin]]
+                yield found[max(first - start, 0) : until - start]
 
     def _mixed(
         self, blocks: Int[np.ndarray, " n"], seed: list[int], number: int

@@ -16,9 +16,9 @@ from jaxtyping import Array, Key, PyTree
 
 from etude.data.shuffle import order_of, rows
 from etude.engine.layout import ByRows
+from etude.engine.numbers import is_count
 from etude.engine.source import Fetch
 from etude.errors import DataError
-from etude.kinds import is_a
 
 
 class Rows:
@@ -31,8 +31,9 @@ class Rows:
     """
 
     def __init__(self, length: int, parts: int, batch_size: int, shuffle: bool | str):
-        if not is_a(parts, int) or isinstance(parts, bool) or parts < 1:
+        if not is_count(parts):
             raise DataError(f"shards must be a positive integer; got {parts!r}.")
+        parts = int(parts)
         for what, size in (("samples", length), ("samples of a batch", batch_size)):
             if size % parts:
                 raise DataError(

@@ -13,6 +13,12 @@ from etude.engine.numbers import is_count
 from etude.errors import DataError
 from etude.kinds import is_a
 
+#: What JAX has no type for, and what is nearest.
+_DOUBLE = {
+    np.dtype(np.longdouble): np.dtype(np.float64),
+    np.dtype(np.clongdouble): np.dtype(np.complex128),
+}
+
 
 def to_numpy(leaf: Any, name: str) -> np.ndarray:
     """A number, a NumPy, JAX or torch array as a NumPy array of the type it has on the device.
@@ -37,13 +43,15 @@ def to_numpy(leaf: Any, name: str) -> np.ndarray:
             f"{name} is a {type(leaf).__name__} that NumPy cannot read ({error}). Convert it to "
             "an array in the data set or in `transform`."
         ) from error
-    if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
+    # To NumPy, a time span is an integer.
+    number = array.dtype.kind != "m" and jnp.issubdtype(array.dtype, jnp.number)
+    if not (array.dtype == bool or number):
         raise DataError(
             f"{name} holds {array.dtype} values of {type(leaf).__name__}, not numbers. Leave it "
             "out, or encode it (text labels: integers from 0)."
         )
     # Files of other machines have their bytes the other way round, which JAX does not take.
-    dtype = jax.dtypes.canonicalize_dtype(array.dtype.newbyteorder("="))
+    dtype = jax.dtypes.canonicalize_dtype(_DOUBLE.get(array.dtype, array.dtype.newbyteorder("=")))
     if dtype == array.dtype:
         return array
     if np.issubdtype(array.dtype, np.integer) and array.size:
@@ -168,15 +176,16 @@ def is_labels(array: Any) -> bool:
     return array.ndim == 1 and jnp.issubdtype(array.dtype, jnp.integer)
 
 
-def check_batch_size(batch_size: Any, length: int) -> None:
-    """Raises `DataError` for a batch size below 1 or above the number of samples."""
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+def checked_batch_size(batch_size: Any, length: int) -> int:
+    """A batch size. Raises `DataError` for one below 1 or above the number of samples."""
+    if not is_count(batch_size):
         raise DataError(f"batch_size must be an integer of at least 1; got {batch_size!r}.")
     if batch_size > length:
         raise DataError(
             f"batch_size {batch_size} is larger than the data, which have {length} samples. "
             f"Choose batch_size <= {length}."
         )
+    return int(batch_size)
 
 
 def check_flags(**flags: Any) -> None:

@@ -23,9 +23,9 @@ from etude.data.access import AccessData
 from etude.data.arrays import ArrayData
 from etude.data.shuffle import MOST
 from etude.data.stream import StreamData
+from etude.engine.numbers import is_count
 from etude.engine.source import Fetch, Fingerprinted, Share
 from etude.errors import DataError, suggest
-from etude.kinds import is_a
 
 OnHost = AccessData | StreamData
 
@@ -280,7 +280,11 @@ def _fingerprint(sources: Mapping[str, Any], schedule: _Schedule) -> dict[str, A
         name: source.fingerprint() if isinstance(source, Fingerprinted) else type(source).__name__
         for name, source in sources.items()
     }
-    return {"pattern": " ".join("+".join(served) for served in schedule.served), "sources": own}
+    pattern = " ".join("+".join(served) for served in schedule.served)
+    # The place of a source among them seeds its order, which the pattern may not show.
+    shown = list(dict.fromkeys(name for served in schedule.served for name in served))
+    order = {} if shown == list(sources) else {"order": ", ".join(sources)}
+    return {"pattern": pattern, "sources": own, **order}
 
 
 def _counted(name: str, source: ArrayData, turns: int) -> int:
@@ -327,7 +331,7 @@ def _checked_weights(names: list[str], weights: Mapping[str, int] | None) -> dic
     for name, weight in weights.items():
         if name not in names:
             raise DataError(f"weights name {name!r}, which is no source. {suggest(name, names)}")
-        if not is_a(weight, int) or weight < 1:
+        if not is_count(weight):
             raise DataError(
                 f"The weight of {name!r} must be a positive integer; got {weight!r}. Leave out a "
                 "source that takes no turns; scale fractions to integers."
@@ -335,8 +339,9 @@ def _checked_weights(names: list[str], weights: Mapping[str, int] | None) -> dic
     missing = [name for name in names if name not in weights]
     if missing:
         raise DataError(f"weights miss {missing}. Give every source a positive integer.")
-    common = gcd(*weights.values())
-    return {name: weights[name] // common for name in names}
+    turns = {name: int(weights[name]) for name in names}
+    common = gcd(*turns.values())
+    return {name: count // common for name, count in turns.items()}
 
 
 def _no_sequence() -> DataError:

@@ -77,7 +77,7 @@ class StreamData:
                 f"steps_per_epoch is a whole number from 1, or None; got {steps_per_epoch!r}."
             )
         check_flags(allow_nonfinite=allow_nonfinite)
-        self.steps_per_epoch = _length(batches) if steps_per_epoch is None else steps_per_epoch
+        self.steps_per_epoch = _length(batches) if steps_per_epoch is None else int(steps_per_epoch)
         self.allow_nonfinite = allow_nonfinite
         #: that of the first batch, with and without double precision
         self._forms: dict[bool, Any] = {}

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
+from etude.engine.numbers import is_count
 from etude.errors import ConfigurationError
-from etude.kinds import is_a
 
 #: The axes that the samples of a batch and the members of a population are spread over.
 DATA, MEMBERS = "data", "members"
@@ -38,10 +38,11 @@ def mesh(**axes: int) -> Mesh:
     if not axes:
         raise ConfigurationError("A mesh has at least one axis; got none. Pass mesh(data=4).")
     for name, size in axes.items():
-        if not is_a(size, int) or isinstance(size, bool) or size < 1:
+        if not is_count(size):
             raise ConfigurationError(
                 f"The axis {name!r} of a mesh has a positive number of devices; got {size!r}."
             )
+    axes = {name: int(size) for name, size in axes.items()}
     devices, needed = jax.devices(), prod(axes.values())
     if needed > len(devices):
         said = ", ".join(f"{name}={size}" for name, size in axes.items())

@@ -1,5 +1,7 @@
 """What a setting must be to count something, or to measure it.
 
+Counts of NumPy are counts too; who keeps one makes it Python's, which JSON takes: `int(count)`.
+
 >>> is_count(3), is_count(2.5), is_count(True), is_count(0)
 (True, False, False, False)
 >>> is_real(2.5), is_real(float("nan")), is_real("2")

@@ -32,6 +32,7 @@ class Steps:
     def __post_init__(self):
         if not is_count(self.count):
             raise ConfigurationError(f"Steps are a whole number from 1; got {self.count!r}.")
+        object.__setattr__(self, "count", int(self.count))
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Epochs:
     def __post_init__(self):
         if not is_count(self.count):
             raise ConfigurationError(f"Epochs are a whole number from 1; got {self.count!r}.")
+        object.__setattr__(self, "count", int(self.count))
 
 
 @dataclass(frozen=True)

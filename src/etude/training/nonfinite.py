@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from etude.callbacks.base import StepMetrics
+from etude.engine.numbers import is_count
 from etude.errors import ConfigurationError, NonFiniteError
 from etude.training.phase_visit import Visit
 
@@ -22,7 +23,7 @@ class NonFinite:
             numbers.
         retries: roll-backs in the whole training before giving up.
 
-    Raises `ConfigurationError` for another policy, or for a negative number of retries.
+    Raises `ConfigurationError` for another policy, or for retries that are no such number.
 
     >>> NonFinite("rollback", retries=2).retries
     2
@@ -36,8 +37,10 @@ class NonFinite:
             raise ConfigurationError(
                 f"NonFinite: policy is 'stop', 'skip' or 'rollback'; got {self.policy!r}."
             )
-        if self.retries < 0:
-            raise ConfigurationError(f"NonFinite: retries is not negative; got {self.retries}.")
+        if not is_count(self.retries, 0):
+            raise ConfigurationError(
+                f"NonFinite: retries is a whole number from 0; got {self.retries!r}."
+            )
 
 
 class FaultError(Exception):
