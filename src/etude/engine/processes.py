@@ -32,6 +32,9 @@ T = TypeVar("T")
 #: noticed by its missing heartbeats, much earlier.
 PATIENCE = 24 * 3600 * 1000
 
+#: Messages of the first process after which all meet, so that what they have read can go.
+MEETING = 1000
+
 #: Differences that are listed; more help nobody.
 LISTED = 10
 
@@ -87,6 +90,8 @@ class Processes:
         if self.client is None:
             return make()
         message = next(self._messages)
+        if message % MEETING == MEETING - 1:
+            self.all_say(None)
         if not self.is_first:
             return self._hear(message, 0, "the first says")
         token = _BY_ITSELF.set(True)
@@ -139,7 +144,7 @@ class Processes:
         """
         first, *others = self.all_say(mine)
         problems = [
-            f"  {name}: process 0 has {first.get(name)!r}, process {number} {other.get(name)!r}"
+            f"  {name}: process 0 has {first.get(name)!r}, process {number} has {other.get(name)!r}"
             for number, other in enumerate(others, 1)
             for name in sorted({*first, *other})
             if other.get(name) != first.get(name)

@@ -7,7 +7,7 @@ True
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -18,15 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from etude.engine.layout import ByRows
 from etude.engine.leaf_roles import is_array
-from etude.engine.phase import Phase
 from etude.engine.processes import processes
 from etude.engine.source import Resident, Source
 from etude.run import Run
 from etude.run.environment import versions
+from etude.training.binding import Bound
 from etude.training.subject import Subject
 
-#: Entries of the data that are compared between processes.
+#: Samples of the data that are compared between processes.
 SOME = 64
 
 
@@ -38,8 +39,8 @@ def agree_on(subject: Subject) -> None:
     if not processes().alone:
         facts = {f"version of {name}": version for name, version in versions().items()}
         facts |= {
-            f"{name} (a digest of some samples)": _digest(_shown(source), some=True)
-            for name, source in _sources(subject.settings.phases).items()
+            f"{name} (a digest of some samples)": _digest(_some(_shown(source)))
+            for name, source in _sources(subject.settings.bound.values()).items()
         }
         facts["model at the beginning (a digest)"] = _digest(subject.settings.model)
         facts["code of etude"] = _code()
@@ -61,9 +62,10 @@ def opened(open_run: Callable[[], Run], folder: Path) -> Run:
         raise
 
 
-def _sources(phases: Sequence[Phase]) -> dict[str, Source]:
+def _sources(bound: Iterable[Bound]) -> dict[str, Source]:
+    """The data of all phases, rescues included."""
     found: dict[str, Source] = {}
-    for phase in phases:
+    for phase in (one.plan.phase for one in bound):
         found[f"data of phase {phase.name!r}"] = phase.source
         for validation in phase.validations:
             found[f"data of {validation.name!r} in phase {phase.name!r}"] = validation.data
@@ -80,8 +82,19 @@ def _shown(source: Source) -> PyTree:
         return next(batches)[0]
 
 
-def _digest(tree: PyTree, *, some: bool = False) -> str:
-    """A digest of arrays that this process has; with `some`, of a few entries along the first axis.
+def _some(data: PyTree) -> PyTree:
+    """About `SOME` samples of all; those that are stored by rows are counted by the second axis."""
+
+    def one(leaf: Any) -> Any:
+        if isinstance(leaf, ByRows):
+            return jax.tree.map(lambda x: x[:, :: max(1, x.shape[0] * x.shape[1] // SOME)], leaf)
+        return leaf[:: max(1, len(leaf) // SOME)] if is_array(leaf) and leaf.ndim else leaf
+
+    return jax.tree.map(one, data, is_leaf=lambda leaf: isinstance(leaf, ByRows))
+
+
+def _digest(tree: PyTree) -> str:
+    """A digest of arrays that this process has.
 
     Arrays that all processes have made together cannot differ.
     """
@@ -91,8 +104,6 @@ def _digest(tree: PyTree, *, some: bool = False) -> str:
             continue
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        if some and leaf.ndim:
-            leaf = leaf[:: max(1, len(leaf) // SOME)]
         digest.update(np.ascontiguousarray(leaf).view(np.uint8).data)
     return digest.hexdigest()[:12]
 
