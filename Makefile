@@ -27,7 +27,7 @@ test: $(READY)
 
 test-slow: $(READY)
 	XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" \
-		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or hypothesis" \
+		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or hypothesis" --timeout 1800 \
 		--hypothesis-profile thorough
 
 # How much of the package the tests run: the lines of `make test`, in all of its processes.

@@ -83,6 +83,16 @@ def test_an_export_is_replaced_as_a_whole_when_asked(in_finished, tmp_path):
     assert {path.name for path in out.iterdir()} == names
 
 
+@pytest.mark.parametrize("name", ["README.md", "model.json"])
+@pytest.mark.parametrize("also", [[], ["--overwrite"]])
+def test_a_file_of_ones_own_is_no_export(name, also, in_finished, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    code, _, err = in_finished("export", "runs/a", "--out", tmp_path / "out", *also)
+    assert (code, "is not of an export, and would be replaced" in err) == (2, True)
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
 def test_platforms_are_those_of_the_writer():
     assert get_args(command.Platform) == get_args(Platform)
 

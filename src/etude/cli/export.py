@@ -141,8 +141,19 @@ def _refuse_unfinished(opened: "TrainedRun") -> None:
 
 
 def _prepare(folder: Path, files: Sequence[Path], *, overwrite: bool) -> None:
-    """Makes the folder. Raises an error if it cannot be written, or holds one of the files."""
+    """Makes the folder. Raises an error if it cannot be written, or holds one of the files.
+
+    Also with `overwrite`, if one is of something else: a folder of one's own has a README.md.
+    """
+    from etude.export.card import MARKS
+
     there = [path for path in files if path.exists()]
+    for path in there:
+        mark = MARKS.get(path.name)
+        if mark is not None and mark.encode() not in path.read_bytes():
+            raise RunError(
+                f"{path} is not of an export, and would be replaced: give another folder (--out)."
+            )
     if there and not overwrite:
         raise RunError(
             f"{there[0]} exists already: give another folder (--out), or replace what was exported "

@@ -17,6 +17,9 @@ import yaml
 ARCHIVE, DEPLOYED, CARD = "model.safetensors", "model.stablehlo", "README.md"
 #: What describes the deployed function.
 DESCRIPTION = "model.json"
+_LOADING = "## How to load it"
+#: By what an export is known, in those of its files whose names others use too.
+MARKS = {CARD: _LOADING, DESCRIPTION: '"StableHLO of jax.export"'}
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Card:
     def text(self) -> str:
         """The card, as Markdown."""
         parts = [f"# {self.title}", self.summary, _list(self.facts), *self._results()]
-        parts += ["## How to load it", *(self._archived() if self.archive else ())]
+        parts += [_LOADING, *(self._archived() if self.archive else ())]
         parts += [] if self.deployed is None else self._deployment(self.deployed)
         if self.configuration:
             listed = yaml.safe_dump(dict(self.configuration), sort_keys=False, allow_unicode=True)
