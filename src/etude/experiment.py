@@ -31,6 +31,8 @@ from etude.trial import Outcome, Trial
 
 #: What the configuration of a run says of the folder of its experiment.
 HERE, ABOVE = ".", "../.."
+#: What it says of trials that are trained side by side: true, or this once each has its run.
+POPULATION, HANDED_OUT = "population", "handed out"
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,8 @@ class Experiment:
         if how.at is not None:
             self.number_of(how.at[0])
         before = processes().first_says(lambda: self._recorded() if how.resume else {})
-        together = population or bool(before.get("population"))
-        # Trials that have runs of their own go on one after another.
-        aside = population or (together and not processes().first_says(self._handed_out))
-        if aside and how.at is not None:
+        side_by_side = population or before.get(POPULATION) is True
+        if side_by_side and how.at is not None:
             raise RunError(
                 f"The trials of the run in {self.folder} are being trained side by side, and have "
                 f"no checkpoints of their own to go back to; got {how.at[1]!r}. Leave --checkpoint "
@@ -105,24 +105,20 @@ class Experiment:
             )
         devices = processes().all_do(lambda: chosen(how.devices, recorded(before)))
         # Before anything is built: it may ask for devices that are not there.
-        spread = options_for(devices, population=aside)
-        if aside:
+        spread = options_for(devices, population=side_by_side)
+        if side_by_side:
             self._train_side_by_side(how, devices, spread)
             # Their runs are finished: they are measured, as if they had been trained alone.
             how = replace(how, resume=True, overwrite=False, devices=None)
         else:
             how = replace(how, devices=devices, options={**how.options, **spread})
-        outcome = partial(self._outcome, how=how, population=together)
-        return [outcome(number) for number in range(len(self.trials))]
+        # Trials that have runs of their own go on one after another.
+        made = HANDED_OUT if side_by_side else before.get(POPULATION)
+        return [self._outcome(number, how, made) for number in range(len(self.trials))]
 
     def _recorded(self) -> dict[str, Any]:
         """What the configuration of the run that is there says."""
         return Run.open(self.folder, lock=False).config
-
-    def _handed_out(self) -> bool:
-        """Whether every trial of a population has got the run that it would have had alone."""
-        places = [self.place(number) for number in range(len(self.trials))]
-        return all(is_run(place) and _has_begun(place) for place in places)
 
     def place(self, number: int) -> Path:
         """The folder of a trial."""
@@ -167,7 +163,7 @@ class Experiment:
 
     def _train_side_by_side(self, how: How, devices: int | None, spread: Mapping[str, Any]) -> None:
         planned = [
-            Planned(trial, self.place(number), self._record(number, devices, population=True))
+            Planned(trial, self.place(number), self._record(number, devices, True))
             for number, trial in enumerate(self.trials)
         ]
         train_side_by_side(
@@ -178,7 +174,7 @@ class Experiment:
             say=how.say,
         )
 
-    def _outcome(self, number: int, how: How, *, population: bool) -> Outcome:
+    def _outcome(self, number: int, how: How, population: Any) -> Outcome:
         """A trial that is done: it was, or it is trained and measured now."""
         trial, place = self.trials[number], self.place(number)
         back = how.at[1] if how.at is not None and _same(how.at[0], place) else None
@@ -186,7 +182,7 @@ class Experiment:
         found, fresh = processes().first_says(partial(self._stands, number, how, back))
         if found is None:
             how.say(f"[{number + 1}/{len(self.trials)}] {trial.method}, seed {trial.seed}")
-            model = self._trained(number, how, fresh=fresh, back=back, population=population)
+            model = self._trained(number, how, population, fresh=fresh, back=back)
             found = processes().first_says(partial(self._judged, number, on_one(model)))
             how.say("  ".join(f"test {name} {value:.4f}" for name, value in found.items()))
             # Programs that stay in memory would use up its maps: some 40 trials kill a process.
@@ -208,24 +204,24 @@ class Experiment:
         return write_results(self.place(number), measured, "test")
 
     def _trained(
-        self, number: int, how: How, *, fresh: bool, back: str | None, population: bool
+        self, number: int, how: How, population: Any, *, fresh: bool, back: str | None
     ) -> Any:
         """The model of a trial, which goes on, or begins anew."""
-        record = self._record(number, how.devices, population=population)
+        record = self._record(number, how.devices, population)
         own = {"run": self.place(number), "config": record}
         build = partial(self.trials[number].build, **own, overwrite=how.overwrite, **how.options)
         trainer = processes().all_do(build)
         result = trainer.fit() if fresh else trainer.resume(checkpoint=back, changes=how.changes)
         return result.model
 
-    def _record(self, number: int, devices: int | None, *, population: bool) -> dict[str, Any]:
+    def _record(self, number: int, devices: int | None, population: Any) -> dict[str, Any]:
         """The configuration of a trial's run; that of the first one speaks of all of them."""
         return {
             "recipe": self.recipe,
             "trial": self.trials[number].name,
             "experiment": ABOVE if number else HERE,
             **({} if number else {"trials": [trial.name for trial in self.trials]}),
-            **({"population": True} if population and not number else {}),
+            **({POPULATION: population} if population and not number else {}),
             "configuration": self.configuration,
             **({} if devices is None else {"devices": devices}),
         }
@@ -251,12 +247,6 @@ def root_of(folder: Path) -> Path:
             f"{experiment!r}, expected {HERE!r}, or {ABOVE!r} for a trial. Put back what was there."
         )
     return places[experiment]
-
-
-def _has_begun(folder: Path) -> bool:
-    """Whether the run in a folder ever had a checkpoint."""
-    with Run.open(folder, lock=False) as run:
-        return not run.checkpoints.empty() or run.checkpoints.lost()
 
 
 def _same(one: Path, other: Path) -> bool:

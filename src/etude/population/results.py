@@ -13,6 +13,7 @@ from etude.callbacks.members import of_member
 from etude.population.spec import Member
 from etude.population.subject import Members
 from etude.run.trials import TABLE
+from etude.run.whole_file import write_whole
 from etude.training.loop import Training
 
 
@@ -82,4 +83,4 @@ def write_table(folder: Path, members: Sequence[MemberResult]) -> None:
         for number, (one, metrics) in enumerate(zip(members, scalars, strict=True))
     ]
     head = ["member", "seed", *varied, "ended", "step", *names]
-    (folder / TABLE).write_text(json.dumps({"head": head, "rows": rows}), encoding="utf-8")
+    write_whole(folder / TABLE, json.dumps({"head": head, "rows": rows}).encode())
