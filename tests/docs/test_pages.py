@@ -66,10 +66,10 @@ SEEDS = [f"coming_from/seed_{seed}.md" for seed in ("000", "001", "002", "004")]
 
 @pytest.mark.parametrize("page", SEEDS)
 def test_every_name_of_a_seed_has_an_answer(page):
-    """A name of ours, a reason why there is none, or what it comes with."""
+    """A name of ours, or a reason why there is none."""
     for theirs, ours, why in rows(page):
         reason = ours == "none" and why
-        assert reason or NAME.search(ours) or ours.startswith("comes with "), theirs
+        assert reason or NAME.search(ours), theirs
 
 
 @pytest.mark.parametrize("page", SEEDS)
