@@ -1,4 +1,4 @@
-"""Every command line of the pages is one that `etude` takes: its command, recipe, options, values."""
+"""Every command line of the pages is one that `etude` takes: command, recipe, options, values."""
 
 import re
 import shlex
