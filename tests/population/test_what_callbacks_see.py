@@ -99,6 +99,13 @@ def test_a_report_has_a_row_for_each_member(seen):
     assert "<td>PATIENCE</td>" in page
 
 
+@pytest.mark.parametrize("how", ["some", None, True])
+def test_what_goes_with_a_population_in_no_known_way(how):
+    kind = type("Own", (et.Callback,), {"with_members": lambda self: how})
+    with pytest.raises(et.ConfigurationError, match=rf"Own.with_members .* 'each'; got {how!r}"):
+        trainer(phase(), VARY, callbacks=[kind()])
+
+
 def test_a_copy_of_a_member_at_fault_is_told_nothing_of_later_phases():
     """Nor is it at fault again in the next training."""
     phases = [phase(BREAKING), phase(name="on", steps=3, validation=None)]

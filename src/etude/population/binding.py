@@ -159,8 +159,15 @@ def _unplaced(phases: Sequence[Phase], member: Member) -> Iterator[str]:
 
 def _placed(callback: Callback, count: int) -> Callback:
     """The callback as it goes with a population."""
-    if not isinstance(callback, Callback) or callback.with_members() == "all":
-        return callback  # `Hooks` refuses what is no callback
+    if not isinstance(callback, Callback):
+        return callback  # `Hooks` refuses it
+    how: Any = callback.with_members()
+    if how not in ("all", "each"):
+        raise ConfigurationError(
+            f"{type(callback).__name__}.with_members returns 'all' or 'each'; got {how!r}."
+        )
+    if how == "all":
+        return callback
     try:
         return EachMember(callback, [deepcopy(callback) for _ in range(count)])
     except Exception as error:
