@@ -73,6 +73,12 @@ def train_side_by_side(
 def _settings(method: str, those: Sequence[Planned]) -> list[Settings]:
     """The settings of each trial, with the phases and the data of the first."""
     first = those[0].trial.build(run=None, config=None, overwrite=False, progress=False).settings
+    if first.layout is not None:
+        raise ConfigurationError(
+            f"The trials of {method!r} are spread over devices by the recipe itself, and side by "
+            "side each is whole on one device. Leave --population out, and they are trained one "
+            "after another."
+        )
     found = [first]
     for one in those[1:]:
         own = one.trial.build(run=None, config=None, overwrite=False, progress=False).settings

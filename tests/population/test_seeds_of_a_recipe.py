@@ -1,5 +1,8 @@
 """`etude train RECIPE --population N`: the trials of a method as one population."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import seeded
@@ -169,6 +172,19 @@ def test_an_interrupted_population_is_listed_as_such(tmp_path, monkeypatch):
         Status(stands).write(crowd)
         found = listed(folder)
         assert (found.state, found.trials) == (told, "0 of 2")
+
+
+def test_trials_that_are_spread_by_the_recipe_are_refused(tmp_path):
+    def spread(config):
+        return [
+            replace(one, build=partial(one.build, mesh=et.mesh(data=2)))
+            for one in seeded.trials(config)
+        ]
+
+    recipe = replace(seeded.recipe, trials=spread)
+    with pytest.raises(et.ConfigurationError, match=r"'fast' are spread over devices by the rec"):
+        recipe.run(Lines(), tmp_path / "run", population=True, progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_differs_is_refused(tmp_path):
