@@ -29,7 +29,7 @@ from etude.data.checks import (
 )
 from etude.data.shuffle import check_shuffle, order_of, rows
 from etude.engine.mesh import whole
-from etude.engine.place import Place
+from etude.engine.place import Place, strong
 
 
 class ArrayData:
@@ -150,13 +150,13 @@ class ArrayData:
 
 def _on_device(leaf: Any, name: str) -> Array:
     if isinstance(leaf, jax.Array):
-        return leaf
+        return strong(leaf)
     # A copy, lest JAX share the memory of a NumPy array, which its owner can change.
     return jax.device_put(np.array(to_numpy(leaf, name)))
 
 
 def _where_it_is(leaf: Any, name: str) -> Any:
-    return leaf if isinstance(leaf, jax.Array) else to_numpy(leaf, name)
+    return strong(leaf) if isinstance(leaf, jax.Array) else to_numpy(leaf, name)
 
 
 @partial(jax.jit, static_argnums=2)

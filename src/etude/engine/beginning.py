@@ -9,6 +9,7 @@ from jaxtyping import Array, PyTree
 
 from etude.engine.learner import Learner
 from etude.engine.part import Part
+from etude.engine.place import strong
 from etude.engine.state import Keys, State
 from etude.engine.turn import first_state
 
@@ -24,6 +25,7 @@ def first(
 ) -> State:
     """The state before the first step, of arrays that are copied, or given away."""
     arrays = arrays if donate else jax.tree.map(copied, arrays)
+    arrays = jax.tree.map(_settled, arrays, parts[0].parameters)
     states = tuple(
         first_state(learner, part, arrays, hyper)
         for learner, part in zip(learners, parts, strict=True)
@@ -32,12 +34,20 @@ def first(
         clock=jnp.int32(0),
         model=arrays,
         # No buffer may stand twice in what is donated: some optimizers keep the parameters.
-        learners=jax.tree.map(copied, states),
+        learners=jax.tree.map(lambda leaf: _settled(copied(leaf)), states),
         keys=jax.tree.map(copied, keys),
         hyper=jax.tree.map(copied, hyper),
         fault=jnp.int32(0),
         active=jnp.bool(True),
     )
+
+
+def _settled(leaf: Array, parameter: bool = False) -> Array:
+    """An array as an update, a checkpoint or another process gives it: strongly typed.
+
+    Scalars that are no parameters stay as Python gave them: a checkpoint gives them back so.
+    """
+    return strong(leaf) if parameter or leaf.ndim else leaf
 
 
 def copied(leaf: Any) -> Array:

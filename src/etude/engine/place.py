@@ -89,11 +89,24 @@ class Place:
         return leaf if here else put(leaf, self.sharding)
 
 
+def strong(leaf: Any) -> Any:
+    """`leaf` with a type of its own, as any array of NumPy has.
+
+    One that JAX has made of a number of Python, as by `jnp.full(3, 0.5)`, adapts its type to
+    others.
+
+    >>> jnp.full(3, 0.5).weak_type, strong(jnp.full(3, 0.5)).weak_type
+    (True, False)
+    """
+    return leaf.astype(leaf.dtype) if isinstance(leaf, jax.Array) and leaf.weak_type else leaf
+
+
 def put(leaf: Any, sharding: Sharding | None) -> Array:
     """`leaf` on devices; on those of several processes, each of which has the same `leaf`, too.
 
     None is the default device. Each process then gives its own devices their parts, of which
-    `leaf[...]` alone is read, so that nothing is sent between processes.
+    `leaf[...]` alone is read, so that nothing is sent between processes. Scalars stay weakly typed
+    if they are; arrays with axes become strong.
     """
     if sharding is None or sharding.is_fully_addressable:
         return jax.device_put(leaf, sharding)
