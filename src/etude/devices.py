@@ -7,6 +7,7 @@ import jax
 from jaxtyping import PyTree
 
 from etude.engine.mesh import DATA, MEMBERS, mesh
+from etude.engine.numbers import is_count
 from etude.engine.place import gathered
 from etude.engine.processes import processes
 from etude.errors import ConfigurationError
@@ -28,9 +29,20 @@ def options_for(devices: int | None, *, population: bool = False) -> dict[str, A
 
 
 def recorded(config: Mapping[str, Any]) -> int | None:
-    """The devices that the configuration of a run names."""
+    """The devices that the configuration of a run names; None if it names none.
+
+    Raises `ConfigurationError` for what is no number of devices: it was edited by hand.
+
+    >>> recorded({"devices": 4}), recorded({})
+    (4, None)
+    """
     devices = config.get("devices")
-    return devices if isinstance(devices, int) else None
+    if not (devices is None or is_count(devices)):
+        raise ConfigurationError(
+            f"The configuration of the run names the devices that it was trained on: got "
+            f"{devices!r}, expected a whole number from 1, or nothing for one device."
+        )
+    return devices
 
 
 def counted(devices: int | Literal["all"] | None) -> int | None:

@@ -308,3 +308,12 @@ class Several:
 def test_bad_samples_of_several_are_named(dataset, message):
     with pytest.raises(DataError, match=message):
         next(AccessData(dataset, 5, shuffle=False).batches((0,), 0, 0))
+
+
+def test_a_group_of_hdf5_is_a_mapping_also_in_a_tuple(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["inputs/a"], file["inputs/b"] = np.arange(4.0), np.arange(4)
+        file["y"] = np.arange(4)
+        data = AccessData((file["inputs"], file["y"]), 2, shuffle=False)
+        (inputs, y), _ = next(data.sequential())
+    assert inputs["a"].tolist() == inputs["b"].tolist() == y.tolist() == [0, 1]

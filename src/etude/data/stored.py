@@ -87,7 +87,7 @@ class StoredArrays:
         """
         if not (isinstance(dataset, tuple) or is_mapping(dataset)):
             return cls(dataset) if _is_array(dataset) else None
-        arrays = _tree(dataset)
+        arrays = jax.tree.map(_tree, dataset, is_leaf=is_mapping)
         if all(_is_array(leaf) for leaf in jax.tree.leaves(arrays)):
             return cls(arrays)
         if isinstance(dataset, tuple):
