@@ -155,9 +155,9 @@ def test_what_cannot_be_counted_is_refused():
         metrics.MetricsTracker(3).update(labels, labels)
     with pytest.raises(ValueError, match="at least one"):
         metrics.compute_accuracy(labels[:0], labels[:0])
-    with pytest.raises(ValueError, match="expected 1 or more"):
+    with pytest.raises(ValueError, match="expected a whole number of 1 or more"):
         metrics.TopKAccuracy.empty(0)
-    with pytest.raises(ValueError, match="expected 1 or more"):
+    with pytest.raises(ValueError, match="expected a whole number of 1 or more"):
         metrics.F1.empty(0)
     with pytest.raises(ValueError, match="got k=2, expected k=1"):
         metrics.TopKAccuracy.empty(1).merge(metrics.TopKAccuracy.empty(2))

@@ -15,6 +15,7 @@ float32, or in float64 where that comes in.
 
 from etude.inputs.arrays import (
     Values as Values,
+    as_floats as as_floats,
     check_lengths as check_lengths,
     check_same_shape as check_same_shape,
     concrete as concrete,
@@ -41,7 +42,10 @@ from etude.inputs.scores import (
     logits_of as logits_of,
 )
 from etude.inputs.settings import (
-    check_positive as check_positive,
+    check_count as check_count,
+    check_flags as check_flags,
+    check_real as check_real,
     class_vector as class_vector,
+    not_negative as not_negative,
     one_of as one_of,
 )

@@ -113,8 +113,21 @@ def floating(values: Any) -> Inexact[Array, "..."]:
     >>> floating(np.array([7, 255], np.uint8)).tolist()
     [7.0, 255.0]
     """
-    found = jnp.asarray(values)
-    return found if jnp.issubdtype(found.dtype, jnp.inexact) else found.astype(jnp.float32)
+    found = values if is_a(values, jax.Array | np.ndarray) else np.asarray(values)
+    if jnp.issubdtype(found.dtype, jnp.inexact):
+        return jnp.asarray(found)
+    return jnp.asarray(found.astype(np.float32))  # before JAX cuts int64 to int32
+
+
+def as_floats(values: Values) -> Float[Array, "..."]:
+    """Real numbers in the widest float that JAX has, as `widest_float` says.
+
+    Integers of 64 bits are converted where they are: JAX would cut them to 32 bits first.
+
+    >>> as_floats(np.array([2**40])).tolist() == [2.0**40]
+    True
+    """
+    return jnp.asarray(values.astype(widest_float()))
 
 
 def check_same_shape(owner: str, **arrays: Array) -> None:

@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from etude.inputs import Values, check_same_shape, real_floats
+from etude.inputs.arrays import refusal
 
 
 def bce_critic_loss(real: Values, fake: Values) -> Float[Array, ""]:
@@ -114,7 +115,14 @@ def gradient_penalty(
     >>> round(float(gradient_penalty(lambda sample: sample @ slope, x, -x, jax.random.key(0))), 4)
     16.0
     """
-    dtype = jnp.asarray(real).dtype
+    dtype, other = jnp.asarray(real).dtype, jnp.asarray(fake).dtype
+    if dtype != other:
+        raise refusal(
+            "gradient_penalty",
+            f"real of {dtype} and fake of {other}",
+            "one dtype, in which the critic gets its points",
+            "Convert one of them with astype.",
+        )
     real, fake = _scores("gradient_penalty", real=real, fake=fake)
     check_same_shape("gradient_penalty", real=real, fake=fake)
     share = jax.random.uniform(key, (len(real),), real.dtype)

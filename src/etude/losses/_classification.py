@@ -2,10 +2,19 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from etude.inputs import Values, check_lengths, class_vector, logits_of, soft_labels
+from etude.inputs import (
+    Values,
+    check_lengths,
+    check_real,
+    class_vector,
+    logits_of,
+    soft_labels,
+)
+from etude.kinds import is_a
 from etude.losses._reductions import Reduction, reduce_batch
 
 
@@ -20,21 +29,21 @@ def cross_entropy(
     """Cross-entropy in nats, `-sum_c w_c q_c log p_c` with `q = (1 - smoothing) t + smoothing/K`.
 
     `logits` are `(batch, classes)`, `targets` class numbers `(batch,)` of any integer type or
-    probabilities `(batch, classes)`, `weight` one number for each class. With class weights the
-    mean divides by the summed weight of the targets (for labels, as torch does). A class that is
-    ruled out by a logit of -inf is allowed where its target is zero. `smoothing` is a Python
-    number, known when the loss is compiled. Computed in float32 or wider. Szegedy et al. 2016.
+    probabilities `(batch, classes)`, `weight` one number of 0 or more for each class. With
+    class weights the mean divides by the summed weight of the targets (for labels, as torch
+    does). A class that is ruled out by a logit of -inf is allowed where its target is zero.
+    `smoothing` is a Python number, known when the loss is compiled. Computed in float32 or wider.
+    Szegedy et al. 2016.
 
-    Raises `DataError` for other shapes and dtypes, for labels out of range and for targets that
-    are no probabilities (under `jit`, where values cannot be seen, the loss is NaN); ValueError
-    for a smoothing outside 0..1 or an unknown reduction.
+    Raises `DataError` for other shapes and dtypes, for labels out of range, negative weights and
+    targets that are no probabilities (under `jit`, where values cannot be seen, the loss is NaN);
+    ValueError for a smoothing outside 0..1 or an unknown reduction.
 
     >>> import jax.numpy as jnp
     >>> round(float(cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3]))), 4)
     1.3863
     """
-    if not 0.0 <= smoothing <= 1.0:
-        raise ValueError(f"cross_entropy: got smoothing={smoothing}, expected a number in 0..1.")
+    check_real("cross_entropy", "smoothing", smoothing, 0, 1)
     scores, target = scored_targets("cross_entropy", logits, targets)
     smooth = optax.losses.smooth_labels(target, smoothing)
     if weight is None:
@@ -61,15 +70,14 @@ def focal_loss(
     `(batch, classes)` from mixup compose. `gamma` is a Python number, known when the loss is
     compiled. Computed in float32 or wider.
 
-    Raises `DataError` as `cross_entropy`; ValueError for a negative gamma or an unknown
+    Raises `DataError` as `cross_entropy`; ValueError for a negative alpha or gamma or an unknown
     reduction.
 
     >>> import jax.numpy as jnp
     >>> round(float(focal_loss(jnp.zeros((1, 2)), jnp.array([0]), alpha=0.5)), 4)
     0.0866
     """
-    if not gamma >= 0:
-        raise ValueError(f"focal_loss: got gamma={gamma}, expected 0 or more.")
+    check_focus("focal_loss", alpha, gamma)
     scores, target = scored_targets("focal_loss", logits, targets)
     # Where the target is zero the class costs nothing, also with a probability of zero.
     log_p = jnp.where(target == 0, 0, jax.nn.log_softmax(scores))
@@ -82,6 +90,13 @@ def focal_loss(
         scale = class_vector("focal_loss", "alpha", per_class, classes, scores.dtype)
         values = scale[None, :] * values
     return reduce_batch(-values.sum(-1), reduction)
+
+
+def check_focus(owner: str, alpha: float | Values | None, gamma: float) -> None:
+    """Refuses a scale that would turn the loss around, and a focus on what is easy."""
+    check_real(owner, "gamma", gamma, 0)
+    if not (alpha is None or is_a(alpha, jax.Array | np.ndarray)):
+        check_real(owner, "alpha", alpha, 0)
 
 
 def scored_targets(

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from etude.inputs import (
     Values,
+    check_flags,
     check_lengths,
     check_same_shape,
     class_numbers,
@@ -63,13 +64,14 @@ def info_nce(
     van den Oord et al. 2018.
 
     Raises `DataError` for other or unequal shapes and other dtypes; ValueError for a batch of
-    one, and unless the temperature is positive.
+    one, a `symmetric` that is no truth value, and unless the temperature is positive.
 
     >>> import jax.numpy as jnp
     >>> round(float(info_nce(jnp.ones((8, 2)), jnp.ones((8, 2)))), 4)
     2.0794
     """
     check_temperature("info_nce", temperature)
+    check_flags("info_nce", symmetric=symmetric)
     one = unit_rows(embeddings_of("info_nce", "first", first))
     other = unit_rows(embeddings_of("info_nce", "second", second)).astype(one.dtype)
     check_same_shape("info_nce", first=one, second=other)

@@ -16,8 +16,8 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from etude.errors import suggest
-from etude.inputs import Values, one_of
-from etude.losses._classification import cross_entropy, focal_loss
+from etude.inputs import Values, check_real, one_of
+from etude.losses._classification import check_focus, cross_entropy, focal_loss
 from etude.losses._contrastive import supervised_contrastive
 from etude.losses._distillation import HardLoss, check_mixture, distillation_loss
 from etude.losses._reductions import Reduction, check_temperature
@@ -60,10 +60,7 @@ class LabelSmoothingCrossEntropy(eqx.Module):
 
     def __check_init__(self):
         one_of("LabelSmoothingCrossEntropy", "reduction", self.reduction, Reduction)
-        if not 0 <= self.smoothing <= 1:
-            raise ValueError(
-                f"LabelSmoothingCrossEntropy: got smoothing={self.smoothing}, expected 0..1."
-            )
+        check_real("LabelSmoothingCrossEntropy", "smoothing", self.smoothing, 0, 1)
 
     def __call__(
         self,
@@ -81,7 +78,7 @@ class LabelSmoothingCrossEntropy(eqx.Module):
 
 
 class FocalLoss(eqx.Module):
-    """`focal_loss` with its settings; ValueError for a negative gamma.
+    """`focal_loss` with its settings; ValueError for a negative alpha or gamma.
 
     >>> import jax.numpy as jnp
     >>> round(float(FocalLoss(gamma=0.0)(jnp.zeros((1, 2)), jnp.array([0]))), 4)
@@ -94,8 +91,7 @@ class FocalLoss(eqx.Module):
 
     def __check_init__(self):
         one_of("FocalLoss", "reduction", self.reduction, Reduction)
-        if not self.gamma >= 0:
-            raise ValueError(f"FocalLoss: got gamma={self.gamma}, expected 0 or more.")
+        check_focus("FocalLoss", self.alpha, self.gamma)
 
     def __call__(
         self,

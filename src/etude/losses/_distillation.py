@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etude.inputs import Values, check_same_shape, logits_of, one_of
+from etude.inputs import Values, check_real, check_same_shape, logits_of, one_of
 from etude.losses._classification import cross_entropy, scored_targets
 from etude.losses._reductions import check_temperature
 
@@ -57,8 +57,5 @@ def distillation_loss(
 
 
 def check_mixture(owner: str, alpha: float) -> None:
-    """Refuses an alpha that would subtract one part of the loss."""
-    if not 0 <= alpha <= 1:
-        raise ValueError(
-            f"{owner}: got alpha={alpha}, expected 0..1: 1 is the teacher alone, 0 the targets."
-        )
+    """Refuses an alpha (1 is the teacher alone, 0 the targets) that would subtract a part."""
+    check_real(owner, "alpha", alpha, 0, 1)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etude.inputs import one_of, real_floats
+from etude.inputs import check_real, one_of, real_floats
 
 Reduction: TypeAlias = Literal["none", "mean", "sum"]
 
@@ -20,9 +20,8 @@ def reduce_batch(values: Float[Array, "batch"], reduction: str) -> Float[Array, 
 
 
 def check_temperature(owner: str, temperature: float) -> None:
-    """Refuses a temperature that would divide by zero or turn the loss around."""
-    if not temperature > 0:
-        raise ValueError(f"{owner}: got temperature={temperature}, expected more than 0.")
+    """Refuses a temperature that would divide by zero or turn the loss around, or is infinite."""
+    check_real(owner, "temperature", temperature, above=0)
 
 
 def unit_rows(values: Float[Array, "batch dim"]) -> Float[Array, "batch dim"]:

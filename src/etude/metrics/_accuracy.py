@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from etude.inputs import Values, check_positive, class_pairs, score_pairs
+from etude.inputs import Values, check_count, class_pairs, score_pairs
 from etude.inputs.arrays import concrete
 
 
@@ -102,9 +102,9 @@ class TopKAccuracy(eqx.Module):
 
     @classmethod
     def empty(cls, k: int = 5) -> "TopKAccuracy":
-        """Nothing counted yet. Raises ValueError for k below one."""
-        check_positive("TopKAccuracy", "k", k)
-        return cls(Hits.empty(), k)
+        """Nothing counted yet. Raises ValueError unless k is a whole number of 1 or more."""
+        check_count("TopKAccuracy", "k", k)
+        return cls(Hits.empty(), int(k))  # static: of NumPy it would be an array
 
     def update(self, scores: Values, targets: Values, mask: Values | None = None) -> "TopKAccuracy":
         """Count a batch of scores or logits `(batch, classes)`; `DataError` for others."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from etude.inputs import Values, widest_float
+from etude.inputs import Values, as_floats, not_negative, widest_float
 from etude.inputs.arrays import described, read, refusal
 
 Pair = Float[Array, "2 *shape"]
@@ -34,7 +34,7 @@ def add(a: Pair, b: Pair) -> Pair:
 def _samples(
     owner: str, values: Values, weights: Values | None
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    x = jnp.asarray(read(owner, "values", values)).astype(widest_float())
+    x = as_floats(read(owner, "values", values))
     if weights is None:
         return x, jnp.ones_like(x)
     given = read(owner, "weights", weights)
@@ -45,7 +45,7 @@ def _samples(
             f"a shape that broadcasts to {x.shape} of the values",
             "Give a weight for every value.",
         )
-    w = jnp.broadcast_to(jnp.asarray(given).astype(x.dtype), x.shape)
+    w = jnp.broadcast_to(not_negative(owner, "weights", as_floats(given)), x.shape)
     # What is not counted may be NaN.
     return jnp.where(w == 0, 0, x), w
 
@@ -95,7 +95,8 @@ class Mean(eqx.Module):
     ) -> "Mean":
         """Add real numbers of any shape, with weights that broadcast to it.
 
-        What has the weight 0 or false is not counted. `DataError` for other dtypes and shapes.
+        What has the weight 0 or false is not counted. `DataError` for other dtypes and shapes and
+        for negative weights, which make the result NaN under `jit`.
         """
         x, w = _samples("Mean", values, weights)
         return self.merge(Mean(pair((x * w).sum()), pair(w.sum())))
@@ -137,7 +138,8 @@ class Variance(eqx.Module):
     ) -> "Variance":
         """Add real numbers of any shape, with weights that broadcast to it.
 
-        What has the weight 0 or false is not counted. `DataError` for other dtypes and shapes.
+        What has the weight 0 or false is not counted. `DataError` for other dtypes and shapes and
+        for negative weights, which make the result NaN under `jit`.
         """
         x, w = _samples("Variance", values, weights)
         weight = w.sum()

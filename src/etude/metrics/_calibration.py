@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from etude.inputs import Values, check_positive, probability_pairs, widest_float
+from etude.inputs import Values, check_count, probability_pairs, widest_float
 from etude.metrics._averages import Mean, Pair, add, pair
 
 
@@ -28,7 +28,7 @@ class ExpectedCalibrationError(eqx.Module):
     @classmethod
     def empty(cls, bins: int = 15) -> "ExpectedCalibrationError":
         """Nothing counted yet. Raises ValueError for fewer than one bin."""
-        check_positive("ExpectedCalibrationError", "bins", bins)
+        check_count("ExpectedCalibrationError", "bins", bins)
         zeros = jnp.zeros(bins, jnp.int32)
         return cls(zeros, zeros, jnp.zeros((2, bins), widest_float()))
 

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from etude.inputs import Values, check_positive, class_pairs, is_class, one_of, widest_float
+from etude.inputs import Values, check_count, class_pairs, is_class, one_of, widest_float
 
 Average: TypeAlias = Literal["macro", "micro", "weighted"]
 
@@ -28,7 +28,7 @@ class ClassCounts(eqx.Module):
     @classmethod
     def empty(cls, num_classes: int) -> "ClassCounts":
         """Nothing counted yet. Raises ValueError for fewer than one class."""
-        check_positive("metrics", "num_classes", num_classes)
+        check_count("metrics", "num_classes", num_classes)
         zeros = jnp.zeros(num_classes, jnp.int32)
         return cls(zeros, zeros, zeros, jnp.zeros((), jnp.int32))
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from etude.inputs import Values, check_positive, class_pairs
+from etude.inputs import Values, check_count, class_pairs
 
 
 class ConfusionMatrix(eqx.Module):
@@ -27,7 +27,7 @@ class ConfusionMatrix(eqx.Module):
     @classmethod
     def empty(cls, num_classes: int) -> "ConfusionMatrix":
         """Nothing counted yet. Raises ValueError for fewer than one class."""
-        check_positive("ConfusionMatrix", "num_classes", num_classes)
+        check_count("ConfusionMatrix", "num_classes", num_classes)
         return cls(jnp.zeros((num_classes, num_classes), jnp.int32), jnp.zeros((), jnp.int32))
 
     def update(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from etude.errors import DataError
-from etude.inputs import Values, check_positive, class_pairs, one_of
+from etude.inputs import Values, check_count, class_pairs, one_of
 from etude.metrics._accuracy import top_k_hits
 from etude.metrics._classes import Average
 
@@ -74,7 +74,7 @@ def compute_confusion_matrix(
 
     owner = "compute_confusion_matrix"
     if num_classes is not None:
-        check_positive(owner, "num_classes", num_classes)
+        check_count(owner, "num_classes", num_classes)
     predicted, actual, known = _labels(owner, predictions, targets, num_classes)
     widths = [np.shape(x)[1] for x in (predictions, targets) if np.ndim(x) == 2]
     classes = num_classes or max(*widths, int(predicted.max()) + 1, int(actual.max()) + 1)
@@ -90,7 +90,7 @@ def compute_top_k_accuracy(logits: Values, targets: Values, k: int = 5) -> float
     >>> compute_top_k_accuracy(np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]), np.array([1, 2]), k=2)
     0.5
     """
-    check_positive("compute_top_k_accuracy", "k", k)
+    check_count("compute_top_k_accuracy", "k", k)
     hit, _, known = top_k_hits("compute_top_k_accuracy", logits, targets, None, k)
     if not len(hit):
         raise DataError("compute_top_k_accuracy: got no samples, expected at least one.")
@@ -111,7 +111,7 @@ def compute_per_class_metrics(
     """
     from sklearn.metrics import precision_recall_fscore_support
 
-    check_positive("compute_per_class_metrics", "num_classes", num_classes)
+    check_count("compute_per_class_metrics", "num_classes", num_classes)
     predicted, actual, known = _labels(
         "compute_per_class_metrics", predictions, targets, num_classes
     )
@@ -146,7 +146,7 @@ class MetricsTracker:
     def __init__(self, num_classes: int | None = None):
         """With `num_classes`, labels outside 0..num_classes - 1 are refused."""
         if num_classes is not None:
-            check_positive("MetricsTracker", "num_classes", num_classes)
+            check_count("MetricsTracker", "num_classes", num_classes)
         self.num_classes = num_classes
         self.reset()
 

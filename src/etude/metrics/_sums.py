@@ -2,8 +2,10 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from etude.inputs import Values, as_floats, widest_float
+from etude.inputs.arrays import read
 from etude.metrics._averages import Pair, add, pair
 
 
@@ -24,20 +26,16 @@ class Sum(eqx.Module):
     @classmethod
     def empty(cls) -> "Sum":
         """Nothing seen yet."""
-        return cls(jnp.zeros(2))
+        return cls(jnp.zeros(2, widest_float()))
 
     @classmethod
-    def of(
-        cls, values: Float[Array, "*shape"] | Int[Array, "*shape"] | Bool[Array, "*shape"]
-    ) -> "Sum":
+    def of(cls, values: Values) -> "Sum":
         """The sum of one batch."""
         return cls.empty().update(values)
 
-    def update(
-        self, values: Float[Array, "*shape"] | Int[Array, "*shape"] | Bool[Array, "*shape"]
-    ) -> "Sum":
-        """Add numbers of any shape."""
-        return self.merge(Sum(pair(values.astype(jnp.float32).sum())))
+    def update(self, values: Values) -> "Sum":
+        """Add real numbers of any shape; `DataError` for other dtypes."""
+        return self.merge(Sum(pair(as_floats(read("Sum", "values", values)).sum())))
 
     def merge(self, other: "Sum") -> "Sum":
         """Both together."""
