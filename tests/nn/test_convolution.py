@@ -2,12 +2,25 @@
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import signal
 
-from etude.nn import CausalConvolution, decimate, strided_convolution
+from etude.nn import (
+    BatchNorm,
+    CausalConvolution,
+    ConvolutionBlock,
+    decimate,
+    strided_convolution,
+)
+
+
+@pytest.fixture(autouse=True)
+def checked_again():
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @settings(max_examples=15, deadline=None)
@@ -28,13 +41,52 @@ def test_strided_convolution_is_every_so_many_th_correlation(taps, stride, block
         for i in range(2)
     )
     expected = full[::stride]
-    assert len(expected) - len(got) < 2 * block + taps // stride
+    assert len(got) == len(expected) // block * block
     np.testing.assert_allclose(got, expected[: len(got)], rtol=1e-4, atol=1e-4)
 
 
 def test_too_short_a_signal_is_refused():
     with pytest.raises(ValueError, match="expected at least 8 for 8 taps"):
         strided_convolution(jnp.ones((7, 1)), jnp.ones((8, 1, 1)), 1)
+
+
+@pytest.mark.parametrize(
+    ("taps", "stride", "time"), [(7, 4, 40), (7, 4, 43), (3, 3, 10), (5, 2, 2)]
+)
+def test_causal_convolution_has_time_over_stride_steps(taps, stride, time):
+    layer = CausalConvolution(1, 1, taps=taps, stride=stride, key=jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (time, 1))
+    padded = np.pad(np.asarray(x)[:, 0], (taps - stride, 0))
+    steps = np.stack([padded[s * stride :][:taps] for s in range(time // stride)])
+    np.testing.assert_allclose(layer(x), steps @ np.asarray(layer.kernel)[:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [True, 2.5, float("nan"), "3", 0])
+def test_a_size_is_a_whole_number(wrong):
+    jaxtyping.config.update("jaxtyping_disable", True)
+    key = jax.random.key(0)
+    for make in (
+        lambda: CausalConvolution(1, 1, taps=wrong, key=key),
+        lambda: CausalConvolution(1, 1, taps=4, stride=wrong, key=key),
+        lambda: ConvolutionBlock(wrong, 1, kernel=(1, 3), key=key),
+        lambda: ConvolutionBlock(1, 1, kernel=(1, wrong), key=key),
+        lambda: BatchNorm(wrong),
+        lambda: decimate(jnp.ones(12), wrong),
+        lambda: strided_convolution(jnp.ones((9, 1)), jnp.ones((2, 1, 1)), wrong),
+    ):
+        with pytest.raises(ValueError, match="whole number"):
+            make()
+
+
+def test_a_stride_that_skips_samples_is_refused():
+    with pytest.raises(ValueError, match="got stride=4 and taps=3"):
+        CausalConvolution(1, 1, taps=3, stride=4, key=jax.random.key(0))
+
+
+def test_decimation_of_integers_and_of_short_signals():
+    ramp = jnp.arange(64)
+    np.testing.assert_array_equal(decimate(ramp, 4), decimate(ramp.astype(jnp.float32), 4))
+    assert decimate(jnp.ones(3), 4).shape == (0,)
 
 
 def test_causal_convolution_sees_the_past_only():

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -83,3 +84,13 @@ def test_bad_sizes_are_refused_by_name():
         BatchNorm(2, momentum=0.0)
     with pytest.raises(ValueError, match=r"stride=\(1, 0\)"):
         ConvolutionBlock(1, 1, kernel=(1, 3), stride=(1, 0), key=jax.random.key(0))
+
+
+@pytest.mark.parametrize("x", [jnp.ones((4, 1)), jnp.ones((4, 8), jnp.int32), jnp.ones((0, 8))])
+def test_batch_norm_refuses_what_it_would_spread_cut_or_make_nan(x):
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ValueError, match=r"BatchNorm: got .*shape \(\d, \d\), expected"):
+            BatchNorm(8)(x)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

@@ -11,6 +11,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from etude.engine.numbers import is_count
+from etude.inputs import check_flags
 from etude.nn.normalisation import BatchNorm
 
 
@@ -32,7 +34,7 @@ class ConvolutionBlock(eqx.Module):
         key: random key of the initial weights.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size that is no whole number of 1 or more; a `rectify` that is no truth value.
     """
 
     weight: Float[Array, "height width inputs outputs"]
@@ -50,15 +52,17 @@ class ConvolutionBlock(eqx.Module):
         rectify: bool = True,
         key: PRNGKeyArray,
     ):
-        if min(inputs, outputs, *kernel, *stride) < 1:
+        sizes = (inputs, outputs, *kernel, *stride)
+        if not all(map(is_count, sizes)) or (len(kernel), len(stride)) != (2, 2):
             raise ValueError(
                 f"ConvolutionBlock: got inputs={inputs}, outputs={outputs}, kernel={kernel} and "
-                f"stride={stride}; expected 1 or more of each."
+                f"stride={stride}; expected whole numbers of 1 or more, two of kernel and stride."
             )
+        check_flags("ConvolutionBlock", rectify=rectify)
         size = (2 / (kernel[0] * kernel[1] * inputs)) ** 0.5
         self.weight = size * jax.random.normal(key, (*kernel, inputs, outputs))
         self.norm = BatchNorm(outputs)
-        self.stride, self.rectify = stride, rectify
+        self.stride, self.rectify = (int(stride[0]), int(stride[1])), bool(rectify)
 
     def __call__(
         self, x: Float[Array, "batch height width inputs"]

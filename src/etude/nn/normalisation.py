@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from etude.engine.leaf_roles import Carry
+from etude.engine.numbers import is_real
 from etude.engine.precision import widened
+from etude.inputs import check_count, check_real
 
 
 class BatchNorm(eqx.Module):
@@ -31,7 +33,8 @@ class BatchNorm(eqx.Module):
         eps: added to the variance.
 
     Raises:
-        ValueError: a momentum outside 0..1, or an eps that is not above 0.
+        ValueError: `channels` that are no whole number of 1 or more, a momentum outside 0..1, an
+            eps that is not above 0, or an input that is empty, of integers, or of other channels.
     """
 
     scale: Float[Array, " channels"]
@@ -42,10 +45,11 @@ class BatchNorm(eqx.Module):
     inference: bool
 
     def __init__(self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5):
-        if not (0 < momentum <= 1 and eps > 0):
+        check_count("BatchNorm", "channels", channels)
+        check_real("BatchNorm", "eps", eps, above=0)
+        if not (is_real(momentum) and 0 < momentum <= 1):
             raise ValueError(
-                f"BatchNorm: got momentum={momentum} and eps={eps}; expected a momentum above 0 "
-                "and at most 1, and an eps above 0."
+                f"BatchNorm: got momentum={momentum!r}, expected a number above 0 and at most 1."
             )
         self.scale, self.bias = jnp.ones(channels), jnp.zeros(channels)
         self.running = Carry({"mean": jnp.zeros(channels), "variance": jnp.ones(channels)})
@@ -56,6 +60,16 @@ class BatchNorm(eqx.Module):
         self, x: Float[Array, "*axes channels"]
     ) -> tuple[Float[Array, "*axes channels"], "BatchNorm"]:
         """What is normalised, and the layer with its statistics moved."""
+        # A narrower input would be spread over all channels, and integers cut the result.
+        if (
+            x.ndim < 1
+            or x.shape[-1] != len(self.scale)
+            or not jnp.issubdtype(x.dtype, jnp.floating)
+        ):
+            raise ValueError(
+                f"BatchNorm: got {x.dtype} of shape {x.shape}, expected floating-point numbers "
+                f"(..., {len(self.scale)}), the channels last."
+            )
         running = self.running.value
         if self.inference:
             return self._folded(x, running["mean"], running["variance"]), self
@@ -64,6 +78,11 @@ class BatchNorm(eqx.Module):
         mean = jnp.mean(wide, axes)
         variance = jnp.mean(jnp.square(wide - mean), axes)
         count = x.size // x.shape[-1]
+        if count == 0:
+            raise ValueError(
+                f"BatchNorm: got shape {x.shape}, expected at least one sample: the running "
+                "statistics would become NaN."
+            )
         # Unbiased, as in torch: what is normalised by later is an estimate of the population's.
         moved = {"mean": mean, "variance": variance * (count / max(count - 1, 1))}
         kept = jax.tree.map(
