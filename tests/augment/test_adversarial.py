@@ -114,7 +114,7 @@ def test_keeps_dtype_and_shape_compiled(attack):
 
 @pytest.mark.parametrize("attack", [fgsm, pgd])
 def test_refuses_with_the_cure(attack):
-    with pytest.raises(ValueError, match="epsilon must be 0 or more"):
+    with pytest.raises(ValueError, match=r"got epsilon=-0\.1, expected"):
         attack(linear, X, epsilon=-0.1)
     with pytest.raises(ValueError, match="clip must rise"):
         attack(linear, X, clip=(1.0, 0.0))

@@ -132,8 +132,8 @@ def test_a_label_out_of_range_is_refused_and_nan_under_jit():
     ("call", "cure"),
     [
         (lambda b: mixup(b, KEY), "pass num_classes"),
-        (lambda b: cutmix(b, KEY, -1.0, num_classes=2), "cutmix: alpha"),
-        (lambda b: mixup(b, KEY, num_classes=2, probability=1.5), "mixup: probability"),
+        (lambda b: cutmix(b, KEY, -1.0, num_classes=2), "cutmix: got alpha"),
+        (lambda b: mixup(b, KEY, num_classes=2, probability=1.5), "mixup: got probability"),
         (lambda b: mixup((b[0], jnp.eye(2)), KEY, num_classes=3), "have 2 classes"),
     ],
 )

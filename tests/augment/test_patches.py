@@ -181,13 +181,13 @@ def test_default_policy_leaves_the_expected_part_alone():
 @pytest.mark.parametrize(
     ("call", "cure"),
     [
-        (lambda: patch_dropout(jnp.ones((1, 2, 3)), KEY, 1.0), "drop_prob must be in"),
-        (lambda: patch_permutation(jnp.ones((1, 2, 3)), KEY, 1.5), "permute_prob must be"),
-        (lambda: patch_cutout(jnp.ones((1, 2, 3)), KEY, -1), "n_holes and hole_size"),
-        (lambda: temporal_shift_patches(jnp.ones((1, 2, 3)), KEY, -1), "max_shift must be"),
+        (lambda: patch_dropout(jnp.ones((1, 2, 3)), KEY, 1.0), "drop_prob must be below 1"),
+        (lambda: patch_permutation(jnp.ones((1, 2, 3)), KEY, 1.5), "permute_prob=1.5, expected"),
+        (lambda: patch_cutout(jnp.ones((1, 2, 3)), KEY, -1), "n_holes=-1, expected"),
+        (lambda: temporal_shift_patches(jnp.ones((1, 2, 3)), KEY, -1), "max_shift=-1, expected"),
         (lambda: PatchAugmentation(n_holes=3), "set both, or neither"),
         (lambda: PatchAugmentation(dropout_prob=1.0), "below 1"),
-        (lambda: PatchAugmentation(jitter_std=-1.0), "jitter_std must be 0 or more"),
+        (lambda: PatchAugmentation(jitter_std=-1.0), "jitter_std=-1.0, expected"),
         (lambda: Policy(()), "at least one"),
         (lambda: sometimes(time_shift, 2.0), "probability"),
     ],

@@ -158,9 +158,9 @@ def test_spec_augment_at_zero_is_the_identity():
     [
         (lambda x: gaussian_noise(x, KEY), "either std or snr_db"),
         (lambda x: gaussian_noise(x, KEY, std=0.1, snr_db=3.0), "either std or snr_db"),
-        (lambda x: gaussian_noise(x, KEY, std=-0.1), "std must be 0 or more"),
-        (lambda x: time_masking(x, KEY, -1), "max_width must be 0 or more"),
-        (lambda x: time_shift(x, KEY, -1), "max_shift must be 0 or more"),
+        (lambda x: gaussian_noise(x, KEY, std=-0.1), "std=-0.1, expected"),
+        (lambda x: time_masking(x, KEY, -1), "max_width=-1, expected a whole"),
+        (lambda x: time_shift(x, KEY, -1), "max_shift=-1, expected a whole"),
         (lambda x: amplitude_scaling(x, KEY, (2.0, 1.0)), "must rise"),
     ],
 )

@@ -10,6 +10,7 @@ differentiates through the result. Inputs are real numbers; the loss gets them i
 [[1.5, -2.5]]
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from etude.inputs import Values, floating
+from etude.inputs import Values, check_count, check_flags, check_real, floating, one_of
 from etude.inputs.arrays import read
 
 from .draws import in_single, require
@@ -51,7 +52,7 @@ def fgsm(
     >>> fgsm(lambda x: jnp.sum(x), jnp.array([[0.5, 0.75]]), 0.5, clip=(0.0, 1.0)).tolist()
     [[1.0, 1.0]]
     """
-    _check("fgsm", epsilon, clip)
+    _check("fgsm", epsilon, relative, clip)
     inputs = floating(read("fgsm", "inputs", inputs))
     exact = in_single(inputs)
     gradient = _gradient(loss, inputs).astype(exact.dtype)
@@ -86,7 +87,8 @@ def pgd(
         clip: lowest and highest value that an input may have.
 
     Raises:
-        ValueError: a negative `epsilon` or number of steps, or a clip range that runs backwards.
+        ValueError: a negative `epsilon`, number or size of steps, an unknown norm, or a clip range
+            that runs backwards.
         DataError: complex inputs.
 
     >>> import jax.numpy as jnp
@@ -94,13 +96,16 @@ def pgd(
     >>> [round(v, 3) for v in x[0].tolist()]
     [0.5, 0.5, 0.5, 0.5]
     """
-    _check("pgd", epsilon, clip)
-    require(num_steps >= 0, f"pgd: num_steps must be 0 or more, got {num_steps}")
+    _check("pgd", epsilon, relative, clip)
+    one_of("pgd", "norm", norm, Norm)
+    check_count("pgd", "num_steps", num_steps, 0)
+    if step_size is not None:
+        check_real("pgd", "step_size", step_size, 0)
     given = floating(read("pgd", "inputs", inputs))
     inputs = in_single(given)
     unit = _unit(inputs, relative)
     if norm == "l2" and relative:
-        unit = unit * (inputs[0].size ** 0.5)
+        unit = unit * math.prod(inputs.shape[1:]) ** 0.5
     radius = epsilon * unit
     stride = radius * 2.5 / max(num_steps, 1) if step_size is None else step_size * unit
     offset = jnp.zeros_like(inputs) if key is None else radius * _ball(key, inputs, norm)
@@ -119,9 +124,13 @@ def pgd(
     return (inputs + jax.lax.stop_gradient(adversary - inputs)).astype(given.dtype)
 
 
-def _check(name: str, epsilon: float, clip: tuple[float, float] | None) -> None:
-    require(epsilon >= 0, f"{name}: epsilon must be 0 or more, got {epsilon}")
-    require(clip is None or clip[0] < clip[1], f"{name}: clip must rise, got {clip}")
+def _check(name: str, epsilon: float, relative: bool, clip: tuple[float, float] | None) -> None:
+    check_real(name, "epsilon", epsilon, 0)
+    check_flags(name, relative=relative)
+    require(
+        clip is None or (len(clip) == 2 and clip[0] < clip[1]),
+        f"{name}: clip must rise from one number to another, got {clip}",
+    )
 
 
 def _gradient(loss: Callable[[Any], Array], inputs: Array) -> Array:
@@ -158,5 +167,5 @@ def _ball(key: Array, inputs: Array, norm: Norm) -> Array:
     direction = jax.random.normal(direction_key, inputs.shape, inputs.dtype)
     uniform = jax.random.uniform(radius_key, (inputs.shape[0],), inputs.dtype)
     # The volume within radius r grows as r^d.
-    radius = (uniform ** (1 / inputs[0].size)).reshape(-1, *[1] * (inputs.ndim - 1))
+    radius = (uniform ** (1 / math.prod(inputs.shape[1:]))).reshape(-1, *[1] * (inputs.ndim - 1))
     return radius * direction / _length(direction)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact, Int, Key
 
+from etude.inputs import Values, floating
+
 
 def per_sample(function: Any, key: Key[Array, ""], batch: Array, *more: Array) -> Array:
     """Apply `function(key, sample, ...)` to each sample with a key of its own.
@@ -61,6 +63,26 @@ def choose(
     [[1.0], [0.0]]
     """
     return jnp.where(along(0, chosen, yes), yes, no)
+
+
+def batched(
+    owner: str, values: Values, least: int = 2, most: int | None = None
+) -> Inexact[Array, "batch *axes"]:
+    """A batch of numbers, integers as float32; ValueError for a sample without its batch axis.
+
+    It would be taken apart: every number would be a sample, with a draw of its own.
+
+    >>> batched("shift", jnp.ones(3))
+    Traceback (most recent call last):
+    ValueError: shift: got shape (3,), expected 2 axes or more, the batch first. Add it: x[None].
+    """
+    found = floating(values)
+    if found.ndim < least or (most is not None and found.ndim > most):
+        axes = f"{least} axes" + (" or more" if most is None else "")
+        raise ValueError(
+            f"{owner}: got shape {found.shape}, expected {axes}, the batch first. Add it: x[None]."
+        )
+    return found
 
 
 def require(condition: bool, message: str) -> None:

@@ -16,7 +16,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, Key
 
-from etude.inputs import Values, check_lengths, class_numbers, floating, one_hot
+from etude.inputs import (
+    Values,
+    check_count,
+    check_lengths,
+    check_real,
+    class_numbers,
+    floating,
+    one_hot,
+)
 from etude.inputs.arrays import read, widened
 
 from .draws import along, in_single, per_sample, random_span, require
@@ -39,6 +47,8 @@ def soft_labels(labels: Values, num_classes: int | None = None) -> Float[Array, 
     >>> soft_labels(jnp.array([1, 0]), num_classes=3).tolist()
     [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
+    if num_classes is not None:
+        check_count("soft_labels", "num_classes", num_classes)
     if jnp.ndim(labels) == 2 and jnp.shape(labels)[1] > 1:
         soft = widened(jnp.asarray(read("soft_labels", "labels", labels)))
         width = soft.shape[-1]
@@ -111,8 +121,8 @@ def cutmix(
         probability: chance of each sample to be mixed at all.
 
     Raises:
-        ValueError: a negative `alpha`, a `probability` outside 0..1, or labels that
-            `soft_labels` refuses.
+        ValueError: a negative `alpha`, a `probability` outside 0..1, inputs without a time axis,
+            or labels that `soft_labels` refuses.
 
     >>> batch = (jnp.array([[0.0] * 8, [1.0] * 8]), jnp.array([0, 1]))
     >>> inputs, labels = cutmix(batch, jax.random.key(1), num_classes=2)
@@ -122,6 +132,9 @@ def cutmix(
     draw_key, span_key = jax.random.split(key)
     inputs, labels, partner, keep = _draw(
         "cutmix", batch, draw_key, alpha, num_classes, probability
+    )
+    require(
+        inputs.ndim > 1, f"cutmix: got inputs of shape {inputs.shape}, expected (batch, ..., time)"
     )
     length = inputs.shape[-1]
 
@@ -140,8 +153,8 @@ def _draw(
 ) -> tuple[Array, Array, Array, Array]:
     """Inputs, soft labels, partners, and how much each sample keeps of itself."""
     inputs, labels = batch
-    require(alpha >= 0, f"{name}: alpha must be 0 or more, got {alpha}")
-    require(0 <= probability <= 1, f"{name}: probability must be in 0..1, got {probability}")
+    check_real(name, "alpha", alpha, 0)
+    check_real(name, "probability", probability, 0, 1)
     inputs, soft = floating(inputs), soft_labels(labels, num_classes)
     check_lengths(name, inputs=inputs, labels=soft)
     size = len(inputs)

@@ -1,5 +1,7 @@
 """Random changes of sequences of patches, `(batch, patches, dim)`, drawn per sample.
 
+Other shapes are refused with a `ValueError`.
+
 >>> patches = jnp.ones((2, 16, 4))
 >>> patch_cutout(patches, jax.random.key(0), n_holes=2, hole_size=3).shape
 (2, 16, 4)
@@ -11,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Key
 
-from etude.inputs import Values, floating
+from etude.inputs import Values, check_count, check_flags, check_real
 
-from .draws import in_single, per_sample, random_span, require
+from .draws import batched, in_single, per_sample, random_span, require
 from .mixing import Batch, mixup
 from .signals import gaussian_noise
 
@@ -32,8 +34,9 @@ def patch_dropout(patches: Values, key: Key[Array, ""], drop_prob: float = 0.1) 
     >>> bool(jnp.all(patch_dropout(x, jax.random.key(0), drop_prob=0.0) == x))
     True
     """
-    require(0 <= drop_prob < 1, f"patch_dropout: drop_prob must be in [0, 1), got {drop_prob}")
-    patches = floating(patches)
+    check_real("patch_dropout", "drop_prob", drop_prob, 0, 1)
+    require(drop_prob < 1, f"patch_dropout: drop_prob must be below 1, got {drop_prob}")
+    patches = batched("patch_dropout", patches, 3, 3)
     kept = jax.random.bernoulli(key, 1 - drop_prob, patches.shape[:2])[..., None]
     scaled = (in_single(patches) / (1 - drop_prob)).astype(patches.dtype)
     return jnp.where(kept, scaled, jnp.zeros((), patches.dtype))
@@ -69,7 +72,8 @@ def temporal_shift_patches(
     >>> bool(jnp.all(temporal_shift_patches(x, jax.random.key(0), max_shift=0) == x))
     True
     """
-    require(max_shift >= 0, f"temporal_shift_patches: max_shift must be 0 or more, got {max_shift}")
+    check_count("temporal_shift_patches", "max_shift", max_shift, 0)
+    check_flags("temporal_shift_patches", circular=circular)
 
     def shift(key: Array, sample: Array) -> Array:
         count = len(sample)
@@ -79,7 +83,7 @@ def temporal_shift_patches(
         inside = ((source >= 0) & (source < count))[:, None]
         return moved if circular else jnp.where(inside, moved, jnp.zeros((), sample.dtype))
 
-    return per_sample(shift, key, floating(patches))
+    return per_sample(shift, key, batched("temporal_shift_patches", patches, 3, 3))
 
 
 def patch_cutout(
@@ -96,10 +100,8 @@ def patch_cutout(
     >>> bool(jnp.all(patch_cutout(x, jax.random.key(0), n_holes=0) == x))
     True
     """
-    require(
-        n_holes >= 0 and hole_size >= 0,
-        f"patch_cutout: n_holes and hole_size must be 0 or more, got {n_holes} and {hole_size}",
-    )
+    check_count("patch_cutout", "n_holes", n_holes, 0)
+    check_count("patch_cutout", "hole_size", hole_size, 0)
 
     def cut(key: Array, sample: Array) -> Array:
         count = len(sample)
@@ -109,7 +111,7 @@ def patch_cutout(
         )
         return jnp.where(spans.any(axis=0)[:, None], jnp.zeros((), sample.dtype), sample)
 
-    return per_sample(cut, key, floating(patches))
+    return per_sample(cut, key, batched("patch_cutout", patches, 3, 3))
 
 
 def patch_permutation(patches: Values, key: Key[Array, ""], permute_prob: float = 0.1) -> Patches:
@@ -123,10 +125,7 @@ def patch_permutation(patches: Values, key: Key[Array, ""], permute_prob: float 
     >>> sorted(y[0, :, 0].tolist()) == x[0, :, 0].tolist()
     True
     """
-    require(
-        0 <= permute_prob <= 1,
-        f"patch_permutation: permute_prob must be in 0..1, got {permute_prob}",
-    )
+    check_real("patch_permutation", "permute_prob", permute_prob, 0, 1)
 
     def permute(key: Array, sample: Array) -> Array:
         choice_key, order_key = jax.random.split(key)
@@ -139,7 +138,7 @@ def patch_permutation(patches: Values, key: Key[Array, ""], permute_prob: float 
         source = jnp.where(jnp.arange(count) < jnp.sum(chosen), shuffled, places)
         return jnp.zeros_like(sample).at[places].set(sample[source])
 
-    return per_sample(permute, key, floating(patches))
+    return per_sample(permute, key, batched("patch_permutation", patches, 3, 3))
 
 
 def patch_jitter(patches: Values, key: Key[Array, ""], noise_std: float = 0.01) -> Patches:
@@ -152,4 +151,5 @@ def patch_jitter(patches: Values, key: Key[Array, ""], noise_std: float = 0.01) 
     >>> bool(jnp.all(patch_jitter(x, jax.random.key(0), noise_std=0.0) == x))
     True
     """
-    return gaussian_noise(patches, key, std=noise_std)
+    check_real("patch_jitter", "noise_std", noise_std, 0)
+    return gaussian_noise(batched("patch_jitter", patches, 3, 3), key, std=noise_std)

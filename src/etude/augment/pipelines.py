@@ -19,9 +19,9 @@ from typing import Any
 import jax
 from jaxtyping import Array, Inexact, Key
 
-from etude.inputs import Values, floating
+from etude.inputs import Values, check_count, check_real, floating
 
-from .draws import choose, require
+from .draws import batched, choose, require
 from .patches import (
     patch_cutout,
     patch_dropout,
@@ -79,10 +79,10 @@ def sometimes(augmentation: Augmentation, probability: float) -> Augmentation:
     >>> never(jnp.zeros((2, 1)), jax.random.key(0)).tolist()
     [[0.0], [0.0]]
     """
-    require(0 <= probability <= 1, f"sometimes: probability must be in 0..1, got {probability}")
+    check_real("sometimes", "probability", probability, 0, 1)
 
     def augmented(signals: Values, key: Key[Array, ""]) -> Array:
-        signals = floating(signals)
+        signals = batched("sometimes", signals)
         choice_key, key = jax.random.split(key)
         chosen = jax.random.bernoulli(choice_key, probability, (len(signals),))
         return choose(chosen, augmentation(signals, key), signals)
@@ -110,7 +110,7 @@ class Policy:
 
     def __call__(self, signals: Values, key: Key[Array, ""]) -> Array:
         """Apply a sub-policy to each sample."""
-        signals = floating(signals)
+        signals = batched("Policy", signals)
         choice_key, key = jax.random.split(key)
         choice = jax.random.randint(choice_key, (len(signals),), 0, len(self.sub_policies))
         changed = signals
@@ -160,7 +160,8 @@ class PatchAugmentation:
         permute_prob: see `patch_permutation`.
 
     Raises:
-        ValueError: a negative strength, a probability outside its range, or holes without a size.
+        ValueError: a strength that is negative, or no whole number where it counts; a probability
+            outside its range, or holes without a size.
 
     >>> import jax.numpy as jnp
     >>> patches = jnp.ones((2, 16, 4))
@@ -178,7 +179,10 @@ class PatchAugmentation:
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            require(value >= 0, f"PatchAugmentation: {field.name} must be 0 or more, got {value}")
+            if isinstance(field.default, int):
+                check_count("PatchAugmentation", field.name, value, 0)
+            else:
+                check_real("PatchAugmentation", field.name, value, 0)
         require(self.dropout_prob < 1, "PatchAugmentation: dropout_prob must be below 1")
         require(self.permute_prob <= 1, "PatchAugmentation: permute_prob must be at most 1")
         require(

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Key
 
-from etude.inputs import Values, floating
+from etude.engine.numbers import is_real
+from etude.inputs import Values, check_count, check_real, floating
 
-from .draws import along, in_single, per_sample, random_span, require
+from .draws import along, batched, in_single, per_sample, random_span, require
 
 
 def time_masking(
@@ -46,9 +47,9 @@ def time_masking(
     >>> bool(jnp.all(time_masking(x, jax.random.key(0), max_width=0) == x))
     True
     """
-    require(max_width >= 0, f"time_masking: max_width must be 0 or more, got {max_width}")
-    require(num_masks >= 0, f"time_masking: num_masks must be 0 or more, got {num_masks}")
-    return mask_axis(signals, key, -1, max_width, num_masks, fill)
+    check_count("time_masking", "max_width", max_width, 0)
+    check_count("time_masking", "num_masks", num_masks, 0)
+    return mask_axis(batched("time_masking", signals), key, -1, max_width, num_masks, fill)
 
 
 def mask_axis(
@@ -96,7 +97,8 @@ def gaussian_noise(
             mean over all channels and times of a sample. Infinity adds nothing.
 
     Raises:
-        ValueError: not exactly one of `std` and `snr_db` is given, or `std` is negative.
+        ValueError: not exactly one of `std` and `snr_db` is given, or `std` is negative; a signal
+            without a batch axis, here and below.
 
     >>> x = jnp.ones((2, 50))
     >>> bool(jnp.all(gaussian_noise(x, jax.random.key(0), std=0.0) == x))
@@ -106,12 +108,16 @@ def gaussian_noise(
         (std is None) != (snr_db is None),
         f"gaussian_noise: give either std or snr_db, got std={std} and snr_db={snr_db}",
     )
-    signals = floating(signals)
+    signals = batched("gaussian_noise", signals)
     exact = in_single(signals)
     noise = jax.random.normal(key, exact.shape, exact.dtype)
     if std is not None:
-        require(std >= 0, f"gaussian_noise: std must be 0 or more, got {std}")
+        check_real("gaussian_noise", "std", std, 0)
         return (exact + std * noise).astype(signals.dtype)
+    require(
+        is_real(snr_db) and snr_db != -jnp.inf,
+        f"gaussian_noise: got snr_db={snr_db!r}, expected a number of decibels, or infinity",
+    )
     power = jnp.mean(jnp.abs(exact) ** 2, axis=tuple(range(1, exact.ndim)), keepdims=True)
     scale = jnp.sqrt(power) * 10 ** (-(snr_db or 0.0) / 20)
     return (exact + scale.astype(exact.dtype) * noise).astype(signals.dtype)
@@ -132,9 +138,11 @@ def amplitude_scaling(
     True
     """
     low, high = scale_range
+    for bound in scale_range:
+        check_real("amplitude_scaling", "scale_range", bound)
     require(low <= high, f"amplitude_scaling: scale_range must rise, got {scale_range}")
 
-    signals = floating(signals)
+    signals = batched("amplitude_scaling", signals)
 
     def scale(key: Array, sample: Array) -> Array:
         factor = jax.random.uniform(key, (), jnp.abs(sample).dtype, low, high)
@@ -155,9 +163,9 @@ def time_shift(
     >>> bool(jnp.all(time_shift(x, jax.random.key(0), max_shift=0) == x))
     True
     """
-    require(max_shift >= 0, f"time_shift: max_shift must be 0 or more, got {max_shift}")
+    check_count("time_shift", "max_shift", max_shift, 0)
 
     def shift(key: Array, sample: Array) -> Array:
         return jnp.roll(sample, jax.random.randint(key, (), -max_shift, max_shift + 1), axis=-1)
 
-    return per_sample(shift, key, floating(signals))
+    return per_sample(shift, key, batched("time_shift", signals))

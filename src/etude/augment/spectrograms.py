@@ -3,9 +3,9 @@
 import jax
 from jaxtyping import Array, Inexact, Key
 
-from etude.inputs import Values
+from etude.inputs import Values, check_count
 
-from .draws import require
+from .draws import batched
 from .signals import mask_axis
 
 
@@ -34,14 +34,21 @@ def spec_augment(
         fill: the value written. 0 is neutral only if the spectrograms are normalised to mean 0.
 
     Raises:
-        ValueError: a negative parameter.
+        ValueError: a parameter that is no whole number of 0 or more; less than three axes.
 
     >>> import jax.numpy as jnp
     >>> spec_augment(jnp.ones((2, 1, 64, 100)), jax.random.key(0)).shape
     (2, 1, 64, 100)
     """
-    parameters = (time_mask_param, freq_mask_param, num_time_masks, num_freq_masks)
-    require(min(parameters) >= 0, f"spec_augment: parameters must be 0 or more, got {parameters}")
+    parameters = {
+        "time_mask_param": time_mask_param,
+        "freq_mask_param": freq_mask_param,
+        "num_time_masks": num_time_masks,
+        "num_freq_masks": num_freq_masks,
+    }
+    for name, count in parameters.items():
+        check_count("spec_augment", name, count, 0)
+    spectrograms = batched("spec_augment", spectrograms, least=3)
     freq_key, time_key = jax.random.split(key)
     masked = mask_axis(spectrograms, freq_key, -2, freq_mask_param, num_freq_masks, fill)
     return mask_axis(masked, time_key, -1, time_mask_param, num_time_masks, fill)
