@@ -7,8 +7,9 @@ import pty
 import sys
 import threading
 
+import optax
 import pytest
-from tiny import fit, phase
+from tiny import X, Y, fit, loss, model, phase
 
 import etude as et
 from etude.callbacks import progress
@@ -97,3 +98,25 @@ def test_characters_that_a_stream_lacks_are_escaped():
     stream = io.TextIOWrapper(raw, encoding="ascii")
     Unfailing(stream).line("schöne Phase \udcff")
     assert raw.getvalue() == b"sch\\xf6ne Phase \\udcff\n"
+
+
+class Terminal(io.StringIO):
+    """One that keeps what it shows."""
+
+    def isatty(self):
+        return True
+
+
+def test_brackets_in_the_name_of_a_metric_are_no_markup(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def bracketed(model, batch, context):
+        error = loss(model, batch, context)[0]
+        return error, {"accuracy[dog]": error, "accuracy[/cat]": error}
+
+    stream = Terminal()
+    learner = et.Learner(et.Gradient(bracketed), optax.sgd(0.05))
+    one = et.Phase("fit", learner, et.ArrayData((X, Y), batch_size=4), et.Steps(2))
+    et.Trainer(model(), one, callbacks=[et.Progress(stream)], progress=False).fit()
+    assert "accuracy[dog]" in stream.getvalue()
+    assert "accuracy[/cat]" in stream.getvalue()

@@ -93,11 +93,12 @@ class Progress(Callback):
 
         self._close()
         stream: Any = self.stream  # as much of a text file as rich needs
+        # No markup: a metric may be called "accuracy[dog]".
         self._bar = Bar(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=24),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             console=Console(file=stream),
             refresh_per_second=4,
             transient=True,
