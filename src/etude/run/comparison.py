@@ -44,7 +44,7 @@ def write_comparison(runs: Sequence[Path], path: Path) -> Path:
         _differences(settings, opened),
         _curves({name: History.open(run.path) for name, run in opened.items()}),
     ]
-    path.write_text(page(f"{len(runs)} runs", "\n".join(parts)), encoding="utf-8")
+    path.write_bytes(page(f"{len(runs)} runs", "\n".join(parts)))
     return path
 
 

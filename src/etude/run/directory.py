@@ -71,13 +71,7 @@ class Run:
         is not plain YAML, or on Windows, and LockedError while another training writes a run there.
         """
         refuse_without_locks()
-        try:
-            text = yaml.safe_dump(dict(config or {}), sort_keys=False)
-        except yaml.YAMLError as error:
-            raise RunError(
-                f"The configuration of run {folder} cannot be written as YAML: {error}. "
-                "Use plain numbers, texts, lists and mappings."
-            ) from None
+        text = _as_yaml(folder, config or {})
         folder = Path(folder).absolute()
         with explained(folder, "made"), contextlib.ExitStack() as undo:
             refuse_unless_free(folder, overwrite=overwrite)
@@ -156,8 +150,11 @@ class Run:
         return self._closing.enter_context(contextlib.closing(Durations(self._writable(TIMING))))
 
     def configure(self, config: Mapping[str, Any]) -> None:
-        """Replace the configuration: the run goes on with another one."""
-        text = yaml.safe_dump(dict(config), sort_keys=False)
+        """Replace the configuration: the run goes on with another one.
+
+        Raises RunError if it is not plain YAML.
+        """
+        text = _as_yaml(self.path, config)
         temporary = self._writable(f"{CONFIG}.tmp")
         temporary.write_text(text, encoding="utf-8")
         temporary.rename(self.path / CONFIG)
@@ -202,3 +199,14 @@ class Run:
                 "Durations.read, or open the run with lock=True"
             )
         return self.path / name
+
+
+def _as_yaml(folder: Path, config: Mapping[str, Any]) -> str:
+    """A configuration as text. Raises RunError if it is not plain."""
+    try:
+        return yaml.safe_dump(dict(config), sort_keys=False)
+    except yaml.YAMLError as error:
+        raise RunError(
+            f"The configuration of run {folder} cannot be written as YAML: {error}. "
+            "Use plain numbers, texts, lists and mappings."
+        ) from None

@@ -8,10 +8,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from etude.run.history import Column, History
+from etude.run.names import NamesOfFiles, shown
 
 #: Points of a curve: more than pixels to draw them on.
 POINTS = 4000
-TRAIN, VALID, RESCUE = "#2563a8", "#d9730d", "#b3261e"
+TRAIN, RESCUE = "#2563a8", "#b3261e"
+#: Of validations, in the order of their names among the columns.
+VALID = ("#d9730d", "#2e8b57", "#7a4fb5", "#8a5a3c")
+#: What is larger is drawn as this: an axis is at most twice as long, and sums stay finite.
+LARGEST = 1e290
 STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.alpha": 0.25, "axes.titlelocation": "left", "axes.titleweight": "bold",
@@ -27,35 +32,39 @@ def write_figures(folder: Path, history: History, times: Sequence[Mapping[str, A
 
     folder.mkdir(exist_ok=True)
     paths: list[Path] = []
+    files = NamesOfFiles()
 
     def save(name: str, figure: Figure) -> None:
         FigureCanvasAgg(figure)
-        paths.append(folder / f"{name.replace('/', '-')}.png")
+        paths.append(folder / f"{files.name(name)}.png")
         figure.savefig(paths[-1])  # pyright: ignore[reportUnknownMemberType]
 
     # Matplotlib's signatures name some types without their parameters.
     with mpl.rc_context(STYLE):  # pyright: ignore[reportUnknownMemberType]
         names, spans = history.names, history.spans
-        metrics = dict.fromkeys(name.partition("/")[2] for name in names)
-        for metric in metrics:
+        metrics: dict[str, list[str]] = {}
+        for name in names:
+            prefix, _, metric = name.partition("/")
+            metrics.setdefault(metric, []).append(prefix)
+        for metric, prefixes in metrics.items():
             figure = Figure(figsize=(8, 3.4))
-            train, valid = (
-                history[name] if name in names else None
-                for name in (f"train/{metric}", f"valid/{metric}")
-            )
-            _draw_metric(figure.add_subplot(), metric, train, valid, spans)
+            columns = {prefix: history[f"{prefix}/{metric}"] for prefix in prefixes}
+            _draw_metric(figure.add_subplot(), metric, columns, spans)
             save(metric, figure)
         if times:
             figure = Figure(figsize=(8, 3.0))
             _draw_times(figure.subplots(1, 2, width_ratios=[1, 1.4]), times)
             save("timing", figure)
-        for record in (*history.validations, *history.events):
-            if "confusion_matrix" in record:
-                figure = Figure(figsize=(5.2, 4.6))
-                matrix = np.asarray(record["confusion_matrix"])
-                _draw_confusion(figure, matrix, str(record.get("split", "validation")))
-                save(f"confusion-{record.get('split', 'validation')}", figure)
-    return list(dict.fromkeys(paths))
+        matrices = {
+            str(record.get("split", "validation")): record["confusion_matrix"]
+            for record in (*history.validations, *history.events)
+            if "confusion_matrix" in record
+        }
+        for split, matrix in matrices.items():
+            figure = Figure(figsize=(5.2, 4.6))
+            _draw_confusion(figure, np.asarray(matrix, np.float64), split)  # NaN is a text there
+            save(f"confusion-{split}", figure)
+    return paths
 
 
 def smooth(values: np.ndarray, weight: float) -> np.ndarray:
@@ -94,9 +103,20 @@ def thinned(
     return step[first], np.stack([ends[0], mean, ends[1]], axis=1)
 
 
+def drawable(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Values that can be on an axis: finite ones, no larger than `LARGEST`, and NaN.
+
+    >>> drawable(np.array([1.5, np.inf, -1e308]))
+    array([ 1.5e+000,       nan, -1.0e+290])
+    """
+    wide = values.astype(np.float64)
+    return np.where(np.isfinite(wide), np.clip(wide, -LARGEST, LARGEST), np.nan)
+
+
 def _draw_metric(
-    axes: Any, metric: str, train: Column | None, valid: Column | None, spans: Sequence[Any]
+    axes: Any, metric: str, columns: Mapping[str, Column], spans: Sequence[Any]
 ) -> None:
+    train, valid = columns.get("train"), {n: c for n, c in columns.items() if n != "train"}
     for index, (phase, _, first, last) in enumerate(spans):
         # A stretch cut out of another phase's is a rescue: both its neighbours are one phase.
         around = {span[0] for span in (*spans[max(0, index - 1) : index], *spans[index + 1 :][:1])}
@@ -112,23 +132,27 @@ def _draw_metric(
     if train is not None:
         noisy = len(train.step) > 20 and "learning_rate" not in metric
         width, alpha = (0.6, 0.35) if noisy else (1.6, 1.0)
-        steps, lines = thinned(train.step, train.value)
+        value = drawable(train.value)
+        steps, lines = thinned(train.step, value)
         for line in lines.T[::2]:
             axes.plot(steps, line, color=TRAIN, lw=width, alpha=alpha)
         if noisy:
             for _, _, first, last in spans:  # never smooth over the end of a phase
                 inside = slice(*np.searchsorted(train.step, [first, last + 1]))
-                steps, lines = thinned(train.step[inside], train.value[inside])
+                steps, lines = thinned(train.step[inside], value[inside])
                 weight = 1 - 1 / max(2, len(steps) / 25)
                 middle = lines[:, lines.shape[1] // 2]
                 axes.plot(steps, smooth(middle, weight), TRAIN, lw=1.6)
         axes.plot([], [], color=TRAIN, label="train")
-    if valid is not None:
-        axes.plot(valid.step, valid.value, "o", color=VALID, ms=4, label="validation")
-    axes.set_title(metric, pad=18)
+    for number, (name, column) in enumerate(valid.items()):
+        label = "validation" if name == "valid" else shown(name)
+        colour = VALID[number % len(VALID)]
+        axes.plot(column.step, drawable(column.value), "o", color=colour, ms=4, label=label)
+    axes.set_title(shown(metric), pad=18, parse_math=False)
     axes.set_xlabel("step")
     axes.margins(x=0.01)
-    axes.legend(loc="best")
+    for text in axes.legend(*axes.get_legend_handles_labels(), loc="best").get_texts():
+        text.set_parse_math(False)
 
 
 def _draw_times(axes: Any, times: Sequence[Mapping[str, Any]]) -> None:
@@ -152,12 +176,14 @@ def _draw_confusion(figure: Any, matrix: np.ndarray, split: str) -> None:
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(visible=False)
-    axes.set(title=f"confusion, {split}", xlabel="predicted", ylabel="true")
+    axes.set_title(f"confusion, {shown(split)}", parse_math=False)
+    axes.set(xlabel="predicted", ylabel="true")
     if len(matrix) <= 20:
         axes.set_xticks(range(len(matrix)))
         axes.set_yticks(range(len(matrix)))
         for row, column in np.ndindex(*matrix.shape):
             colour = "white" if shares[row, column] > 0.5 else "#444444"
-            text = str(matrix[row, column])
+            count = float(matrix[row, column])
+            text = str(int(count)) if count.is_integer() else f"{count:g}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.85)

@@ -29,6 +29,7 @@ from etude.kinds import is_dict, is_list
 from etude.run.folder import HISTORY, is_run, not_a_run
 from etude.run.history_tables import Span, Summary, columns_of, spans_of, summaries, write_csv
 from etude.run.history_writers import Parts, read_file
+from etude.run.json_lines import number_of
 from etude.run.stretches import Block
 
 if TYPE_CHECKING:
@@ -116,9 +117,9 @@ class History(Sequence[dict[str, Any]]):
         for event in self.events:
             metrics = event.get("metrics")
             for name, value in metrics.items() if is_dict(metrics) else ():
-                if isinstance(value, int | float):
+                if (number := number_of(value)) is not None:
                     name = f"{event.get('split', '')}/{name}"
-                    found[name] = Summary(name, 1, value, value, value)
+                    found[name] = Summary(name, 1, number, number, number)
         return [found[name] for name in sorted(found)]
 
     def to_pandas(self) -> "pandas.DataFrame":

@@ -171,6 +171,15 @@ def encode(value: Any) -> Any:
             return value
 
 
+def number_of(value: Any) -> float | None:
+    """A number, as `encode` has left it; None for what is none.
+
+    >>> number_of("-inf"), number_of("a")
+    (-inf, None)
+    """
+    return value if isinstance(value, int | float) else _NAMES_OF_NUMBERS.get(str(value))
+
+
 def decode(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record with the metrics that `encode` made strings, which have names with a slash.
 

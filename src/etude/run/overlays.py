@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from etude.run.figures import STYLE, smooth, thinned
+from etude.run.figures import STYLE, drawable, smooth, thinned
 from etude.run.history import Column
 from etude.run.history_tables import Span
+from etude.run.names import shown
 
 #: Points of a curve, beyond which it is smoothed.
 MANY = 200
@@ -57,7 +58,8 @@ def overlay(title: str, curves: Sequence[tuple[Column, Sequence[Span]] | None]) 
         for number, (curve, colour) in enumerate(zip(curves, shades, strict=True), 1):
             if curve is not None:
                 _draw(axes, *_smoothed(*curve), colour, str(number))
-        axes.set(title=title, xlabel="step")
+        axes.set_title(shown(title), parse_math=False)
+        axes.set_xlabel("step")
         axes.margins(x=0.03)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")  # pyright: ignore[reportUnknownMemberType]
@@ -68,12 +70,13 @@ def _smoothed(
     column: Column, spans: Sequence[Span]
 ) -> tuple[Int[np.ndarray, " few"], Float[np.ndarray, " few"]]:
     """A few points, never smoothed over the end of a phase."""
+    value = drawable(column.value)
     if len(column.step) <= MANY:
-        return column.step, column.value
+        return column.step, value
     steps, values = list[np.ndarray](), list[np.ndarray]()
     for _, _, first, last in spans:
         inside = slice(*np.searchsorted(column.step, [first, last + 1]))
-        step, lines = thinned(column.step[inside], column.value[inside])
+        step, lines = thinned(column.step[inside], value[inside])
         weight = 1 - 1 / max(2, len(step) / 50)
         steps.append(step)
         values.append(smooth(lines[:, lines.shape[1] // 2], weight))

@@ -26,18 +26,19 @@ img{max-width:min(100%,50rem);display:block;margin:1rem 0}
 """
 
 
-def page(title: str, body: str) -> str:
-    """A whole page; the body is HTML.
+def page(title: str, body: str) -> bytes:
+    """A whole page, in UTF-8; the body is HTML.
 
-    >>> "<h1>a &lt; b</h1>" in page("a < b", "")
+    >>> b"<h1>a &lt; b</h1>" in page("a < b", "")
     True
     """
     named = html.escape(title)
-    return f"""<!doctype html>
+    text = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{named}</title><style>{CSS}</style></head><body>
 <h1>{named}</h1>{body}</body></html>
 """
+    return text.encode(errors="backslashreplace")  # a folder may have any bytes as its name
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -69,4 +70,5 @@ def text_of(value: Any) -> str:
     """
     if is_mapping(value):
         return ", ".join(f"{key} {text_of(inner)}" for key, inner in value.items())
-    return value if isinstance(value, str) else json.dumps(value)
+    # YAML has dates, which JSON lacks.
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

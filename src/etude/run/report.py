@@ -41,7 +41,7 @@ def write_report(run_folder: Path) -> Path:
 <h2>Environment</h2>{table(("", ""), [(k, text_of(v)) for k, v in run.environment.items()])}
 """
     path = run_folder / "report.html"
-    path.write_text(page(run.path.resolve().name, body), encoding="utf-8")
+    path.write_bytes(page(run.path.resolve().name, body))
     return path
 
 

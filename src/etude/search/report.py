@@ -55,7 +55,7 @@ def write_report(folder: str | Path, storage: str | None = None) -> Path:
 <h2>Search</h2><pre>{html.escape(record)}</pre>
 """
     path = place / "report.html"
-    path.write_text(pages.page(place.resolve().name, body), encoding="utf-8")
+    path.write_bytes(pages.page(place.resolve().name, body))
     return path
 
 
