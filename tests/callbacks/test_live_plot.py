@@ -1,12 +1,15 @@
 """The live plot shows what the history has, and is silent where it cannot draw."""
 
+import io
 import sys
 import types
 
 import numpy as np
-from tiny import fit, phase, recorded
+from tiny import fit, model, phase, recorded
 
+import etude as et
 from etude.callbacks import LivePlot
+from etude.callbacks.live_plot import Curve
 
 
 class Cell:
@@ -49,3 +52,27 @@ def test_without_a_notebook_it_says_so_and_training_goes_on(monkeypatch, capsys)
     fit(phase(), [plot])
     assert "IPython is not installed" in capsys.readouterr().err
     assert plot.curves == {}
+
+
+def test_a_second_training_has_curves_of_its_own(monkeypatch):
+    notebook(monkeypatch)
+    plot = LivePlot(metrics=["loss"])
+    trainer = et.Trainer(model(), phase(steps=4, validate=4), callbacks=[plot], progress=False)
+    for _ in range(2):
+        trainer.fit()
+    assert plot.curves["train/loss"].steps.tolist() == [1, 2, 3, 4]
+
+
+def test_a_roll_back_replaces_the_points_that_it_makes_again():
+    curve = Curve()
+    curve.add(np.array([1, 2, 3]), np.array([1.0, 2.0, np.nan]))
+    curve.add(np.array([2, 3]), np.array([5.0, 6.0]))
+    assert curve.steps.tolist() == [1, 2, 3]
+    assert curve.values.tolist() == [1.0, 5.0, 6.0]
+
+
+def test_any_name_can_be_drawn_before_it_is_measured():
+    plot = LivePlot(metrics=["a$b_{$", "accuracy"])
+    plot.curves["train/a$b_{$"] = Curve()
+    plot.curves["train/a$b_{$"].add(np.array([1, 2]), np.array([1.0, 2.0]))
+    plot.figure().savefig(io.BytesIO())

@@ -4,6 +4,7 @@ import sys
 import threading
 import warnings
 
+import numpy as np
 import pytest
 from tiny import Kill, fit, model, phase, recorded
 
@@ -16,6 +17,7 @@ from etude.callbacks import (
     WandbLogger,
     writer,
 )
+from etude.callbacks.writer import Scalars, Writer
 
 
 class Memory(Logger):
@@ -143,3 +145,35 @@ def test_no_warning_where_nothing_is_wrong(tmp_path):
         warnings.simplefilter("error")
         fit(phase(), [CSVLogger(tmp_path / "a.csv"), Memory()])
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + 2 * 40 + 2 * 2
+
+
+def test_a_second_training_is_warned_as_well():
+    logger = Memory()
+    logger.open = lambda event: 1 / 0
+    trainer = et.Trainer(model(), phase(steps=4, validate=4), callbacks=[logger], progress=False)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="Memory failed"):
+            trainer.fit()
+
+
+def block(count):
+    return Scalars("fit", 0, ("train/loss",), np.arange(count), np.zeros((count, 1)))
+
+
+def test_what_is_left_out_is_not_counted_as_written(monkeypatch):
+    monkeypatch.setattr(writer, "WAITING", 10)
+    logger, hold = Memory(), threading.Event()
+    logger._writer = Writer(hold.wait, logger.write, logger.close)
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        for count in (20, 5):  # the first is too large by itself, and nothing waits: it is taken
+            logger._offer(block(count))
+    hold.set()
+    logger._end(failed=False)
+    assert len(logger.seen) == logger.state()["written"] == 20
+
+
+def test_a_path_is_from_where_the_logger_was_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = [CSVLogger("m.csv").path, TensorBoardLogger("t").folder, WandbLogger(folder="w").folder]
+    assert made == [tmp_path / "m.csv", tmp_path / "t", tmp_path / "w"]

@@ -1,5 +1,7 @@
 """The profiler traces the steps that were asked for, and no others; and never stops a training."""
 
+from dataclasses import replace
+
 import jax
 import pytest
 from tiny import fit, phase
@@ -53,3 +55,25 @@ def test_a_profiler_that_is_busy_warns(monkeypatch):
     with pytest.warns(UserWarning, match="already been started"):
         result = fit(phase(), [Profiler(10)])
     assert result.reason is et.Reason.LENGTH
+
+
+def test_steps_that_no_visit_comes_to_are_told(monkeypatch):
+    calls, _ = watch(monkeypatch)
+    with pytest.warns(UserWarning, match="ends at step 8, before 100"):
+        fit(phase(steps=8, validate=8), [Profiler(100)])
+    assert not calls
+
+
+def test_what_one_training_has_entered_is_not_looked_for_in_the_next(monkeypatch):
+    profiler = Profiler(1)
+    seen = []
+    for name in ("one", "two"):
+        event = et.callbacks.Event(name, 0, 0, 8, None, 0, None, lambda *, ema=False: None)
+        profiler.on_train_begin(event)
+        monkeypatch.setattr(
+            jax.profiler, "start_trace", lambda folder, name=name: seen.append(name)
+        )
+        monkeypatch.setattr(jax.profiler, "stop_trace", lambda: None)
+        profiler.on_phase_begin(event)
+        profiler.on_phase_end(replace(event, step=8), et.Reason.LENGTH)
+    assert seen == ["one", "two"]

@@ -1,5 +1,6 @@
 """Each part of the time is found where it was spent: sleeps of known length are put there."""
 
+import sys
 import time
 
 import numpy as np
@@ -72,3 +73,9 @@ def test_checkpoints_count_and_a_resume_goes_on_counting(tmp_path):
     row = timing.summary()["fit"]
     assert row["steps"] == 40, "those after the checkpoint at step 30 are counted once"
     assert row["checkpoint"] > 0
+
+
+def test_without_standard_error_a_training_ends_as_ever(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert fit(phase(steps=4, validate=4), [Timing()]).reason is et.Reason.LENGTH
+    assert capsys.readouterr().out == ""

@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, PyTree, UInt8
 
 from etude.callbacks.watching import Reported
 from etude.errors import ConfigurationError
+from etude.kinds import is_a
 
 
 class Reason(enum.Enum):
@@ -47,22 +48,31 @@ class Reason(enum.Enum):
 
 @dataclass(frozen=True)
 class Stop:
-    """Asks for the end of the phase, of a population for that of one member, or of all if None."""
+    """Asks for the end of the phase, of a population for that of one member, or of all if None.
+
+    Raises `ConfigurationError` for a reason that is no `Reason`.
+    """
 
     reason: Reason = Reason.CALLBACK
     detail: str = ""
     member: int | None = None
 
+    def __post_init__(self):
+        if not is_a(self.reason, Reason):
+            raise ConfigurationError(
+                f"Stop: reason is a Reason; got {self.reason!r}. A sentence about it is the "
+                "detail: Stop(detail='low enough')."
+            )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Save:
-    """Asks for a checkpoint, named by what it is for.
+    """Asks for a checkpoint.
 
     An `optional` one may be left out where a newer one is asked for while an older one is still
     being written.
     """
 
-    metrics: Mapping[str, float] | None = None
     optional: bool = False
 
 

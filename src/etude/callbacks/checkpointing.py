@@ -1,6 +1,7 @@
 """When to save, and which checkpoints to keep."""
 
 import time
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
@@ -21,11 +22,13 @@ class ModelCheckpoint(Callback):
     """Saves the whole state now and then, and keeps the last and the best.
 
     Args:
-        every: `Steps(n)`, `Epochs(n)` or `Seconds(s)`; also at the end of every phase.
+        every: `Steps(n)`, `Epochs(n)` or `Seconds(s)`; also at the end of every phase. A phase
+            whose epochs have no known length is saved at its end alone by `Epochs(n)`, and warned
+            about.
         monitor: a validation metric; its best `top_k` checkpoints are kept beside the last.
         mode: "min" if small values are better, "max" if large ones are. Of a metric called
             "loss" it is "min"; of any other it must be said.
-        top_k: how many of the best to keep.
+        top_k: how many of the best to keep; of no metric there is no best.
         keep_last: how many of the last to keep. Up to 2 are for going on, and training does not
             wait for the disk: where checkpoints come faster than they are written, the newest
             waits, and those between are left out, which `checkpoints.log` of the run says. More
@@ -58,6 +61,11 @@ class ModelCheckpoint(Callback):
             raise ConfigurationError(
                 "ModelCheckpoint: top_k and keep_last are whole numbers from 1; got "
                 f"{top_k!r}, {keep_last!r}."
+            )
+        if monitor is None and top_k != 1:
+            raise ConfigurationError(
+                f"ModelCheckpoint: top_k={top_k} are the best of no metric; pass "
+                "monitor='valid/loss', or keep_last for the last ones."
             )
         self.every, self.monitor = every, monitor
         self.mode: Mode = "min" if monitor is None else mode_of("ModelCheckpoint", monitor, mode)
@@ -94,6 +102,15 @@ class ModelCheckpoint(Callback):
             self.forget_all_but([path.parent.name for path in manifests])
         return None
 
+    def on_phase_begin(self, event: Event) -> Request:
+        if isinstance(self.every, Epochs) and not event.steps_per_epoch:
+            warnings.warn(
+                f"ModelCheckpoint(every={self.every}): phase {event.phase!r} has no epochs of a "
+                "known length, and is saved at its end alone. Pass every=Steps(n) or Seconds(s).",
+                stacklevel=2,
+            )
+        return None
+
     def on_steps_end(self, event: Event, metrics: Any) -> Request:
         interval = self._interval(event)
         save = Save(optional=self.keep_last <= SPARE)
@@ -112,7 +129,7 @@ class ModelCheckpoint(Callback):
         beats = any(better(self.mode, value, kept) for kept in self.best.values())
         if len(self.best) < self.top_k or beats:
             self._measured = value
-            return Save({self.monitor: value})
+            return Save()
         return None
 
     def on_checkpoint(self, event: Event, name: str) -> Request:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from etude.callbacks.base import Callback, Event, Request, StepMetrics
 from etude.callbacks.members import base
-from etude.engine.numbers import is_count
+from etude.engine.numbers import is_count, is_real
 from etude.engine.precision import float_dtype
 from etude.errors import ConfigurationError
 
@@ -43,12 +43,13 @@ class GradientMonitor(Callback):
             raise ConfigurationError(
                 f"GradientMonitor: every is a whole number from 1; got {every!r}."
             )
-        if not 0 <= alert_low < alert_high:
+        if not (is_real(alert_low) and is_real(alert_high) and 0 <= alert_low < alert_high):
             raise ConfigurationError(
-                "GradientMonitor: 0 <= alert_low < alert_high is needed; "
-                f"got alert_low={alert_low}, alert_high={alert_high}."
+                "GradientMonitor: numbers 0 <= alert_low < alert_high are needed; "
+                f"got alert_low={alert_low!r}, alert_high={alert_high!r}."
             )
-        self.every, self.alert_high, self.alert_low = every, alert_high, alert_low
+        # Python's: the step of an alert is stored as JSON.
+        self.every, self.alert_high, self.alert_low = int(every), alert_high, alert_low
         #: phase, metric, kind ("vanishes" or "explodes"), step in the phase, and norm
         self.alerts: list[dict[str, Any]] = []
 

@@ -10,8 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
+from etude.callbacks.unfailing import Unfailing
 from etude.callbacks.watching import Reported, reports, suggestion
+from etude.engine.numbers import is_real
 from etude.errors import ConfigurationError
+from etude.kinds import is_a
 
 #: Points of a curve, at most twice as many; and the share of the time that drawing may take.
 POINTS, SHARE = 500, 0.05
@@ -32,23 +35,32 @@ class LivePlot(Callback):
             validations report; without validations, all that training reports.
         interval: shortest time between drawings, in seconds.
 
-    Raises `ConfigurationError` if `interval` is not positive.
+    Raises `ConfigurationError` if `interval` is not positive, or `metrics` are no names.
 
     >>> LivePlot(metrics=["loss"]).interval
     2.0
     """
 
     def __init__(self, metrics: list[str] | None = None, interval: float = 2.0):
-        if not interval > 0:
-            raise ConfigurationError(f"LivePlot: interval is positive; got {interval}.")
+        if not (is_real(interval) and interval > 0):
+            raise ConfigurationError(f"LivePlot: interval is a positive number; got {interval!r}.")
+        if metrics is not None and not (
+            is_a(metrics, list | tuple) and metrics and all(is_a(name, str) for name in metrics)
+        ):
+            raise ConfigurationError(
+                f"LivePlot: metrics lists names, ['loss'], or is None; got {metrics!r}."
+            )
         self.metrics, self.interval = metrics, interval
         self.curves: dict[str, Curve] = {}
         self._display: Any = None
         self._next = 0.0
 
     def on_train_begin(self, event: Event) -> Request:
+        self.curves, self._next = {}, 0.0
         if "IPython" not in sys.modules and importlib.util.find_spec("IPython") is None:
-            print("LivePlot draws in notebooks; IPython is not installed here.", file=sys.stderr)
+            Unfailing(sys.stderr).line(
+                "LivePlot draws in notebooks; IPython is not installed here."
+            )
             return None
         from IPython.display import display  # pyright: ignore[reportMissingModuleSource]
 
@@ -107,7 +119,7 @@ class LivePlot(Callback):
     def panels(self) -> list[str]:
         """The metrics that have a panel."""
         if self.metrics is not None:
-            return self.metrics
+            return list(self.metrics)
         valid = [_short(name) for name in self.curves if not name.startswith("train/")]
         return list(dict.fromkeys(valid or map(_short, self.curves)))
 
@@ -125,8 +137,11 @@ class LivePlot(Callback):
             positive = all(np.all(line.get_ydata() > 0) for line in axes.lines)
             if panel == "loss" and positive:
                 axes.set_yscale("log")
-            axes.set(title=panel, xlabel="global step")
-            axes.legend()
+            axes.set_title(panel, parse_math=False)
+            axes.set_xlabel("global step")
+            if axes.lines:  # the first validation may be far away
+                for text in axes.legend().get_texts():
+                    text.set_parse_math(False)
         return figure
 
 
@@ -145,7 +160,9 @@ class Curve:
         self._every = 1
 
     def add(self, steps: Numbers, values: Values) -> None:
-        """Adds points to the right."""
+        """Adds points to the right, in place of those that a roll-back makes again."""
+        before = self.steps < steps[0] if len(steps) else slice(None)
+        self.steps, self.values = self.steps[before], self.values[before]
         kept = steps % self._every == 0 if len(steps) > 1 else np.array([True])
         self.steps = np.append(self.steps, steps[kept])
         self.values = np.append(self.values, values[kept])

@@ -7,7 +7,7 @@ from typing import TextIO
 import numpy as np
 
 from etude.callbacks.base import Event
-from etude.callbacks.loggers import Logger, place
+from etude.callbacks.loggers import Logger, absolute, place
 from etude.callbacks.writer import Scalars
 
 COLUMNS = ("phase", "visit", "global_step", "metric", "value")
@@ -31,7 +31,7 @@ class CSVLogger(Logger):
 
     def __init__(self, path: str | Path | None = None, every: int = 1):
         super().__init__(every)
-        self.path = path
+        self.path = absolute(path)
         self._file: TextIO | None = None
 
     def open(self, event: Event) -> None:

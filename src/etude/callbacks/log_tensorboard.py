@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.callbacks.base import Event
-from etude.callbacks.loggers import Logger, place, run_config
+from etude.callbacks.loggers import Logger, absolute, place, run_config
 from etude.callbacks.writer import Picture, Scalars
 
 
@@ -29,7 +29,7 @@ class TensorBoardLogger(Logger):
 
     def __init__(self, folder: str | Path | None = None, every: int = 50):
         super().__init__(every)
-        self.folder = folder
+        self.folder = absolute(folder)
         self._writer_of_events: Any = None
 
     def open(self, event: Event) -> None:

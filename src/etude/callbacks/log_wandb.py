@@ -1,11 +1,12 @@
 """Metrics for Weights & Biases."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from etude.callbacks.base import Event
-from etude.callbacks.loggers import FROM, Logger, run_config
+from etude.callbacks.loggers import FROM, Logger, absolute, run_config
 from etude.callbacks.writer import Picture, Scalars
+from etude.errors import ConfigurationError, suggest
 
 AXIS = "global_step"
 Mode = Literal["online", "offline", "disabled"]
@@ -27,7 +28,7 @@ class WandbLogger(Logger):
             None.
         every: steps between records; the first step of each group is written.
 
-    Needs the extra `wandb`.
+    Raises `ConfigurationError` for another mode. Needs the extra `wandb`.
 
     >>> WandbLogger("etude", mode="offline").mode
     'offline'
@@ -44,7 +45,12 @@ class WandbLogger(Logger):
         every: int = 50,
     ):
         super().__init__(every)
-        self.project, self.name, self.folder = project, name, folder
+        if mode is not None and mode not in get_args(Mode):
+            raise ConfigurationError(
+                f"WandbLogger: mode is one of {get_args(Mode)}, or None; got {mode!r}. "
+                f"{suggest(str(mode), get_args(Mode))}"
+            )
+        self.project, self.name, self.folder = project, name, absolute(folder)
         self.mode: Mode | None = mode
         self._run: Any = None
 

@@ -54,7 +54,7 @@ class Logger(Callback, ABC):
         if not is_count(every):
             name = type(self).__name__
             raise ConfigurationError(f"{name}: every is a whole number from 1; got {every!r}.")
-        self.every = every
+        self.every = int(every)
         #: of a training: one and the same before and after a resume; empty before it begins
         self.identity = ""
         #: of what is written without a break: another one after a resume or a roll-back
@@ -91,6 +91,10 @@ class Logger(Callback, ABC):
             f"{type(self).__name__} needs the package {name}, which is not installed. "
             f"Install it with: pip install 'etude[{self.extra}]'"
         ]
+
+    def on_train_begin(self, event: Event) -> Request:
+        self._warned = False
+        return None
 
     def on_phase_begin(self, event: Event) -> Request:
         # Not at the beginning of the training, because a roll-back closes it.
@@ -161,8 +165,8 @@ class Logger(Callback, ABC):
         writer = self._writer
         if writer is None:
             return
-        writer.offer(block)
-        self._offered += block.values.size
+        if writer.offer(block):  # else a resume would look for numbers that were never written
+            self._offered += block.values.size
         self._report(writer)
 
     def _end(self, *, failed: bool) -> None:
@@ -194,11 +198,14 @@ def _unique(length: int) -> str:
     return uuid.uuid4().hex[:length]
 
 
-def place(folder: str | Path | None, event: Event, name: str) -> Path:
+def absolute(path: str | Path | None) -> Path | None:
+    """A path from where the training is made: a callback may change the working directory."""
+    return None if path is None else Path(path).absolute()
+
+
+def place(folder: Path | None, event: Event, name: str) -> Path:
     """Where a logger writes: what it was told, or `name` in the run folder or, without, here."""
-    if folder is not None:
-        return Path(folder)
-    return (event.folder or Path()) / name
+    return folder or (event.folder or Path()) / name
 
 
 def run_config(event: Event) -> dict[str, Any]:

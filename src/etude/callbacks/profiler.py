@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 
 from etude.callbacks.base import Callback, Event, Reason, Request, StepMetrics
-from etude.callbacks.loggers import place
+from etude.callbacks.loggers import absolute, place
 from etude.callbacks.watching import Reported, unknown_phase
 from etude.engine.numbers import is_count
 from etude.errors import ConfigurationError
@@ -18,8 +18,8 @@ class Profiler(Callback):
     """Traces a few steps with JAX's profiler, for TensorBoard, XProf or Perfetto.
 
     Steps `first` to `first + steps - 1` of the first visit to a phase are traced; chunks are cut
-    at both ends, so that no other step is. A trace that cannot be made warns, and training goes
-    on.
+    at both ends, so that no other step is. A trace that cannot be made, or whose steps the visit
+    does not come to, warns, and training goes on.
 
     Args:
         first: the first step; at 1 the trace also shows the start-up.
@@ -45,9 +45,14 @@ class Profiler(Callback):
             raise ConfigurationError(
                 f"Profiler: first and steps are whole numbers from 1; got {first!r} and {steps!r}."
             )
-        self.first, self.steps, self.folder, self.phase = first, steps, folder, phase
+        self.first, self.steps, self.phase = first, steps, phase
+        self.folder = absolute(folder)
         self._visit: tuple[str, int] | None = None
         self._tracing = False
+
+    def on_train_begin(self, event: Event) -> Request:
+        self._visit = None
+        return None
 
     def on_phase_begin(self, event: Event) -> Request:
         if self._visit is None and self.phase in (None, event.phase):
@@ -69,6 +74,8 @@ class Profiler(Callback):
 
     def on_phase_end(self, event: Event, reason: Reason) -> Request:
         self._end()
+        if self._here(event) and event.step < self.first and reason is not Reason.ROLLBACK:
+            self._warn(f"phase {event.phase!r} ends at step {event.step}, before {self.first}")
         return None
 
     def on_exception(self, event: Event, error: BaseException) -> Request:
@@ -104,5 +111,5 @@ class Profiler(Callback):
         except (RuntimeError, OSError) as error:
             self._warn(error)
 
-    def _warn(self, error: Exception) -> None:
+    def _warn(self, error: object) -> None:
         warnings.warn(f"Profiler: no trace was made ({error}). Training goes on.", stacklevel=2)

@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -55,7 +55,8 @@ class Selection(Callback):
         phase: str | None = None,
     ):
         self.mode: Mode = mode_of("Selection", monitor, mode)
-        if isinstance(perturb, str) or not perturb or not all(is_a(n, str) for n in perturb):
+        names, numbers = _listed(perturb), _listed(factors)
+        if not names or not all(is_a(name, str) for name in names):
             raise ConfigurationError(
                 f"Selection: perturb lists the names of varied numbers; got {perturb!r}. Pass "
                 'perturb=["learning_rate"].'
@@ -66,15 +67,15 @@ class Selection(Callback):
             raise ConfigurationError(
                 f"Selection: share is a part of the members in (0, 0.5]; got {share!r}."
             )
-        if not factors or not all(is_real(one) and 0 < one < math.inf for one in factors):
+        if not numbers or not all(is_real(one) and 0 < one < math.inf for one in numbers):
             raise ConfigurationError(
                 f"Selection: factors are positive numbers, such as (0.8, 1.25); got {factors!r}."
             )
         if not is_count(seed, least=0):
             raise ConfigurationError(f"Selection: seed is a whole number from 0; got {seed!r}.")
-        self.monitor, self.perturb = monitor, tuple(perturb)
-        self.every, self.share, self.factors = every, share, tuple(factors)
-        self.seed, self.phase = seed, phase
+        self.monitor, self.perturb = monitor, names
+        self.every, self.share, self.factors = int(every), share, numbers
+        self.seed, self.phase = int(seed), phase
         #: validations with the metric in the phase that is under way
         self._count = 0
 
@@ -170,6 +171,11 @@ class Selection(Callback):
 
     def restore(self, state: dict[str, Any]) -> None:
         self._count = state["count"]
+
+
+def _listed(values: Any) -> tuple[Any, ...]:
+    """What a list, an array or a generator holds; nothing of a text and of what holds nothing."""
+    return () if is_a(values, str) or not is_a(values, Iterable) else tuple(values)
 
 
 def _nothing(name: str) -> str:

@@ -1,5 +1,6 @@
 """Ends a phase when a metric stops improving."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -42,9 +43,9 @@ class EarlyStopping(Callback):
             raise ConfigurationError(
                 f"EarlyStopping: patience is a whole number from 1; got {patience!r}."
             )
-        if not is_real(min_delta) or min_delta < 0:
+        if not (is_real(min_delta) and 0 <= min_delta < math.inf):
             raise ConfigurationError(
-                f"EarlyStopping: min_delta is a number from 0; got {min_delta!r}."
+                f"EarlyStopping: min_delta is a finite number from 0; got {min_delta!r}."
             )
         self.mode: Mode = mode_of("EarlyStopping", monitor, mode)
         self.monitor, self.patience = monitor, patience

@@ -4,6 +4,9 @@ import sys
 from typing import Any, Literal
 
 from etude.callbacks.base import Callback, Event, Request
+from etude.callbacks.unfailing import Unfailing
+from etude.errors import ConfigurationError
+from etude.kinds import is_a
 
 #: What is told apart; the steps without the wait for their data are "step".
 PARTS = ("step", "data", "validation", "checkpoint", "compile")
@@ -20,6 +23,8 @@ class Timing(Callback):
     Args:
         verbose: print the table on standard error when training ends.
 
+    Raises `ConfigurationError` if `verbose` is neither True nor False.
+
     >>> timing = Timing()
     >>> timing.add("fit", "train", 2.0, steps=100)
     >>> timing.add("fit", "data", 0.5)
@@ -28,6 +33,8 @@ class Timing(Callback):
     """
 
     def __init__(self, verbose: bool = True):
+        if not is_a(verbose, bool):  # a text, such as "no", would count as true
+            raise ConfigurationError(f"Timing: verbose is True or False; got {verbose!r}.")
         self.verbose = verbose
         self._seconds: dict[str, dict[str, float]] = {}
         self._steps: dict[str, int] = {}
@@ -63,7 +70,7 @@ class Timing(Callback):
 
     def on_train_end(self, event: Event) -> Request:
         if self.verbose:
-            print(self.table(), file=sys.stderr)
+            Unfailing(sys.stderr).line(self.table())
         return None
 
     def with_members(self) -> Literal["all"]:

@@ -42,7 +42,7 @@ def unknown_phase(component: str, phase: str | None, phases: Mapping[str, Report
     """
     if phase is None or phase in phases:
         return []
-    cure = suggest(phase, phases)
+    cure = suggest(str(phase), phases)
     return [f"{component} is for phase {phase!r}, and there is none of that name. {cure}"]
 
 

@@ -54,6 +54,7 @@ class Writer:
     >>> seen = []
     >>> writer = Writer(lambda: None, lambda block: seen.append(block.steps), lambda failed: None)
     >>> writer.offer(Scalars("fit", 0, ("train/loss",), np.array([1, 2]), np.zeros((2, 1))))
+    True
     >>> writer.close(failed=False)
     True
     >>> seen
@@ -78,19 +79,23 @@ class Writer:
         self._thread = threading.Thread(target=self._run, daemon=True, name="etude-logger")
         self._thread.start()
 
-    def offer(self, block: Scalars) -> None:
-        """Takes a block, or drops and counts its rows where too much waits already."""
+    def offer(self, block: Scalars) -> bool:
+        """Takes a block; or drops and counts its rows, and says False, where too much waits."""
         if self.failure is not None:
-            return
+            return False
         with self._lock:
-            if self._waiting + block.values.size > WAITING:
+            # One that is too large by itself is taken: it does not come before it is made.
+            if self._waiting and self._waiting + block.values.size > WAITING:
                 self.dropped += len(block.steps)
-                return
+                return False
             self._blocks.append(block)
             self._waiting += block.values.size
+        return True
 
     def show(self, picture: Picture) -> None:
-        """Takes a picture; they are few, and none is dropped."""
+        """Takes a picture; they are few, and none is dropped while it can be written."""
+        if self.failure is not None:
+            return
         with self._lock:
             self._pictures.append(picture)
 
