@@ -199,3 +199,13 @@ def test_the_best_weights_are_those_of_the_best_validation_after_a_resume(tmp_pa
     result = make().resume()
     assert float(result.model) == 6 + 3
     assert np.isfinite(result.history[-1]["global_step"])
+
+
+@pytest.mark.parametrize("asked", [True, [et.Stop()], et.Stop, "stop"], ids=str)
+def test_what_a_hook_returns_and_asks_for_nothing_is_refused(asked):
+    class Asks(et.Callback):
+        def on_validation_end(self, event, metrics):
+            return asked
+
+    with pytest.raises(et.ConfigurationError, match=r"Asks.on_validation_end returned .*a tuple"):
+        trainer(phase(steps=2, scores=[0.0]), callbacks=[Asks()]).fit()

@@ -95,6 +95,11 @@ class Hooks:
             self.save = request
         elif isinstance(request, Show) and hook != "on_picture":
             self.call("on_picture", event, request.name, request.pixels)
+        elif not (request is None or isinstance(request, Save | Show)):
+            raise ConfigurationError(
+                f"{type(callback).__name__}.{hook} returned {request!r}, which asks for nothing. A "
+                "hook returns Stop(), Save(), Show(...), Exchange(...), a tuple of these, or None."
+            )
 
     def fail(self, event: Event, error: BaseException) -> None:
         """Training ends by an exception: every callback closes, also if another one cannot."""
