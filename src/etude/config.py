@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from etude.kinds import is_mapping, parts_of
+
 
 class Config(BaseModel, frozen=True):
     """A frozen configuration that refuses unknown fields and suggests what was meant.
@@ -33,7 +35,7 @@ class Config(BaseModel, frozen=True):
     @classmethod
     def _explain(cls, data: Any, handler: Any) -> Any:
         try:
-            return handler(data)
+            return handler(cls._without_booleans_for_numbers(data))
         except ValidationError as error:
             problems = error.errors()
             # A wrong element is not counted, so that its list may seem too short.
@@ -44,6 +46,22 @@ class Config(BaseModel, frozen=True):
                 if problem["type"] != "too_short" or problem["loc"] not in lists
             ]
             raise ValidationError.from_exception_data(error.title, details) from None
+
+    @classmethod
+    def _without_booleans_for_numbers(cls, data: Any) -> Any:
+        """The data, with a text, which is refused, where `epochs: true` would be one epoch."""
+        if not is_mapping(data):
+            return data
+        return {
+            name: str(value).lower() if isinstance(value, bool) and cls._counts(name) else value
+            for name, value in data.items()
+        }
+
+    @classmethod
+    def _counts(cls, name: str) -> bool:
+        """Whether a field takes numbers and no booleans."""
+        kinds = set(parts_of(cls.model_fields[name].annotation)) if name in cls.model_fields else ()
+        return bool not in kinds and not {int, float}.isdisjoint(kinds)
 
     @classmethod
     def _detail(cls, problem: Any) -> InitErrorDetails:

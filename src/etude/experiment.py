@@ -239,7 +239,8 @@ def root_of(folder: Path) -> Path:
             f"The run in {folder} was not made by a recipe, so nothing here can build its model. "
             "Use the script that made it: trainer.resume() goes on, trainer.load() gives the model."
         )
-    places = {HERE: folder, ABOVE: folder.parent.parent}
+    # Resolved: "." has no parents.
+    places = {HERE: folder, ABOVE: folder.resolve().parent.parent}
     experiment = config.get("experiment")
     if experiment not in places:
         raise RunError(

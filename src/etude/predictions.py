@@ -22,6 +22,8 @@ from etude.verbs import PredictOptions
 
 #: What a usage line shows for `read_samples`.
 FILES = "FILE..."
+#: What a table shows for the class of an input that has none.
+NONE = "(none)"
 
 
 class PictureOptions(PredictOptions, frozen=True):
@@ -75,11 +77,15 @@ def class_table(
 
     Args:
         names: names of the inputs.
-        numbers: probabilities or scores, a row for each input.
+        numbers: probabilities or scores, a row for each input; one that holds NaN has no class.
         classes: names of the classes, which head the columns.
     """
     rows = [
-        (name, classes[int(row.argmax())], *(f"{number:.6f}" for number in row))
+        (
+            name,
+            NONE if np.isnan(row).any() else classes[int(row.argmax())],
+            *(f"{number:.6f}" for number in row),
+        )
         for name, row in zip(names, numbers, strict=True)
     ]
     return Table(("input", "class", *classes), tuple(rows))
