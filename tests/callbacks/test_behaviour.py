@@ -209,3 +209,40 @@ def test_what_a_hook_returns_and_asks_for_nothing_is_refused(asked):
 
     with pytest.raises(et.ConfigurationError, match=r"Asks.on_validation_end returned .*a tuple"):
         trainer(phase(steps=2, scores=[0.0]), callbacks=[Asks()]).fit()
+
+
+@pytest.mark.parametrize(
+    ("hook", "request_", "told"),
+    [
+        ("on_phase_end", et.Stop(), "on_phase_end returned Stop: the phase has ended"),
+        ("on_train_end", et.Stop(), "on_train_end returned Stop: the training has ended"),
+        ("on_train_end", et.Save(), "on_train_end returned Save: the training has ended"),
+        ("on_steps_end", et.Exchange(0, 0, {}), "Return it from on_validation_end"),
+        ("next_step", 2.5, "next_step returned 2.5; expected a number of steps"),
+        ("next_step", -1, "next_step returned -1; expected"),
+    ],
+    ids=["stop", "end", "save", "exchange", "fraction", "negative"],
+)
+def test_what_comes_too_late_or_is_no_step_is_refused(hook, request_, told):
+    asking = type("Asking", (et.Callback,), {hook: lambda self, *arguments: request_})
+    with pytest.raises(et.ConfigurationError, match=told):
+        trainer(phase(steps=4), callbacks=[asking()]).fit()
+
+
+def test_a_step_that_is_past_is_asked_for_no_more():
+    seen = []
+
+    class Fixed(et.Callback):
+        def next_step(self, event):
+            return 2
+
+        def on_steps_end(self, event, metrics):
+            seen.append(event.step)
+
+    class Later(et.Callback):
+        def next_step(self, event):
+            return 3
+
+    result = trainer(phase(steps=5), callbacks=[Fixed(), Later()]).fit()
+    assert {2, 3, 5} <= set(seen)
+    assert result.history[-1]["step"] == 5

@@ -50,7 +50,7 @@ class Reason(enum.Enum):
 class Stop:
     """Asks for the end of the phase, of a population for that of one member, or of all if None.
 
-    Raises `ConfigurationError` for a reason that is no `Reason`.
+    Raises `ConfigurationError` for a reason that is no `Reason`, and a detail that is no text.
     """
 
     reason: Reason = Reason.CALLBACK
@@ -63,6 +63,8 @@ class Stop:
                 f"Stop: reason is a Reason; got {self.reason!r}. A sentence about it is the "
                 "detail: Stop(detail='low enough')."
             )
+        if not is_a(self.detail, str):
+            raise ConfigurationError(f"Stop: detail is a text; got {self.detail!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +242,10 @@ class Callback:
         return []
 
     def next_step(self, event: Event) -> int | None:
-        """The next step at which a chunk must end for this callback, or None."""
+        """The next step of the phase at which a chunk must end for this callback, or None.
+
+        One that is past counts as None.
+        """
         return None
 
     def state(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from etude.callbacks.base import (
 from etude.callbacks.members import of_member
 from etude.callbacks.watching import Reported
 from etude.errors import ConfigurationError
+from etude.training.hooks import nearest
 
 #: Hooks that are not called for single members.
 REFUSED = ("on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end", "on_picture",
@@ -97,12 +98,8 @@ class EachMember(Callback):
         return self.original.problems(phases)
 
     def next_step(self, event: Event) -> int | None:
-        wanted = [
-            step
-            for number, copy in self._those_going()
-            if (step := copy.next_step(_own(event, number))) is not None
-        ]
-        return min(wanted, default=None)
+        going = list(self._those_going())
+        return nearest([copy for _, copy in going], [_own(event, number) for number, _ in going])
 
     def state(self) -> dict[str, Any]:
         states = [copy.state() for copy in self.copies]

@@ -16,6 +16,7 @@ from etude.callbacks.base import (
     overrides,
 )
 from etude.engine.learner import Probe
+from etude.engine.numbers import is_count
 from etude.engine.processes import processes
 from etude.errors import ConfigurationError, suggest
 
@@ -81,6 +82,10 @@ class Hooks:
                 self._take(callback, hook, event, request)
 
     def _take(self, callback: Callback, hook: str, event: Event, request: Any) -> None:
+        if late := _too_late(hook, request):
+            raise ConfigurationError(
+                f"{type(callback).__name__}.{hook} returned {type(request).__name__}: {late}"
+            )
         if isinstance(request, Exchange) or (
             isinstance(request, Stop) and request.member is not None
         ):
@@ -93,7 +98,7 @@ class Hooks:
             self.stop = self.stop or request
         elif isinstance(request, Save) and (self.save is None or self.save.optional):
             self.save = request
-        elif isinstance(request, Show) and hook != "on_picture":
+        elif isinstance(request, Show):
             self.call("on_picture", event, request.name, request.pixels)
         elif not (request is None or isinstance(request, Save | Show)):
             raise ConfigurationError(
@@ -118,8 +123,7 @@ class Hooks:
 
     def next_step(self, event: Event) -> int | None:
         """The next step at which a callback needs a chunk to end."""
-        wanted = [step for c in self._called if (step := c.next_step(event)) is not None]
-        return min(wanted, default=None)
+        return nearest(self._called, [event] * len(self._called))
 
     def settle(self) -> None:
         """What the callbacks of the first process have asked for is asked for here as well."""
@@ -169,10 +173,43 @@ class Hooks:
                     break
 
 
+def nearest(callbacks: Sequence[Callback], events: Sequence[Event]) -> int | None:
+    """The next step at which one of them needs a chunk to end; one that is past is none.
+
+    Raises `ConfigurationError` for what is no number of a step.
+    """
+    wanted: list[int] = []
+    for callback, event in zip(callbacks, events, strict=True):
+        step = callback.next_step(event)
+        if step is None:
+            continue
+        if not is_count(step, least=0):
+            raise ConfigurationError(
+                f"{type(callback).__name__}.next_step returned {step!r}; expected a number of "
+                "steps in the phase, or None."
+            )
+        if step > event.step:
+            wanted.append(int(step))
+    return min(wanted, default=None)
+
+
+def _too_late(hook: str, request: Any) -> str:
+    """Why nothing would come of a request of a hook; empty if something does."""
+    if isinstance(request, Stop) and hook == "on_phase_end":
+        return "the phase has ended. Return it from on_phase_begin, to leave out the next one."
+    if isinstance(request, Stop | Save) and hook == "on_train_end":
+        return "the training has ended, and is saved. Return None."
+    if isinstance(request, Show) and hook == "on_picture":
+        return "that is called for each picture, also for this one. Return it from another hook."
+    if isinstance(request, Exchange) and hook != "on_validation_end":
+        return "members are exchanged by what a validation says. Return it from on_validation_end."
+    return ""
+
+
 def _check_member(callback: Callback, event: Event, request: Stop | Exchange) -> None:
     numbers = [request.member] if isinstance(request, Stop) else [request.member, request.source]
     for number in numbers:
-        if number not in range(event.members):
+        if not is_count(number, least=0) or number >= event.members:
             raise ConfigurationError(
                 f"{type(callback).__name__} returned {request}, and there is no member {number!r}: "
                 + (
