@@ -155,7 +155,7 @@ def test_restarts_end_at_the_minimum():
 LENGTHS = {
     "constant": {}, "linear": {}, "cosine": {}, "polynomial": {"power": 1.5},
     "exponential": {"decay_rate": 0.7, "decay_steps": 3}, "step": {"step_size": 4},
-    "multistep": {"milestones": (20, 25)}, "onecycle": {}, "noam": {},
+    "multistep": {"milestones": (21, 25)}, "onecycle": {}, "noam": {},
     "cosine_restarts": {"cycle_length": 5},
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import optax
 
 from etude.engine.direction import Mode
+from etude.inputs import check_count, check_real
 
 from .optimizer import OptimizerConfig, Rate
 from .scheduler import SchedulerConfig
@@ -121,6 +122,11 @@ def get_scheduler(*arguments: Any, **settings: Any) -> Rate:
     if names == [False, True]:
         arguments = arguments[1], arguments[0], *arguments[2:]
     elif names == [False]:
+        if "learning_rate" in settings:
+            raise ValueError(
+                f"get_scheduler got two learning rates, {arguments[0]!r} and "
+                f"learning_rate={settings['learning_rate']!r}: keep one."
+            )
         settings = {"learning_rate": arguments[0], **settings}
         arguments = ()
     return create_scheduler(*arguments, **settings)
@@ -245,10 +251,14 @@ def create_noam_schedule(
 ) -> optax.Schedule:
     """The paper's absolute rate, `scale * d^-1/2 * min(t^-1/2, t * W^-3/2)` (Vaswani et al. 2017).
 
-    It takes no learning rate: `d_model` and `warmup_steps` fix it.
+    It takes no learning rate: `d_model` and `warmup_steps` fix it. Raises ValueError for one of
+    these that is no whole number of 1 or more, and for a scale that is not above 0.
 
     >>> round(float(create_noam_schedule()(3999)), 6)
     0.000988
     """
+    check_count("create_noam_schedule", "d_model", d_model)
+    check_count("create_noam_schedule", "warmup_steps", warmup_steps)
+    check_real("create_noam_schedule", "scale", scale, above=0)
     peak = scale * (d_model * warmup_steps) ** -0.5
     return _schedule("noam", peak, warmup_steps=warmup_steps)

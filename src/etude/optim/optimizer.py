@@ -15,6 +15,7 @@ import optax
 from pydantic import Field, model_validator
 
 from etude.config import Config, refuse
+from etude.engine.precision import widened
 
 from .registry import CATALOGUE, OptimizerName
 
@@ -127,7 +128,8 @@ which decouples the decay ...
         ([-0.5, -0.5], 0.5)
         """
         entry = CATALOGUE[self.optimizer_type]
-        if mask is not None and (entry.decay is None and not self.weight_decay):
+        decay = entry.own_decay if self.weight_decay is None else self.weight_decay
+        if mask is not None and not decay:
             raise ValueError(
                 f"OptimizerConfig.build: mask says which leaves decay, but {self.optimizer_type} "
                 "has no weight decay here: set weight_decay, or leave the mask out"
@@ -199,11 +201,17 @@ _SETTINGS = ("beta1", "beta2", "eps", "momentum", "nesterov")
 
 
 def _scale(learning_rate: Any) -> optax.GradientTransformation:
-    """Multiply by the rate in the dtype of each leaf: half and complex leaves keep theirs."""
+    """Multiply by the rate; each leaf keeps its dtype."""
 
     def scale(updates: Any, params: Any = None) -> Any:
         rate = jnp.asarray(learning_rate)
-        return jax.tree.map(lambda u: u * rate.astype(u.dtype), updates)
+
+        def scaled(update: Any) -> Any:
+            # In float32: float16 has no rate below 6e-8, and bfloat16 rounds it by up to 0.4 %.
+            wide = widened(update)
+            return (wide * rate.astype(wide.dtype)).astype(update.dtype)
+
+        return jax.tree.map(scaled, updates)
 
     return optax.stateless(scale)
 

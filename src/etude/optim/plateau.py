@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from etude.engine.direction import Mode, cost, mode_of
+from etude.inputs import check_count, check_real
 
 from .shapes import with_warmup
 
@@ -40,6 +41,10 @@ class ReduceOnPlateau(optax.schedules.StatefulSchedule):
             rather than per update, take the number of updates between validations.
         warmup_steps: updates of linear warm-up.
 
+    Raises:
+        ValueError: a peak that is not above 0, a floor outside 0..peak, a factor outside (0, 1), a
+            threshold that is not above 0, or a count that is no whole number.
+
     >>> rate = ReduceOnPlateau(0.1, 0.0, "min", factor=0.5, patience=2)
     >>> optimizer = optax.inject_hyperparams(optax.sgd)(rate)
     >>> w = jnp.ones(2)
@@ -62,6 +67,14 @@ class ReduceOnPlateau(optax.schedules.StatefulSchedule):
         window: int = 1,
         warmup_steps: int = 0,
     ):
+        owner = "ReduceOnPlateau"
+        check_real(owner, "peak", peak, above=0)
+        check_real(owner, "floor", floor, 0, peak)
+        check_real(owner, "factor", factor, above=0, below=1)
+        check_real(owner, "threshold", threshold, above=0)
+        for name, count in {"patience": patience, "window": window}.items():
+            check_count(owner, name, count)
+        check_count(owner, "cooldown", cooldown, 0)
         self._rate = with_warmup(lambda _: peak, warmup_steps)
         self._floor = floor
         self._mode: Mode = mode_of("ReduceOnPlateau", "value", mode)

@@ -1,5 +1,6 @@
 """Which optimizers have a name, and what each of them can be told."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -37,6 +38,17 @@ class Entry:
         """
         decay = () if "weight_decay" in self.instead else ("weight_decay",)
         return (*self.arguments, *decay)
+
+    @property
+    def own_decay(self) -> float:
+        """The weight decay that optax gives this optimizer unless told.
+
+        >>> CATALOGUE["adamw"].own_decay, CATALOGUE["lamb"].own_decay, CATALOGUE["sgd"].own_decay
+        (0.0001, 0.0, 0.0)
+        """
+        if self.decay is None:
+            return 0.0
+        return inspect.signature(self.factory).parameters[self.decay].default
 
     def direction(
         self, weight_decay: float | None, mask: Any, settings: Mapping[str, Any]

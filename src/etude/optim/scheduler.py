@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from etude.config import Config, refuse
 from etude.engine.direction import Mode
+from etude.inputs import check_count, check_real
 
 from . import shapes
 from .optimizer import Rate
@@ -163,10 +164,10 @@ class SchedulerConfig(Config, frozen=True):
             return ["multistep needs milestones, e.g. milestones=(1000, 2000)"]
         if list(milestones) != sorted(set(milestones)):
             return [f"milestones must rise, each once; got {milestones}"]
-        if milestones[0] < self.warmup_steps:
+        if milestones[0] <= self.warmup_steps:
             return [
-                f"milestone {milestones[0]} lies within the warm-up of {self.warmup_steps} "
-                "updates: milestones count from the start of training"
+                f"milestone {milestones[0]} does not lie behind the warm-up of "
+                f"{self.warmup_steps} updates: milestones count from the start of training"
             ]
         return []
 
@@ -198,13 +199,16 @@ class SchedulerConfig(Config, frozen=True):
             which `OptimizerConfig.build` takes as well.
 
         Raises:
-            ValueError: the schedule needs a length and there is none, the warm-up fills it, or
-                the minimum lies above the learning rate.
+            ValueError: the schedule needs a length and there is none, the warm-up fills it, the
+                minimum lies above the learning rate, or one of both arguments is no such number.
 
         >>> schedule = SchedulerConfig(scheduler_type="exponential").build(1.0)
         >>> round(float(schedule(1000)), 4)
         0.95
         """
+        check_real("SchedulerConfig.build", "learning_rate", learning_rate, above=0)
+        if total_steps is not None:
+            check_count("SchedulerConfig.build", "total_steps", total_steps)
         total = self._length(total_steps)
         problems = self._length_problems(total)
         if total is None and self.scheduler_type in _NEEDS_LENGTH:
@@ -213,9 +217,7 @@ class SchedulerConfig(Config, frozen=True):
                 "it to build"
             )
         floor = self.min_lr if self.min_lr is not None else learning_rate * (self.min_lr_ratio or 0)
-        if not learning_rate > 0:
-            problems.append(f"learning_rate must be above 0, got {learning_rate}")
-        elif floor > learning_rate:
+        if floor > learning_rate:
             problems.append(f"min_lr={floor} lies above learning_rate={learning_rate}: lower it")
         if self.scheduler_type == "onecycle" and total is not None:
             top = (self.pct_start or 0.3) * (total - self.warmup_steps) - 1
