@@ -44,6 +44,7 @@ def test_parameters_and_arrays_have_types_of_their_own(w):
     assert state.model["count"].weak_type  # as a checkpoint gives it back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("w", WEAK)
 def test_a_resume_has_the_same_types_and_bits(w, tmp_path):
     def trainer():
