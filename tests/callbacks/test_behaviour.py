@@ -172,15 +172,6 @@ def test_a_stop_from_on_steps_end_ends_at_the_next_boundary(monkeypatch):
     assert float(result.model) == 20.0
 
 
-def test_a_stop_at_the_end_of_a_phase_does_not_end_the_next_one():
-    class Late(et.Callback):
-        def on_phase_end(self, event, reason):
-            return et.Stop()
-
-    result = trainer(phase(steps=5), phase("next", steps=5), callbacks=[Late()]).fit()
-    assert float(result.model) == 10.0
-
-
 def test_a_time_limit_is_seen_in_the_middle_of_a_long_phase():
     one = phase(steps=10**9, limit=et.Seconds(2))
     result = trainer(one, executor="dispatch").fit()

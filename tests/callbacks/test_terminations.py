@@ -238,6 +238,8 @@ def test_any_requests_at_any_hooks_leave_everything_balanced(script):
         run(None, recorder, callbacks=[Machine(script)])
     except ZeroDivisionError:
         assert "raise" in script.values()
+    except et.ConfigurationError:  # a request at the end of a phase or of the training
+        assert {"stop", "save"} & set(script.values())
     except KeyboardInterrupt:
         assert allowed
     if script.get(0) == "raise":
