@@ -61,6 +61,9 @@ def run(job: str, folder: Path, *, processes: int, devices: int, limit: float = 
 
 def main(job: str, folder: str, number: str = "0", count: str = "1", port: str = "") -> None:
     sys.path.insert(0, str(HERE.parent))
+    # As in the foreground: a shell ignores SIGINT, and nohup SIGHUP, for what runs behind it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     import jax
 
     import typecheck

@@ -12,9 +12,9 @@ from etude.run.names import NamesOfFiles, shown
 
 #: Points of a curve: more than pixels to draw them on.
 POINTS = 4000
-TRAIN, RESCUE = "#2563a8", "#b3261e"
-#: Of validations, in the order of their names among the columns.
-VALID = ("#d9730d", "#2e8b57", "#7a4fb5", "#8a5a3c")
+TRAIN, VALID, RESCUE = "#2563a8", "#d9730d", "#b3261e"
+#: Of several validations, in the order of their names among the columns.
+VALIDATIONS = (VALID, "#2e8b57", "#7a4fb5", "#8a5a3c")
 #: What is larger is drawn as this: an axis is at most twice as long, and sums stay finite.
 LARGEST = 1e290
 STYLE: dict[Any, Any] = {
@@ -146,7 +146,7 @@ def _draw_metric(
         axes.plot([], [], color=TRAIN, label="train")
     for number, (name, column) in enumerate(valid.items()):
         label = "validation" if name == "valid" else shown(name)
-        colour = VALID[number % len(VALID)]
+        colour = VALIDATIONS[number % len(VALIDATIONS)]
         axes.plot(column.step, drawable(column.value), "o", color=colour, ms=4, label=label)
     axes.set_title(shown(metric), pad=18, parse_math=False)
     axes.set_xlabel("step")
