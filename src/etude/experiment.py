@@ -239,8 +239,9 @@ def root_of(folder: Path) -> Path:
             f"The run in {folder} was not made by a recipe, so nothing here can build its model. "
             "Use the script that made it: trainer.resume() goes on, trainer.load() gives the model."
         )
-    # Resolved: "." has no parents.
-    places = {HERE: folder, ABOVE: folder.resolve().parent.parent}
+    # As it was typed, if its parents can be read off: "." and ".." have none.
+    named = folder if len(folder.parts) > 1 and ".." not in folder.parts else folder.resolve()
+    places = {HERE: folder, ABOVE: named.parent.parent}
     experiment = config.get("experiment")
     if experiment not in places:
         raise RunError(

@@ -38,7 +38,7 @@ def test_the_experiment_of_a_trial_that_is_the_working_directory(tmp_path, monke
     Run.create(trial, config, seed=0).close()
     for here, name in ((trial, "."), (trial.parent, "one-1"), (tmp_path, "run/trials/one-1")):
         monkeypatch.chdir(here)
-        assert root_of(type(trial)(name)) == tmp_path / "run"
+        assert root_of(type(trial)(name)).resolve() == tmp_path / "run"
 
 
 def test_an_input_whose_scores_are_nan_has_no_class():
