@@ -207,7 +207,8 @@ def _too_late(hook: str, request: Any) -> str:
 
 
 def _check_member(callback: Callback, event: Event, request: Stop | Exchange) -> None:
-    numbers = [request.member] if isinstance(request, Stop) else [request.member, request.source]
+    numbers: list[Any] = [request.member]
+    numbers += [] if isinstance(request, Stop) else [request.source]
     for number in numbers:
         if not is_count(number, least=0) or number >= event.members:
             raise ConfigurationError(
